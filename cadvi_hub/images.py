@@ -1,0 +1,71 @@
+"""Reading pictures that come from other people: never too large, never half read, never outside their folder."""
+
+import io
+import warnings
+from pathlib import Path
+
+from PIL import Image, ImageOps
+
+from cadvi_hub.errors import InputError
+
+MAX_PIXELS = 50_000_000  # 50 megapixels decode to 150 MB of RGB
+
+
+def image_file(root: Path, name: str) -> Path:
+    """The path of image `name` below `root`.
+
+    Raises:
+        InputError: the name leads out of `root`, or no such file is there.
+    """
+    path = (root / name).resolve()
+    if not path.is_relative_to(root.resolve()):
+        raise InputError(str(root), f"image name {name!r} leads out of the folder", "Use names below the image folder")
+    if not path.is_file():
+        raise InputError(str(root), f"image {name!r} is missing", "Put the file there or remove its row")
+    return path
+
+
+def open_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Decode `data` to RGB, upright; transparent pixels become white.
+
+    The size is checked from the header, before any pixel is decoded.
+
+    Raises:
+        InputError: not a picture, cut short, or larger than `max_pixels` (width × height).
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is checked next
+            image = Image.open(io.BytesIO(data))
+        width, height = image.size
+        if width * height > max_pixels:
+            raise InputError(
+                name, f"picture of {width} × {height} pixels exceeds {max_pixels}", "Scale it down or remove its row"
+            )
+        image.load()
+        image = ImageOps.exif_transpose(image)
+    except InputError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise InputError(name, f"picture is too large ({error})", "Scale it down or remove its row") from error
+    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error, ValueError …
+        raise InputError(name, f"picture does not decode ({error})", "Replace the file or remove its row") from error
+    if image.mode == "RGB":
+        return image
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Decode the file at `path` as `open_image` does."""
+    return open_image(path.read_bytes(), str(path), max_pixels)
+
+
+def encode_png(image: Image.Image) -> bytes:
+    """PNG bytes of `image`; equal pixels give equal bytes."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
