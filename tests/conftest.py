@@ -1,0 +1,43 @@
+"""The only Hub that tests can reach is one on loopback; caches live in a folder that goes away afterwards.
+
+`huggingface_hub` and `datasets` read their settings when they are imported, so all of it is set here, before any test
+module is.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hub import LoopbackHub
+
+FOLDER = tempfile.TemporaryDirectory(prefix="cadvi-tests-")
+HUB = LoopbackHub(Path(FOLDER.name) / "hub")
+
+for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE", "HF_HUB_CACHE", "HF_DATASETS_CACHE"):
+    os.environ.pop(variable, None)
+os.environ |= {
+    "HF_ENDPOINT": HUB.endpoint,
+    "HF_TOKEN": HUB.token,
+    "HF_HOME": str(Path(FOLDER.name) / "home"),
+    "HF_HUB_DISABLE_XET": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_UPDATE_DOWNLOAD_COUNTS": "0",
+    "NO_PROXY": "127.0.0.1",
+    "no_proxy": "127.0.0.1",
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _loopback() -> Iterator[None]:
+    with HUB:
+        yield
+    FOLDER.cleanup()
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> LoopbackHub:
+    """An empty Hub that the real clients reach, with its token in the environment."""
+    HUB.reset(tmp_path / "hub")
+    return HUB
