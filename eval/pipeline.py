@@ -1,0 +1,77 @@
+"""lighteval's pipeline over our own tasks alone."""
+
+from collections import Counter, defaultdict
+
+from cadvi_hub.eval.tasks import specific
+from lighteval.logging.evaluation_tracker import EvaluationTracker
+from lighteval.models.abstract_model import LightevalModel
+from lighteval.pipeline import ParallelismManager, Pipeline, PipelineParameters
+from lighteval.tasks.lighteval_task import LightevalTask, LightevalTaskConfig
+from lighteval.tasks.requests import Doc
+
+from cadvi_hub.errors import InputError
+
+
+class TaskPipeline(Pipeline):
+    """A pipeline whose tasks are given as configurations, not as names for lighteval's registry.
+
+    The registry of lighteval 0.13 imports every built-in task before ours, which takes seconds, and one of them
+    downloads a file as it is imported, so that a run without network dies there. Everything else is lighteval's.
+
+    Args:
+        configs: the tasks.
+        tracker: where results and details go.
+        model: the model to ask.
+        max_samples: questions per task, None for all. lighteval's choice (seed 42) is kept, but a pair once begun is
+            completed, so that the pair metric stays meaningful.
+    """
+
+    def __init__(
+        self,
+        configs: list[LightevalTaskConfig],
+        tracker: EvaluationTracker,
+        model: LightevalModel,
+        max_samples: int | None = None,
+    ):
+        self.configs = configs
+        parameters = PipelineParameters(
+            launcher_type=ParallelismManager.CUSTOM, max_samples=max_samples, remove_reasoning_tags=False
+        )
+        super().__init__(tasks="", pipeline_parameters=parameters, evaluation_tracker=tracker, model=model)
+
+    def _init_tasks_and_requests(self, tasks: str) -> None:
+        self.registry = None  # type: ignore[assignment]  # only sample caches ask for it, and our models have none
+        self.tasks_dict = {config.full_name: LightevalTask(config) for config in self.configs}
+        self._load_datasets()
+        self.documents_dict = {
+            name: whole_groups(task.get_docs(), self.pipeline_parameters.max_samples)
+            for name, task in self.tasks_dict.items()
+        }
+        self.sampling_docs = defaultdict(list)
+        for docs in self.documents_dict.values():
+            for doc in docs:
+                for sampling in doc.sampling_methods:
+                    self.sampling_docs[sampling].append(doc)
+        self.evaluation_tracker.task_config_logger.log(self.tasks_dict)
+
+    def _load_datasets(self) -> None:
+        for name, task in self.tasks_dict.items():
+            try:
+                LightevalTask.load_datasets({name: task})
+            except (OSError, ValueError) as error:
+                place = f"question set {task.name!r} of {task.dataset_path}"
+                raise InputError(place, f"does not load ({error})", "Make it with `cadvi benchmarks`") from error
+
+
+def whole_groups(docs: list[Doc], max_samples: int | None) -> list[Doc]:
+    """The first groups of `docs` that together have `max_samples` questions or just more."""
+    if max_samples is None:
+        return docs
+    chosen: set[str] = set()
+    total = 0
+    for group, size in Counter(specific(doc)["group"] for doc in docs).items():
+        if total >= max_samples:
+            break
+        chosen.add(group)
+        total += size
+    return [doc for doc in docs if specific(doc)["group"] in chosen]
