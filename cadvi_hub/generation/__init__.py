@@ -1,0 +1,85 @@
+"""One seam in front of every model: chat requests with images go in, replies come out, in order."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Protocol
+
+from cadvi_hub.schema import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How a reply is sampled; temperature 0 is greedy."""
+
+    temperature: float = 0.0
+    max_tokens: int = 512
+    top_p: float = 1.0
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """A chat to answer.
+
+    `messages` are as in `schema.message`; `images` are encoded pictures (PNG, JPEG …), one per image part, in the
+    order of the parts. With `json_schema` the reply has to be JSON of that form, where the engine can enforce it.
+    """
+
+    messages: list[Message]
+    images: tuple[bytes, ...] = ()
+    decoding: Decoding = Decoding()
+    json_schema: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the model wrote, and whether it came to an end ("stop") or was cut at `max_tokens` ("length")."""
+
+    text: str
+    finish_reason: Literal["stop", "length"]
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """This one request got no reply (it was too long, say); others go on."""
+
+    reason: str
+
+
+OnReply = Callable[[ChatRequest, Reply], None]
+
+
+class Generator(Protocol):
+    """A model that answers chats."""
+
+    @property
+    def name(self) -> str:
+        """Model name and, where it is known, revision: what the rows of a data set record."""
+        ...
+
+    def generate(self, requests: Iterable[ChatRequest], on_reply: OnReply | None = None) -> Iterator[Reply | Failed]:
+        """One result per request, in their order; `requests` is read only a little ahead of what is yielded.
+
+        `on_reply` gets each reply the moment it is there, possibly before its turn, in the caller's thread.
+        """
+        ...
+
+
+def request_key(model: str, request: ChatRequest) -> str:
+    """SHA-256 over all that decides a reply: model, messages, pictures, decoding and schema."""
+    content = {
+        "model": model,
+        "messages": request.messages,
+        "images": [hashlib.sha256(image).hexdigest() for image in request.images],
+        "decoding": asdict(request.decoding),
+        "json_schema": request.json_schema,
+    }
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()

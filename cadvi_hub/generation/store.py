@@ -1,0 +1,106 @@
+"""Every reply is kept under the hash of its request, so that a rerun asks nothing twice."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import deque
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from cadvi_hub.errors import InputError
+from cadvi_hub.generation import ChatRequest, Failed, Generator, OnReply, Reply, request_key
+
+_TABLE = """
+CREATE TABLE IF NOT EXISTS replies (
+    key TEXT PRIMARY KEY,
+    text TEXT NOT NULL,
+    finish_reason TEXT NOT NULL,
+    prompt_tokens INTEGER NOT NULL,
+    completion_tokens INTEGER NOT NULL
+) WITHOUT ROWID
+"""
+
+
+class ReplyStore:
+    """Replies in one SQLite file; several processes may write to it at once.
+
+    Every `put` is a transaction of its own in a write-ahead log: a process killed at any moment loses no reply that
+    was put before. (A power cut can lose the last ones; they are asked again.)
+
+    Raises:
+        InputError: the file cannot be written, or is no reply store.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._database = sqlite3.connect(path, timeout=60, isolation_level=None)
+            self._database.execute("PRAGMA journal_mode=WAL")
+            self._database.execute("PRAGMA synchronous=NORMAL")
+            self._database.execute(_TABLE)
+        except (OSError, sqlite3.Error) as error:
+            raise self._unusable(error) from error
+
+    def get(self, key: str) -> Reply | None:
+        """The reply kept under `key`."""
+        columns = "text, finish_reason, prompt_tokens, completion_tokens"
+        row = self._database.execute(f"SELECT {columns} FROM replies WHERE key = ?", (key,)).fetchone()  # noqa: S608
+        return Reply(*row) if row else None
+
+    def put(self, key: str, reply: Reply) -> None:
+        """Keep `reply`; of two replies to one request the first stays."""
+        row = (key, reply.text, reply.finish_reason, reply.prompt_tokens, reply.completion_tokens)
+        try:
+            self._database.execute("INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?)", row)
+        except sqlite3.Error as error:  # a full disk, say
+            raise self._unusable(error) from error
+
+    def __len__(self) -> int:
+        return int(self._database.execute("SELECT COUNT(*) FROM replies").fetchone()[0])
+
+    def close(self) -> None:
+        self._database.close()
+
+    def _unusable(self, error: Exception) -> InputError:
+        mend = "Free some space, or name a file that can be written as the reply store"
+        return InputError(str(self.path), f"replies cannot be stored ({error})", mend)
+
+
+class StoredGenerator:
+    """Answers from `store` what it holds, asks `generator` for the rest, and stores each reply as it arrives."""
+
+    def __init__(self, generator: Generator, store: ReplyStore):
+        self.generator, self.store = generator, store
+
+    @property
+    def name(self) -> str:
+        return self.generator.name
+
+    def generate(self, requests: Iterable[ChatRequest], on_reply: OnReply | None = None) -> Iterator[Reply | Failed]:
+        waiting: deque[tuple[str, bool]] = deque()  # key of each request read so far, and whether it was stored
+
+        def unanswered() -> Iterator[ChatRequest]:
+            for request in requests:
+                key = request_key(self.name, request)
+                stored = self.store.get(key) is not None
+                waiting.append((key, stored))
+                if not stored:
+                    yield request
+
+        def keep(request: ChatRequest, reply: Reply) -> None:
+            self.store.put(request_key(self.name, request), reply)
+            if on_reply:
+                on_reply(request, reply)
+
+        def stored_first() -> Iterator[Reply]:
+            while waiting and waiting[0][1]:
+                reply = self.store.get(waiting.popleft()[0])
+                assert reply is not None, "replies are never deleted"  # noqa: S101
+                yield reply
+
+        for outcome in self.generator.generate(unanswered(), keep):
+            yield from stored_first()
+            waiting.popleft()
+            yield outcome
+        yield from stored_first()
