@@ -1,0 +1,206 @@
+"""Image pairs from captions: two images whose captions share nouns (paper, section 3.1).
+
+The paper gives the result (278K pairs from 873K captions) but neither threshold nor sampling: the settings are ours.
+Candidates come from a sparse product of the caption × noun matrix with itself, one block of rows at a time. Nouns
+that stand in very many captions would make nearly everything a candidate, so only `posting_cap` captions of such a
+noun take part in the search: rare nouns decide who is compared, and then all nouns are counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cadvi_hub.schema import CaptionedImage, ImagePair
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
+
+    Ints = NDArray[np.int64]
+
+BLOCK_PRODUCTS = 10_000_000  # elements of the sparse product held at once, about 400 MB with their sort
+MIN_CANDIDATES = 16  # best candidates kept per caption
+
+
+@dataclass
+class PairSettings:
+    """How pairs are mined from captions.
+
+    Attributes:
+        min_shared: nouns that two captions must share at least.
+        max_uses_per_image: pairs in which one image may stand.
+        max_pairs: pairs at most, best first.
+        posting_cap: captions per noun that take part in the search for candidates.
+        seed: decides between pairs of equal score, which captions take part, and which image of a pair comes first.
+    """
+
+    min_shared: int = 2
+    max_uses_per_image: int = 4
+    max_pairs: int = 278_000
+    posting_cap: int = 200
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class PairResult:
+    """Mined pairs, best first, and how many captions or candidates each rule left out."""
+
+    pairs: list[ImagePair]
+    counts: dict[str, int]
+
+
+def mine_pairs(images: list[CaptionedImage], nouns: list[tuple[str, ...]], settings: PairSettings) -> PairResult:
+    """Pair images whose captions share at least `min_shared` nouns, most shared nouns first.
+
+    Args:
+        images: one entry per caption; an image may have several.
+        nouns: the nouns of each caption, each once.
+
+    An image is never paired with itself, nor twice with the same other image. The same captions and settings give
+    the same pairs in the same order.
+    """
+    incidence = _incidence(nouns)
+    image_numbers: dict[str, int] = {}
+    image_of = np.array(
+        [image_numbers.setdefault(entry.image, len(image_numbers)) for entry in images], dtype=np.int64
+    )
+    # The xor of two captions' keys is their pair's hash: seeded, symmetric, and another order for every caption.
+    keys = np.random.default_rng(settings.seed).integers(2**63, size=len(images), dtype=np.int64)
+
+    first, second = _candidates(_cap_postings(incidence, keys, settings.posting_cap), image_of, keys, settings)
+    score = _shared(incidence, first, second)
+    enough = score >= settings.min_shared
+    counts = {
+        "captions": len(images),
+        "captions without nouns": sum(not row for row in nouns),
+        "candidates": len(score),
+        "candidates with too few shared nouns": int((~enough).sum()),
+    }
+    first, second, score = first[enough], second[enough], score[enough]
+    order = np.lexsort((keys[first] ^ keys[second], -score))
+    first, second = first[order], second[order]
+
+    left, right = np.minimum(image_of[first], image_of[second]), np.maximum(image_of[first], image_of[second])
+    once = np.sort(np.unique(left * len(image_numbers) + right, return_index=True)[1])
+    picked = once[_select(left[once], right[once], len(image_numbers), settings)]
+    rest = len(once) - len(picked)
+    full = len(picked) == settings.max_pairs
+    counts |= {
+        "candidates with the same two images": len(first) - len(once),
+        "candidates of images used up": 0 if full else rest,
+        "candidates left when max_pairs was reached": rest if full else 0,
+        "pairs": len(picked),
+    }
+    pairs = []
+    for a, b in zip(first[picked].tolist(), second[picked].tolist(), strict=True):
+        if (keys[a] ^ keys[b]) & 1:  # else the image that was read first would always stand first
+            a, b = b, a
+        pairs.append(_pair(images[a], images[b], tuple(sorted(set(nouns[a]) & set(nouns[b])))))
+    return PairResult(pairs, counts)
+
+
+def _pair(a: CaptionedImage, b: CaptionedImage, shared: tuple[str, ...]) -> ImagePair:
+    return ImagePair(
+        pair_id=f"{a.image}|{b.image}",  # file names, because collections reuse each other's image ids
+        images=(a.image, b.image),
+        source=a.source if a.source == b.source else f"{a.source}+{b.source}",
+        captions=(a.caption, b.caption),
+        shared_nouns=shared,
+    )
+
+
+def _incidence(nouns: list[tuple[str, ...]]) -> csr_matrix:
+    """Captions × nouns, 1 where a caption has a noun."""
+    from scipy.sparse import csr_matrix
+
+    numbers: dict[str, int] = {}
+    starts = np.cumsum([0, *map(len, nouns)])
+    columns = np.fromiter((numbers.setdefault(n, len(numbers)) for row in nouns for n in row), np.int32, starts[-1])
+    return csr_matrix((np.ones(len(columns), np.int16), columns, starts), shape=(len(nouns), max(len(numbers), 1)))
+
+
+def _cap_postings(incidence: csr_matrix, keys: Ints, cap: int) -> csr_matrix:
+    """Keep, per noun, the `cap` captions of lowest key.
+
+    One key per caption, not one per entry: two captions of low key keep all their nouns, so that their overlap stays
+    whole, where independent draws would thin it out.
+    """
+    from scipy.sparse import csr_matrix
+
+    rows = np.repeat(np.arange(incidence.shape[0], dtype=np.int32), np.diff(incidence.indptr))
+    order = np.lexsort((keys[rows], incidence.indices))
+    by_noun = incidence.indices[order]
+    first_of_noun = np.searchsorted(by_noun, by_noun)
+    kept = order[np.arange(len(order)) - first_of_noun < cap]
+    return csr_matrix((incidence.data[kept], (rows[kept], incidence.indices[kept])), shape=incidence.shape)
+
+
+def _blocks(postings: csr_matrix) -> Iterator[tuple[int, int]]:
+    """Row ranges whose product with the transposed matrix has about `BLOCK_PRODUCTS` terms."""
+    lengths = np.bincount(postings.indices, minlength=postings.shape[1])
+    work = np.cumsum(postings @ lengths)
+    start = 0
+    while start < len(work):
+        done = work[start - 1] if start else 0
+        end = max(start + 1, int(np.searchsorted(work, done + BLOCK_PRODUCTS, side="right")))
+        yield start, end
+        start = end
+
+
+def _candidates(postings: csr_matrix, image_of: Ints, keys: Ints, settings: PairSettings) -> tuple[Ints, Ints]:
+    """Caption numbers (first < second) of the best candidates of every caption, each pair once."""
+    from tqdm import tqdm
+
+    total = len(keys)
+    per_caption = max(MIN_CANDIDATES, 4 * settings.max_uses_per_image)
+    at_least = min(settings.min_shared, 2)  # counted on capped postings, so a pair of min_shared may show fewer
+    transposed = postings.T.tocsr()
+    found = []
+    with tqdm(total=total, desc="pairs", unit="caption", disable=None) as bar:
+        for start, end in _blocks(postings):
+            product = postings[start:end] @ transposed
+            keep = np.flatnonzero(product.data >= at_least)
+            rows = np.searchsorted(product.indptr, keep, side="right") - 1 + start
+            columns, score = product.indices[keep].astype(np.int64), product.data[keep].astype(np.int64)
+            other = image_of[rows] != image_of[columns]
+            rows, columns, score = rows[other], columns[other], score[other]
+            # one sort key: score descending in the high bits, the pair's hash in the low ones
+            rank = (keys[rows] ^ keys[columns]) >> 16 | (2**15 - 1 - score) << 47
+            order = np.lexsort((rank, rows))
+            rows, columns = rows[order], columns[order]
+            best = np.arange(len(rows)) - np.searchsorted(rows, rows) < per_caption
+            rows, columns = rows[best], columns[best]
+            found.append(np.unique(np.minimum(rows, columns) * total + np.maximum(rows, columns)))
+            bar.update(end - start)
+    pairs = np.unique(np.concatenate(found)) if found else np.empty(0, np.int64)
+    return pairs // max(total, 1), pairs % max(total, 1)
+
+
+def _shared(incidence: csr_matrix, first: Ints, second: Ints, step: int = 200_000) -> Ints:
+    """Number of nouns that captions `first[k]` and `second[k]` share."""
+    parts = [
+        np.asarray(incidence[first[k : k + step]].multiply(incidence[second[k : k + step]]).sum(axis=1)).ravel()
+        for k in range(0, len(first), step)
+    ]
+    return np.concatenate(parts).astype(np.int64) if parts else np.empty(0, np.int64)
+
+
+def _select(left: Ints, right: Ints, images: int, settings: PairSettings, step: int = 100_000) -> list[int]:
+    """Greedy choice in the given order; `left` and `right` are image numbers."""
+    uses = np.zeros(images, np.int32)
+    picked: list[int] = []
+    for start in range(0, len(left), step):
+        a, b = left[start : start + step], right[start : start + step]
+        open_yet = np.flatnonzero((uses[a] < settings.max_uses_per_image) & (uses[b] < settings.max_uses_per_image))
+        for k in open_yet.tolist():
+            if len(picked) == settings.max_pairs:
+                return picked
+            if uses[a[k]] < settings.max_uses_per_image and uses[b[k]] < settings.max_uses_per_image:
+                uses[a[k]] += 1
+                uses[b[k]] += 1
+                picked.append(start + k)
+    return picked
