@@ -5,11 +5,10 @@ A folder holds an adapter when it has `adapter_config.json` (PEFT's layout), wha
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from peft import PeftConfig, PeftModel, get_peft_model_state_dict
@@ -72,7 +71,7 @@ def check_trainable(model: PeftModel) -> None:
     Raises:
         InputError: weights of the vision tower would train, or the projector would not.
     """
-    base = model.get_base_model()
+    base: PreTrainedModel = cast(Any, model).get_base_model()
     decoder, projector = _name_of(base, base.get_decoder()), projector_name(base)
     trainable = {name for name, weight in base.named_parameters() if weight.requires_grad}
     lora = {name for name in trainable if name.startswith(f"{decoder}.") and ".lora_" in name}
@@ -95,13 +94,12 @@ def load_adapted(adapter: Path) -> PeftModel:
     if not is_adapter(adapter) or not (adapter / ADAPTER_WEIGHTS).is_file():
         raise InputError(str(adapter), "no adapter is there", f"Name a folder with {ADAPTER_CONFIG} and its weights")
     config = PeftConfig.from_pretrained(str(adapter))
-    base_name = str(config.base_model_name_or_path)
+    base_name, mend = str(config.base_model_name_or_path), "Put the base there that the adapter was trained on"
     try:
         base = AutoModelForImageTextToText.from_pretrained(base_name, revision=config.revision, dtype="auto")
     except (OSError, ValueError) as error:
-        raise InputError(f"{adapter / ADAPTER_CONFIG}", f"its base {base_name!r} does not load ({error})",
-                         "Put the base model where the adapter was trained from") from error  # fmt: skip
-    misfit = InputError(str(adapter), f"it was trained on another base than {base_name!r}", "Restore its own base")
+        raise InputError(str(adapter), f"its base {base_name!r} does not load ({error})", mend) from error
+    misfit = InputError(str(adapter), f"its weights do not fit the base {base_name!r}", mend)
     try:
         adapted = PeftModel.from_pretrained(base, str(adapter), is_trainable=False)
         with safe_open(str(adapter / ADAPTER_WEIGHTS), framework="pt") as weights:
@@ -109,7 +107,7 @@ def load_adapted(adapter: Path) -> PeftModel:
     except (RuntimeError, ValueError) as error:  # sizes differ, or the target modules are not there
         raise misfit from error
     except SafetensorError as error:
-        raise InputError(str(adapter / ADAPTER_WEIGHTS), f"broken file ({error})", "Train or fetch it again") from error
+        raise InputError(str(adapter / ADAPTER_WEIGHTS), f"broken file ({error})", "Train it again") from error
     if stored != set(get_peft_model_state_dict(adapted)):  # PEFT only warns
         raise misfit
     return adapted.eval()
@@ -156,5 +154,5 @@ def merge(adapter: Path, out: Path) -> float:
     if not difference <= MERGE_TOLERANCE[reloaded.dtype]:  # also refuses NaN
         raise RuntimeError(f"merged model differs from its adapter by {difference:.1e}; it stays in {partial}")
     shutil.rmtree(out, ignore_errors=True)
-    os.replace(partial, out)
+    partial.replace(out)
     return difference

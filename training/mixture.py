@@ -1,4 +1,4 @@
-"""What one training reads: named sources, each checked row by row, repeated or cut down, shuffled into one data set."""
+"""What a training reads: named sources, each checked row by row, repeated or thinned, shuffled into one data set."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset, Features, concatenate_datasets, load_dataset
 from jinja2 import TemplateError
-from transformers import ProcessorMixin
+from PIL import Image
+from transformers import LlavaProcessor
 
 from cadvi_hub.errors import InputError
 from cadvi_hub.schema import instruct_features
@@ -99,7 +100,9 @@ def load_source(name: str, source: Source) -> Dataset:
     except InputError:
         raise
     except Exception as error:  # Arrow, the Hub's client and `datasets` each raise their own kinds
-        raise InputError(place, f"it does not load ({error})", "Mend path, config and revision, or the files") from error
+        raise InputError(
+            place, f"it does not load ({error})", "Mend path, config and revision, or the files"
+        ) from error
     wanted = _row_features()
     if missing := sorted(set(wanted) - set(dataset.column_names)):
         raise InputError(place, f"no column {', '.join(missing)}", "Training reads the columns images and messages")
@@ -114,7 +117,7 @@ def load_source(name: str, source: Source) -> Dataset:
         raise InputError(place, f"its columns have other types ({error})", "See schema.instruct_features") from error
 
 
-def row_lengths(dataset: Dataset, name: str, processor: ProcessorMixin, num_proc: int | None = None) -> np.ndarray:
+def row_lengths(dataset: Dataset, name: str, processor: LlavaProcessor, num_proc: int | None = None) -> np.ndarray:
     """Tokens of every row as the model sees it, image tokens included.
 
     Args:
@@ -126,8 +129,6 @@ def row_lengths(dataset: Dataset, name: str, processor: ProcessorMixin, num_proc
     Raises:
         InputError: a row has other image places than images, no answer, or messages that the template refuses.
     """
-    from PIL import Image
-
     image_token = processor.image_token
     probe = processor(text=image_token, images=Image.new("RGB", (64, 64)), add_special_tokens=False)
     extra_tokens = len(probe["input_ids"][0]) - 1  # the place itself is one token already
@@ -162,7 +163,7 @@ def row_lengths(dataset: Dataset, name: str, processor: ProcessorMixin, num_proc
 
 
 def load_mixture(
-    settings: Mapping[str, Any], processor: ProcessorMixin, max_tokens: int, seed: int, num_proc: int | None = None
+    settings: Mapping[str, Any], processor: LlavaProcessor, max_tokens: int, seed: int, num_proc: int | None = None
 ) -> Mixture:
     """Load, check, weigh and shuffle the sources of a recipe; equal arguments give equal rows in equal order.
 

@@ -1,0 +1,81 @@
+"""A training's output folder: whose it is, where it stopped, and what it logged (`training.json`)."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from cadvi_hub.training.mixture import Mixture
+
+from cadvi_hub.errors import InputError
+
+LOG_NAME = "training.json"
+# Where a run is and what it shows, not what it computes; the last is filled in by accelerate itself.
+UNRECORDED = {"output_dir", "resume_from_checkpoint", "hub_token", "disable_tqdm", "accelerator_config"}
+
+
+def chosen_settings(*groups: Any) -> dict[str, Any]:
+    """Every field of the settings that differs from its default, without secrets."""
+    chosen: dict[str, Any] = {}
+    for group in groups:
+        values = group.to_dict() if hasattr(group, "to_dict") else dataclasses.asdict(group)
+        for field in dataclasses.fields(group):
+            if not field.init or field.name in UNRECORDED or getattr(group, field.name) in (None, [], {}):
+                continue
+            if (value := values[field.name]) != field.default:
+                chosen[field.name] = value
+    return chosen
+
+
+def last_checkpoint(output_dir: Path) -> str | None:
+    """The newest checkpoint that was written to its end (the trainer's state comes last); None if there is none."""
+    states = output_dir.glob("checkpoint-*/trainer_state.json")
+    newest = max(states, key=lambda state: int(state.parent.name.rpartition("-")[2]), default=None)
+    return str(newest.parent) if newest else None
+
+
+def write_log(output_dir: Path, log: dict[str, Any]) -> None:
+    """Replace `training.json` at once."""
+    partial = output_dir / f".{LOG_NAME}.partial"
+    partial.write_text(json.dumps(log, indent=1), encoding="utf-8")
+    partial.replace(output_dir / LOG_NAME)
+
+
+def claim_folder(output_dir: Path, settings: dict[str, Any]) -> None:
+    """Note in `output_dir` which settings train there, before anything else is written.
+
+    Raises:
+        InputError: it cannot be written, or holds a run with other settings.
+    """
+    file = output_dir / LOG_NAME
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+        if file.is_file():
+            held = json.loads(file.read_text(encoding="utf-8"))["settings"]
+            if differing := sorted(key for key in held | settings if held.get(key) != settings.get(key)):
+                fault = f"the folder holds a run with other settings ({', '.join(differing)})"
+                raise InputError(str(output_dir), fault, "Choose another output_dir, or remove the folder")
+        else:
+            write_log(output_dir, {"finished": False, "settings": settings})
+    except (OSError, KeyError, json.JSONDecodeError) as error:
+        raise InputError(str(file), f"cannot be used ({error})", "Choose another output_dir") from error
+
+
+def run_log(settings: dict[str, Any], mixture: Mixture, state: Any, wall_seconds: float) -> dict[str, Any]:
+    """What `training.json` says when a run is done.
+
+    Keys: `finished`; `settings` that differ from the defaults; `rows` and `dropped` (by reason) per source; `steps`;
+    `wall_seconds` of this run, a resumed one's without what came before; `curve`, a list of {step, epoch, loss,
+    grad_norm, learning_rate (LoRA's), entropy, mean_token_accuracy, num_tokens}, averages since the entry before.
+    """
+    return {
+        "finished": True,
+        "settings": settings,
+        "rows": mixture.rows,
+        "dropped": mixture.dropped,
+        "steps": state.global_step,
+        "wall_seconds": round(wall_seconds, 1),
+        "curve": [entry for entry in state.log_history if "loss" in entry],
+    }
