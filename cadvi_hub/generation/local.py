@@ -1,0 +1,192 @@
+"""Chat requests to a transformers model in this process: an image-text-to-text model, or a text-only one."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import operator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from cadvi_hub.errors import InputError
+from cadvi_hub.generation import ChatRequest, Failed, OnReply, Reply
+from cadvi_hub.images import open_image
+
+if TYPE_CHECKING:
+    import torch
+
+LOOK_AHEAD = 16  # batches sorted by length together, so that a batch is little padding; also what waits in memory
+
+
+class LocalGenerator:
+    """Answers by a model in this process, in batches of similar length, on the device that is there.
+
+    The chat template is the model's own; image parts stay where the template puts them. A request whose prompt
+    and reply exceed the model's positions is `Failed`.
+
+    Args:
+        model: Hub id, or folder with a model and its processor (or tokenizer).
+        revision: branch, tag or commit on the Hub.
+        batch_size: requests per batch.
+
+    Raises:
+        InputError: a JSON schema is asked for, which this engine cannot enforce, or a picture does not decode.
+    """
+
+    def __init__(self, model: str, revision: str = "main", batch_size: int = 8):
+        self._model_name, self._revision, self._batch_size = model, revision, batch_size
+        self.name = _name(model, revision)
+        self._loaded: tuple[Any, Any, Any] | None = None
+
+    def generate(self, requests: Iterable[ChatRequest], on_reply: OnReply | None = None) -> Iterator[Reply | Failed]:
+        total = operator.length_hint(requests) or None
+        remaining = iter(requests)
+        with tqdm(desc=self.name, total=total, unit=" replies") as progress:
+            while window := list(itertools.islice(remaining, LOOK_AHEAD * self._batch_size)):
+                outcomes: list[Reply | Failed] = [Failed("")] * len(window)
+                for indices in self._batches(window):
+                    for index, outcome in zip(indices, self._answer([window[i] for i in indices]), strict=True):
+                        outcomes[index] = outcome
+                        if on_reply and isinstance(outcome, Reply):
+                            on_reply(window[index], outcome)
+                    progress.update(len(indices))
+                yield from outcomes
+
+    def _batches(self, window: list[ChatRequest]) -> Iterator[list[int]]:
+        """Positions in `window`, longest prompts first, alike in decoding and in whether they have images."""
+
+        def alike(index: int) -> tuple[bool, str]:
+            return bool(window[index].images), repr(window[index].decoding)
+
+        def length(index: int) -> int:
+            return len(str(window[index].messages))
+
+        order = sorted(range(len(window)), key=lambda index: (alike(index), -length(index)))
+        for _, group in itertools.groupby(order, alike):
+            members = list(group)
+            for start in range(0, len(members), self._batch_size):
+                yield members[start : start + self._batch_size]
+
+    def _answer(self, requests: list[ChatRequest]) -> list[Reply | Failed]:
+        """One result per request; all have images or none has, and all are decoded alike."""
+        import torch
+
+        model, _, tokenizer = self._load()
+        inputs = self._inputs(requests)
+        prompt_tokens = inputs["attention_mask"].sum(dim=1).tolist()
+        decoding = requests[0].decoding
+        most = model.config.get_text_config().max_position_embeddings
+        fits = [tokens + decoding.max_tokens <= most for tokens in prompt_tokens]
+        if not all(fits):
+            fitting = list(itertools.compress(requests, fits))
+            answers = iter(self._answer(fitting) if fitting else [])
+            failed = Failed(f"prompt and longest reply exceed the model's {most} tokens")
+            return [next(answers) if fit else failed for fit in fits]
+        sampling = {"temperature": decoding.temperature, "top_p": decoding.top_p} if decoding.temperature else {}
+        stopping = {"stop_strings": list(decoding.stop), "tokenizer": tokenizer} if decoding.stop else {}
+        torch.manual_seed(decoding.seed)
+        with torch.inference_mode():
+            output = model.generate(
+                **inputs,
+                max_new_tokens=decoding.max_tokens,
+                do_sample=bool(sampling),
+                **{"temperature": None, "top_p": None, "top_k": None, **sampling},  # none of the model's own defaults
+                **stopping,
+            )
+        written = output[:, inputs["input_ids"].shape[1] :].tolist()
+        return [
+            self._reply(tokens, count, decoding.stop) for tokens, count in zip(written, prompt_tokens, strict=True)
+        ]
+
+    def _inputs(self, requests: list[ChatRequest]) -> dict[str, torch.Tensor]:
+        """Prompts padded on the left, and the pictures of all of them in order, on the model's device."""
+        model, processor, tokenizer = self._load()
+        prompts = []
+        for request in requests:
+            if request.json_schema:
+                raise InputError(self.name, "a local model cannot be held to a JSON schema", "Ask a server for that")
+            messages = request.messages
+            if processor is tokenizer:  # templates of text-only models want plain strings
+                messages = [
+                    {"role": turn["role"], "content": "".join(part["text"] for part in turn["content"])}
+                    for turn in request.messages
+                ]
+            prompts.append(processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+        begins = bool(tokenizer.bos_token) and prompts[0].startswith(tokenizer.bos_token)
+        images = [open_image(data, "picture of a request") for request in requests for data in request.images]
+        inputs = processor(
+            text=prompts,
+            **({"images": images} if images else {}),
+            padding=True,
+            return_tensors="pt",
+            add_special_tokens=not begins,  # some templates write the first token themselves, others leave it to us
+        )
+        return {
+            name: tensor.to(model.device, model.dtype if tensor.is_floating_point() else None)
+            for name, tensor in inputs.items()
+        }
+
+    def _reply(self, tokens: list[int], prompt_tokens: int, stop: tuple[str, ...]) -> Reply:
+        model, processor, _ = self._load()
+        ends = model.generation_config.eos_token_id
+        ends = {ends} if isinstance(ends, int) else set(ends or ())
+        length = next((place for place, token in enumerate(tokens, start=1) if token in ends), None)
+        text = processor.decode(tokens[:length], skip_special_tokens=True)
+        stops = [text.index(string) for string in stop if string in text]
+        return Reply(
+            text=text[: min(stops)] if stops else text,
+            finish_reason="length" if length is None and not stops else "stop",
+            prompt_tokens=prompt_tokens,
+            completion_tokens=length or len(tokens),
+        )
+
+    def _load(self) -> tuple[Any, Any, Any]:
+        """The model, its processor and its tokenizer (one object, where the model is text-only); loaded once."""
+        if self._loaded is None:
+            from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor
+            from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+
+            where = {"pretrained_model_name_or_path": self._model_name, "revision": self._revision}
+            sees = AutoConfig.from_pretrained(**where).model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+            model_class = AutoModelForImageTextToText if sees else AutoModelForCausalLM
+            model = model_class.from_pretrained(**where, dtype="auto", device_map="auto").eval()
+            processor = AutoProcessor.from_pretrained(**where)
+            tokenizer = getattr(processor, "tokenizer", processor)
+            tokenizer.padding_side = "left"
+            tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+            self._loaded = model, processor, tokenizer
+        return self._loaded
+
+
+def _name(model: str, revision: str) -> str:
+    """`model@revision`; a folder has no revision, so a digest of its weights and settings stands for it.
+
+    A folder goes by its last name: rows of a data set do not tell where it lay. The digest also keeps the stored
+    replies of one training apart from those of the next one in the same folder.
+    """
+    folder = Path(model)
+    if not folder.is_dir():
+        from transformers import AutoConfig
+
+        try:
+            config = AutoConfig.from_pretrained(model, revision=revision)
+        except OSError as error:
+            mend = "Name a model on the Hub or a folder that holds one"
+            raise InputError(f"model {model!r}", "it is not there, or cannot be read", mend) from error
+        return f"{model}@{getattr(config, '_commit_hash', None) or revision}"
+    patterns = (
+        "*.safetensors",
+        "config.json",
+        "generation_config.json",
+        "*processor_config.json",
+        "tokenizer*",
+        "*.jinja",
+    )
+    digest = hashlib.sha256()
+    for path in sorted({path for pattern in patterns for path in folder.glob(pattern)}):
+        with path.open("rb") as file:
+            digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
+    return f"{folder.resolve().name}@{digest.hexdigest()[:12]}"
