@@ -1,0 +1,164 @@
+"""Replies outlive the process that asked for them, and none is asked for twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cadvi_hub.errors import InputError
+from cadvi_hub.generation import ChatRequest, Failed, OnReply, Reply
+from cadvi_hub.generation.store import ReplyStore, StoredGenerator
+from cadvi_hub.schema import message
+
+
+def ask(text: str) -> ChatRequest:
+    return ChatRequest([message("user", text)])
+
+
+def reply_to(request: ChatRequest) -> Reply:
+    return Reply("echo " + request.messages[0]["content"][0]["text"], "stop", 1, 2)
+
+
+class Echo:
+    """Answers at once; fails what is named in `failing`, and dies on `deadly`, where it arrives out of order."""
+
+    name = "echo"
+
+    def __init__(self, failing: Iterable[str] = (), deadly: str = ""):
+        self.failing, self.deadly = set(failing), deadly
+        self.asked: list[str] = []
+
+    def generate(self, requests: Iterable[ChatRequest], on_reply: OnReply | None = None) -> Iterator[Reply | Failed]:
+        for request in requests:
+            text = request.messages[0]["content"][0]["text"]
+            self.asked.append(text)
+            if text == self.deadly:
+                raise InputError("endpoint", "gone", "Start it")
+            if text in self.failing:
+                yield Failed("too long")
+                continue
+            if on_reply:
+                on_reply(request, reply_to(request))
+            yield reply_to(request)
+
+
+def answers(generator: StoredGenerator, texts: Iterable[str]) -> list[str]:
+    return [outcome.text if isinstance(outcome, Reply) else "" for outcome in generator.generate(map(ask, texts))]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ReplyStore:
+    return ReplyStore(tmp_path / "replies.sqlite")
+
+
+def test_a_reply_comes_back_as_it_was_put(store: ReplyStore) -> None:
+    reply = Reply("é \U0001f600 \x00 \n 'quoted'", "length", 11, 22)
+    assert store.get("key") is None
+    store.put("key", reply)
+    assert store.get("key") == reply
+    assert ReplyStore(store.path).get("key") == reply
+
+
+def test_of_two_replies_to_one_request_the_first_stays(store: ReplyStore) -> None:
+    store.put("key", Reply("first", "stop", 1, 1))
+    store.put("key", Reply("second", "stop", 1, 1))
+    assert store.get("key") == Reply("first", "stop", 1, 1)
+    assert len(store) == 1
+
+
+def test_a_rerun_asks_only_for_the_rest_and_keeps_the_order(store: ReplyStore) -> None:
+    first = Echo()
+    answers(StoredGenerator(first, store), ["b", "d", "e"])
+    second = Echo()
+    replies = answers(StoredGenerator(second, store), ["a", "b", "c", "d", "e"])
+    assert replies == ["echo a", "echo b", "echo c", "echo d", "echo e"]
+    assert second.asked == ["a", "c"]
+    third = Echo()
+    assert answers(StoredGenerator(third, store), ["e", "a"]) == ["echo e", "echo a"]
+    assert third.asked == []
+
+
+def test_a_failed_request_is_not_stored(store: ReplyStore) -> None:
+    assert answers(StoredGenerator(Echo(failing=["b"]), store), ["a", "b", "c"]) == ["echo a", "", "echo c"]
+    again = Echo()
+    assert answers(StoredGenerator(again, store), ["a", "b", "c"]) == ["echo a", "echo b", "echo c"]
+    assert again.asked == ["b"]
+
+
+def test_what_arrived_before_a_failure_is_not_asked_again(store: ReplyStore) -> None:
+    with pytest.raises(InputError, match="gone"):
+        answers(StoredGenerator(Echo(deadly="c"), store), ["a", "b", "c", "d"])
+    again = Echo()
+    assert answers(StoredGenerator(again, store), ["a", "b", "c", "d"]) == ["echo a", "echo b", "echo c", "echo d"]
+    assert again.asked == ["c", "d"]
+
+
+def test_another_model_gets_its_own_replies(store: ReplyStore) -> None:
+    answers(StoredGenerator(Echo(), store), ["a"])
+    other = Echo()
+    other.name = "other"
+    answers(StoredGenerator(other, store), ["a"])
+    assert other.asked == ["a"]
+
+
+def test_two_writers_share_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "replies.sqlite"
+
+    def write(writer: int) -> None:
+        store = ReplyStore(path)
+        for i in range(100):
+            store.put(f"{writer}-{i}", Reply(str(i), "stop", 1, 1))
+        store.close()
+
+    threads = [threading.Thread(target=write, args=(writer,)) for writer in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(ReplyStore(path)) == 200
+
+
+def test_a_killed_process_loses_no_reply_that_was_put(tmp_path: Path) -> None:
+    path = tmp_path / "replies.sqlite"
+    script = textwrap.dedent("""
+        import sys
+        from pathlib import Path
+        from cadvi_hub.generation import Reply
+        from cadvi_hub.generation.store import ReplyStore
+        store = ReplyStore(Path(sys.argv[1]))
+        for i in range(1_000_000):
+            store.put(f"key-{i}", Reply(str(i), "stop", 1, 1))
+            print(i, flush=True)
+    """)
+    process = subprocess.Popen([sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for _ in range(50):
+        last = int(process.stdout.readline())
+    os.kill(process.pid, signal.SIGKILL)
+    said = [int(line) for line in process.stdout.read().split("\n")[:-1]]
+    process.wait()
+    store = ReplyStore(path)
+    assert all(store.get(f"key-{i}") is not None for i in range(max([last, *said]) + 1))
+
+
+def test_a_file_that_is_no_store_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "replies.sqlite"
+    path.write_text("this is no database, " * 100)
+    with pytest.raises(InputError, match=r"replies\.sqlite: replies cannot be stored"):
+        ReplyStore(path)
+
+
+def test_a_full_disk_stops_the_run(store: ReplyStore) -> None:
+    pages = store._database.execute("PRAGMA page_count").fetchone()[0]
+    store._database.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(InputError, match="full"):
+        store.put("key", Reply("x" * 1_000_000, "stop", 1, 1))
+    assert store.get("key") is None
