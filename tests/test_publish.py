@@ -1,0 +1,283 @@
+"""Publishing to a Hub and reading back with the real clients."""
+
+import json
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from datasets import Dataset, Features, load_dataset
+from hub import LoopbackHub
+from huggingface_hub import DatasetCard, HfApi
+from PIL import Image
+
+from cadvi_hub.errors import InputError
+from cadvi_hub.images import encode_png
+from cadvi_hub.publish import Published, PublishSettings, publish
+from cadvi_hub.schema import cad_qa_features, message, v1_features, v2_features
+
+REPO = "tester/cad-inst"
+HOSTILE = "<script>alert(1)</script> `code` | cell\n---\n# [a](http://evil.example) ![b](x) **c** {{ 7 * 7 }} :tada:"
+
+
+def row(number: int, **columns: Any) -> dict[str, Any]:
+    images = [
+        {"bytes": encode_png(Image.new("RGB", (4, 4), (number, side, 0))), "path": f"{number}_{side}.png"}
+        for side in (0, 1)
+    ]
+    return {
+        "id": f"row-{number}",
+        "images": images,
+        "source": "scenes",
+        "commonalities": "Both show a red square.",
+        "differences": [{"aspect": "Counts", "text": "one square and two squares"}],
+        "shared_nouns": ["square"],
+        "annotator": "mentions@1",
+        "prompt_hash": "ab" * 32,
+        "decoding": '{"temperature": 0.0}',
+        **columns,
+    }
+
+
+def write_config(folder: Path, features: Features, shards: list[list[dict[str, Any]]], split: str, build: Any) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for index, rows in enumerate(shards):
+        name = f"{split}-{index:05}-of-{len(shards):05}.parquet"
+        Dataset.from_list(rows, features=features).to_parquet(folder / name)
+    (folder / "build.json").write_text(json.dumps({"rows": sum(map(len, shards)), **build}))
+
+
+def messages() -> list[Any]:
+    return [message("user", "<image> and <image>: compare."), message("assistant", "Both show a red square.")]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A data set folder as a build leaves it: three configs, and a work folder that nobody should see."""
+    folder = tmp_path / "data"
+    captions = ["a red square", "two red squares"]
+    v1 = [[row(n, messages=messages(), captions=captions) for n in range(start, start + 2)] for start in (0, 2, 4)]
+    drops = {"drops": {"too_short": 7, "refusal": 2}, "recipe_digest": "0123abcd", "cache": str(tmp_path / "cache")}
+    write_config(folder / "v1", v1_features(), v1, "train", drops)
+    write_config(
+        folder / "v2", v2_features(), [[row(9, messages=messages(), context="a square is gone")]], "train", {}
+    )
+    qa = [row(n, question="What differs?", answer="The count.", captions=captions) for n in (20, 21)]
+    write_config(folder / "cad_qa", cad_qa_features(), [qa], "test", {"notes": {HOSTILE: HOSTILE}})
+    (folder / "_work").mkdir()
+    (folder / "_work" / "replies.parquet").write_bytes(b"not for others")
+    return folder
+
+
+def publish_data(data: Path, **settings: Any) -> Published:
+    return publish(PublishSettings(folder=data, repo_id=REPO, kind="dataset", **settings))
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client's pauses between retries take no time."""
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+
+
+def commits(kind: str = "dataset", repo: str = REPO) -> list[str]:
+    return [commit.commit_id for commit in HfApi().list_repo_commits(repo, repo_type=kind)]
+
+
+def files(kind: str = "dataset", repo: str = REPO) -> set[str]:
+    return set(HfApi().list_repo_files(repo, repo_type=kind)) - {".gitattributes"}
+
+
+ALL_FILES = {
+    "README.md",
+    "cad_qa/test-00000-of-00001.parquet",
+    *(f"v1/train-0000{shard}-of-00003.parquet" for shard in range(3)),
+    "v2/train-00000-of-00001.parquet",
+}
+
+
+def test_every_config_loads_whole_and_streaming_with_its_features(hub: LoopbackHub, data: Path) -> None:
+    publish_data(data)
+    assert files() == ALL_FILES
+    expected = {
+        "v1": (v1_features(), "train", 6),
+        "v2": (v2_features(), "train", 1),
+        "cad_qa": (cad_qa_features(), "test", 2),
+    }
+    for config, (features, split, rows) in expected.items():
+        whole = load_dataset(REPO, config)
+        assert {name: len(part) for name, part in whole.items()} == {split: rows}
+        assert whole[split].features == features
+        streamed = load_dataset(REPO, config, split=split, streaming=True)
+        assert streamed.features == features
+        assert list(streamed) == list(whole[split])
+    first = load_dataset(REPO, "v1", split="train")[0]
+    assert [image.getpixel((0, 0)) for image in first["images"]] == [(0, 0, 0), (0, 1, 0)]
+    assert first["messages"] == messages()
+
+
+def test_the_card_says_what_was_counted(hub: LoopbackHub, data: Path, tmp_path: Path) -> None:
+    publish_data(data, license="cc-by-4.0")
+    card = DatasetCard.load(REPO)
+    assert card.data.license == "cc-by-4.0"
+    assert card.data.size_categories == ["n<1K"]
+    assert {config["config_name"]: config["data_files"] for config in card.data.configs} == {
+        "v1": [{"split": "train", "path": "v1/train-*.parquet"}],
+        "v2": [{"split": "train", "path": "v2/train-00000-of-00001.parquet"}],
+        "cad_qa": [{"split": "test", "path": "cad_qa/test-00000-of-00001.parquet"}],
+    }
+    lines = card.text.splitlines()
+    assert "| v1 | 6 | 10 | 5 | 5 |" in lines
+    assert "| paper, V1 | 278K | 157 | 40 | 117 |" in lines
+    assert "| v1 | Counts | 100.0% |" in lines
+    assert "| v1 | mentions&#64;1 | " + "ab" * 32 + ' | {"temperature": 0.0} | 6 |' in lines
+    assert "| v1 | scenes | 6 |" in lines
+    assert "| too_short | 7 |" in lines
+    assert "| recipe_digest | 0123abcd |" in lines
+    assert "| cache | cache |" in lines
+    assert str(tmp_path) not in card.content
+
+
+def test_hostile_text_stays_text(hub: LoopbackHub, data: Path) -> None:
+    publish_data(data)
+    card = DatasetCard.load(REPO)
+    _, head, text = card.content.split("---\n", 2)
+    assert yaml.safe_load(head)["license"] == "other"
+    for mark in ("<", "`code`", "[a]", "http:", "**c**", "49"):
+        assert mark not in text.split("## Build of cad_qa")[1]
+    table = [line for line in text.splitlines() if "alert" in line]
+    assert len(table) == 1
+    assert table[0].count("|") == 3
+
+
+def test_publishing_twice_changes_nothing(hub: LoopbackHub, data: Path) -> None:
+    first = publish_data(data)
+    assert set(first.uploaded) == ALL_FILES
+    assert first.url == f"{hub.endpoint}/datasets/{REPO}"
+    hub.requests.clear()
+    again = publish_data(data)
+    assert again == Published(first.url, first.commit, (), len(ALL_FILES), ())
+    assert not [request for request in hub.requests if request.startswith("PUT") or "/commit/" in request]
+    assert commits()[0] == first.commit
+
+
+def test_a_smaller_build_leaves_no_old_shard_behind(hub: LoopbackHub, data: Path) -> None:
+    publish_data(data)
+    for path in (data / "v1").glob("*.parquet"):
+        path.unlink()
+    rows = [row(50, messages=messages(), captions=["a", "b"])]
+    write_config(data / "v1", v1_features(), [rows], "train", {})
+    published = publish_data(data)
+    assert published.deleted == tuple(sorted(path for path in ALL_FILES if path.startswith("v1/")))
+    assert load_dataset(REPO, "v1", split="train")["id"] == ["row-50"]
+
+
+def test_a_config_that_only_the_hub_has_is_never_dropped(hub: LoopbackHub, data: Path) -> None:
+    publish_data(data)
+    for path in (data / "v2").iterdir():
+        path.unlink()
+    with pytest.raises(InputError, match="config 'v2'"):
+        publish_data(data)
+    assert files() == ALL_FILES
+
+
+@pytest.mark.parametrize(
+    ("matching", "after", "during"),
+    [("PUT /lfs/", 2, "request"), ("PUT /lfs/", 1, "answer"), ("/commit/", 0, "request"), ("/commit/", 0, "answer")],
+)
+@pytest.mark.usefixtures("impatient")
+def test_after_a_cut_connection_a_rerun_completes(
+    hub: LoopbackHub, data: Path, matching: str, after: int, during: Any
+) -> None:
+    hub.cut_connection(matching, after, during)
+    with pytest.raises(InputError, match=rf"dataset {REPO} on http.*the connection was lost.*Run it again") as fault:
+        publish_data(data)
+    assert hub.token not in str(fault.value)
+    hub.mend_connection()
+    kept = len(list((hub.store.contents).iterdir()))
+    hub.requests.clear()
+    publish_data(data)
+    assert files() == ALL_FILES
+    uploads = [request for request in hub.requests if request.startswith("PUT /lfs/")]
+    assert len(uploads) == len(ALL_FILES) - 1 - (kept - 1 if "lfs" in matching else len(ALL_FILES) - 1)
+    assert len(commits()) == 2
+    for path in sorted(ALL_FILES - {"README.md"}):
+        local = HfApi().hf_hub_download(REPO, path, repo_type="dataset")
+        assert Path(local).read_bytes() == (data / path).read_bytes()
+
+
+def test_many_files_go_up_in_bounded_commits(hub: LoopbackHub, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cadvi_hub.publish.FILES_PER_COMMIT", 4)
+    published = publish_data(data)
+    assert len(commits()) == 3
+    assert commits()[0] == published.commit
+    assert files() == ALL_FILES
+
+
+def test_a_bad_token_is_refused_and_never_told(
+    hub: LoopbackHub, data: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setenv("HF_TOKEN", "hf_wrongwrongwrong")
+    with pytest.raises(InputError) as fault:
+        publish_data(data)
+    expected = f"dataset {REPO} on {hub.endpoint}: the Hub refuses the token. Set HF_TOKEN or run `hf auth login`"
+    assert str(fault.value).startswith(expected)
+    assert "wrongwrong" not in str(fault.value) + caplog.text
+
+
+def test_the_token_is_in_no_card_and_no_log(hub: LoopbackHub, data: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    publish_data(data)
+    assert hub.token not in caplog.text + DatasetCard.load(REPO).content
+    write_config(data / "v2", v2_features(), [[row(9, messages=messages(), context="")]], "train", {"key": hub.token})
+    with pytest.raises(InputError, match="your access token") as fault:
+        publish_data(data)
+    assert hub.token not in str(fault.value)
+
+
+@pytest.mark.parametrize(
+    ("repo_id", "fault"),
+    [
+        ("somebody-else/data", "the token may not write there"),
+        ("no owner/data", "no repository name"),
+        ("data", "it has no owner"),
+    ],
+)
+def test_a_repository_that_cannot_be_is_named(hub: LoopbackHub, data: Path, repo_id: str, fault: str) -> None:
+    with pytest.raises(InputError, match=fault) as raised:
+        publish(PublishSettings(folder=data, repo_id=repo_id, kind="dataset"))
+    assert repo_id in str(raised.value)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_hub_that_is_not_there_is_named(hub: LoopbackHub, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:1")
+    with pytest.raises(InputError, match=r"on http://127\.0\.0\.1:1: the connection was lost"):
+        publish_data(data)
+
+
+def test_a_half_built_folder_is_refused(hub: LoopbackHub, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no sub-folder holds parquet"):
+        publish_data(tmp_path / "nothing")
+    shard = data / "v1" / "train-00002-of-00003.parquet"
+    content = shard.read_bytes()
+    shard.unlink()
+    with pytest.raises(InputError, match=r"2 files of train, their names say \[3\]"):
+        publish_data(data)
+    shard.write_bytes(content[:-20])
+    with pytest.raises(InputError, match="does not read as parquet"):
+        publish_data(data)
+    shard.write_bytes((data / "v2" / "train-00000-of-00001.parquet").read_bytes())
+    with pytest.raises(InputError, match="columns differ"):
+        publish_data(data)
+    shard.write_bytes((data / "v1" / "train-00000-of-00003.parquet").read_bytes())
+    (data / "v1" / "build.json").write_text('{"rows": 7}')
+    with pytest.raises(InputError, match="counts 7 rows, the files hold 6"):
+        publish_data(data)
+    (data / "v1" / "build.json").write_text('{"rows"')
+    with pytest.raises(InputError, match="it is no JSON"):
+        publish_data(data)
+    with pytest.raises(Exception, match="404"):
+        HfApi().dataset_info(REPO)
