@@ -128,7 +128,7 @@ def chat_request(doc: Doc) -> ChatRequest:
 
 def _encode(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, "BMP")  # lossless, and unlike PNG it costs no compression
+    image.save(buffer, "PPM")  # the bare pixels: PNG would cost its compression
     return buffer.getvalue()
 
 

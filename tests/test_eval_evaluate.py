@@ -1,0 +1,213 @@
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow.parquet as pq
+import pytest
+from cadvi_hub.eval.benchmarks import OPTIONS, read_questions, write_questions
+from cadvi_hub.eval.constant_model import ConstantModel
+from cadvi_hub.eval.evaluate import EvaluateSettings, evaluate
+from cadvi_hub.eval.scoring import token_f1
+from cadvi_hub.eval.tasks import SETS, TASKS_TABLE, prompt, specific
+from lighteval.models.abstract_model import ModelConfig
+from lighteval.models.model_output import ModelResponse
+from lighteval.tasks.requests import Doc
+from PIL import Image
+
+from cadvi_hub.errors import InputError
+from cadvi_hub.images import encode_png
+
+QUESTIONS = Path(__file__).parents[2] / "shared/data/questions"
+PICTURE = {"bytes": encode_png(Image.new("RGB", (4, 4), "red")), "path": "a.png"}
+
+
+class Scripted(ConstantModel):
+    """Answers what `answer` makes of a question."""
+
+    def __init__(self, answer: Callable[[Doc], str]):
+        super().__init__(ModelConfig(model_name="scripted"))
+        self.answer = answer
+
+    def greedy_until(self, docs: list[Doc]) -> list[ModelResponse]:
+        return [ModelResponse(text=[self.answer(doc)]) for doc in docs]
+
+
+def row(task: str, index: int, **changes: Any) -> dict[str, Any]:
+    options = list(OPTIONS[task])
+    return {
+        "id": str(index),
+        "images": [PICTURE] * (1 if task == "single_image" else 2),
+        "question": "<image><image> Which?",
+        "options": options,
+        "answer": options[index % 2] if options else "a red dog",
+        "task": task,
+        "category": "",
+        "group": str(index),
+        "source": "test",
+        **changes,
+    }
+
+
+def pairs(task: str, count: int, **changes: Any) -> Iterator[dict[str, Any]]:
+    for index in range(2 * count):
+        yield row(task, index, id=f"{index // 2}_{index % 2}", group=str(index // 2), **changes)
+
+
+def gold(doc: Doc) -> str:
+    return doc.get_golds()[0]
+
+
+@pytest.fixture(autouse=True)
+def _own_datasets_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> EvaluateSettings:
+    """All seven sets, small."""
+    rows = [
+        *(row("bison", index) for index in range(5)),
+        *(row("svo_probes", index, category=name) for index, name in enumerate(["subject", "verb", "object"] * 2)),
+        *(row("nlvr2", index) for index in range(4)),
+        *pairs("eqben", 2, category="kubric_cnt"),
+        *pairs("cola", 4),
+        *(row("cad_qa", index) for index in range(3)),
+        *(row("single_image", index, options=["red", "blue"], answer="red") for index in range(2)),
+    ]
+    write_questions(rows, tmp_path / "data")
+    return EvaluateSettings(model="constant", data=str(tmp_path / "data"), out=tmp_path / "out")
+
+
+def predictions(settings: EvaluateSettings, task: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (settings.out / f"predictions/{task}.jsonl").open()]
+
+
+def test_every_set_is_a_task_and_its_rows_become_docs() -> None:
+    assert {config.name for config in TASKS_TABLE} == set(OPTIONS) == set(SETS)
+    images = [Image.new("RGB", (2, 2), "red"), Image.new("L", (3, 3))]
+    doc = prompt(row("nlvr2", 1, images=images, question="<image> and <image>?"), "nlvr2")
+    assert (doc.query, doc.choices, doc.gold_index) == ("<image> and <image>?", ["True", "False"], 1)
+    assert doc.images is not None
+    assert [(image.size, image.mode) for image in doc.images] == [((2, 2), "RGB"), ((3, 3), "RGB")]
+    assert doc.specific == {"id": "1", "group": "1", "category": "", "options": ["True", "False"]}
+    assert prompt(row("cad_qa", 0, images=images), "cad_qa").choices == ["a red dog"]
+
+
+def test_the_reference_answers_score_1_everywhere(settings: EvaluateSettings) -> None:
+    scores = evaluate(settings, Scripted(gold))
+    assert list(scores) == list(OPTIONS)
+    for task, metrics in scores.items():
+        values = {
+            name: value for name, value in metrics.items() if not name.endswith(("_interval", "_n")) and name != "n"
+        }
+        assert values
+        assert set(values.values()) == {1.0}, task
+    assert scores["cola"]["n"] == 8
+    assert scores["cola"]["pair_accuracy_n"] == 4
+    assert scores["svo_probes"]["accuracy_verb_n"] == 2
+    assert {"accuracy_subject", "accuracy_verb", "accuracy_object"} <= set(scores["svo_probes"])
+    assert {"pair_accuracy", "accuracy_kubric_cnt"} <= set(scores["eqben"])
+
+
+@pytest.mark.parametrize("spoil", [lambda text: "", lambda text: text + ".", str.lower, lambda text: f"Image {text}"])
+def test_an_answer_that_is_no_option_is_wrong_and_unanswered(
+    settings: EvaluateSettings, spoil: Callable[[str], str]
+) -> None:
+    settings.tasks = ["bison", "cola"]
+    scores = evaluate(settings, Scripted(lambda doc: spoil(gold(doc))))
+    assert scores["bison"]["accuracy"] == scores["bison"]["answered"] == scores["cola"]["pair_accuracy"] == 0
+
+
+def test_a_pair_counts_only_when_both_halves_are_right(settings: EvaluateSettings) -> None:
+    settings.tasks = ["cola"]
+    wrong = {"0_1", "2_0", "2_1"}
+    scores = evaluate(settings, Scripted(lambda doc: "?" if specific(doc)["id"] in wrong else gold(doc)))["cola"]
+    assert scores["accuracy"] == 5 / 8
+    assert scores["pair_accuracy"] == 2 / 4
+    assert scores["pair_accuracy_interval"] == pytest.approx([0.150, 0.850], abs=5e-4)  # Wilson's, of 2 of 4 pairs
+
+
+def test_open_answers_score_by_their_words(settings: EvaluateSettings) -> None:
+    settings.tasks = ["cad_qa"]
+    answers = {"0": "A red dog.", "1": "red", "2": "nothing"}
+    scores = evaluate(settings, Scripted(lambda doc: answers[specific(doc)["id"]]))["cad_qa"]
+    expected = [token_f1(answer, "a red dog") for answer in answers.values()]
+    assert scores["token_f1"] == pytest.approx(sum(expected) / 3)
+    low, high = scores["token_f1_interval"]
+    assert 0 <= low < scores["token_f1"] < high <= 1
+    assert scores["exact_match"] == 0
+
+
+def test_results_predictions_and_lightevals_own_files_are_written(settings: EvaluateSettings) -> None:
+    settings.tasks = ["cola", "cad_qa"]
+    scores = evaluate(settings, Scripted(gold))
+    assert json.loads((settings.out / "results.json").read_text()) == scores
+    lines = predictions(settings, "cola")
+    assert [line["index"] for line in lines] == list(range(8))  # the set's order, whatever order lighteval asked in
+    assert lines[3] == {
+        "index": 3, "id": "1_1", "category": "", "group": "1", "answer": "B", "prediction": "B", "correct": True,
+    }  # fmt: skip
+    (results,) = (settings.out / "results/scripted").glob("results_*.json")
+    assert json.loads(results.read_text())["results"]["cola|0"]["pair_accuracy"] == 1
+    (details,) = (settings.out / "details/scripted").rglob("details_cola*.parquet")
+    table = pq.read_table(details)
+    assert table.num_rows == 8
+    assert table["model_response"][0].as_py()["text"] == ["A"]
+    assert not list(settings.out.rglob("*.part"))
+
+
+def test_the_same_run_gives_the_same_files_again(settings: EvaluateSettings) -> None:
+    settings.tasks = ["bison", "eqben"]
+    evaluate(settings)
+    paths = [settings.out / "results.json", *(settings.out / "predictions").iterdir()]
+    first = [path.read_bytes() for path in paths]
+    evaluate(settings)
+    assert [path.read_bytes() for path in paths] == first
+
+
+def test_a_sample_of_a_set_keeps_pairs_whole(settings: EvaluateSettings) -> None:
+    settings.tasks, settings.max_samples = ["cola", "bison"], 3
+    scores = evaluate(settings, Scripted(gold))
+    assert scores["bison"]["n"] == 3
+    assert (scores["cola"]["n"], scores["cola"]["pair_accuracy"], scores["cola"]["pair_accuracy_n"]) == (4, 1, 2)
+
+
+def test_the_constant_baseline_leaves_open_questions_empty(settings: EvaluateSettings) -> None:
+    settings.tasks = ["cad_qa", "single_image", "nlvr2"]
+    evaluate(settings)
+    assert {line["prediction"] for line in predictions(settings, "cad_qa")} == {""}
+    assert {line["prediction"] for line in predictions(settings, "single_image")} == {"red"}
+    assert {line["prediction"] for line in predictions(settings, "nlvr2")} == {"True"}
+
+
+@pytest.mark.skipif(not QUESTIONS.is_dir(), reason="../shared/data/questions is not beside the checkout")
+def test_the_constant_baseline_scores_as_the_papers_files_say(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = []
+    for name, task in (("BISON", "bison"), ("COLA", "cola")):
+        for line in (QUESTIONS / f"{name}.jsonl").open():
+            for image in json.loads(line)["image"]:
+                (tmp_path / image).write_bytes(PICTURE["bytes"])
+        rows += read_questions(QUESTIONS / f"{name}.jsonl", tmp_path, task)
+    write_questions(rows, tmp_path / "data")
+    settings = EvaluateSettings("constant", str(tmp_path / "data"), tmp_path / "out", tasks=["bison", "cola"])
+    scores = evaluate(settings)
+    assert scores["bison"]["accuracy"] == pytest.approx(83 / 150)
+    assert (scores["bison"]["answered"], scores["bison"]["n"]) == (1, 150)
+    assert (scores["cola"]["accuracy"], scores["cola"]["pair_accuracy"]) == (0.5, 0)
+    assert (scores["cola"]["n"], scores["cola"]["pair_accuracy_n"]) == (420, 210)
+
+
+def test_bad_settings_are_named(settings: EvaluateSettings, tmp_path: Path) -> None:
+    settings.tasks = ["bisom"]
+    with pytest.raises(InputError, match="unknown: bisom"):
+        evaluate(settings)
+    settings.tasks = ["bison"]
+    settings.data = str(tmp_path / "nowhere")
+    with pytest.raises(InputError, match=r"question set 'bison' of .*nowhere"):
+        evaluate(settings)
+    (tmp_path / "file").write_text("")
+    settings.out = tmp_path / "file"
+    with pytest.raises(InputError, match="cannot be written"):
+        evaluate(settings)
