@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 from cadvi_hub.errors import InputError
 from cadvi_hub.filters import Dropped, DropReason, check_summary, read_summary
 from cadvi_hub.generation import ChatRequest, Decoding, Failed, Generator, Reply
-from cadvi_hub.images import image_file, open_image
+from cadvi_hub.images import image_file
 from cadvi_hub.prompts import prompt_hash, render_prompt
 from cadvi_hub.schema import Aspect, CadSummary, ImagePair, Provenance
 from cadvi_hub.summaries import summary_json_schema
@@ -177,7 +177,7 @@ class LlmAnnotator:
             aspects=list(Aspect),
             as_json=schema is not None,
         )
-        images = tuple(_picture(image_root, name) for name in pair.images)
+        images = tuple(image_file(image_root, name).read_bytes() for name in pair.images)
         return ChatRequest(messages, images, self._decoding, schema)
 
     def _read(self, outcome: Reply | Failed) -> CadSummary | Dropped:
@@ -188,13 +188,6 @@ class LlmAnnotator:
             return summary
         dropped = check_summary(summary, min_words=self._settings.min_words, max_words=self._settings.max_words)
         return dropped or summary
-
-
-def _picture(image_root: Path, name: str) -> bytes:
-    path = image_file(image_root, name)
-    data = path.read_bytes()
-    open_image(data, str(path))  # a picture that does not decode stops here, where its name is known
-    return data
 
 
 def _captions(pair: ImagePair) -> tuple[str, str]:

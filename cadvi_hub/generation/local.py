@@ -44,7 +44,7 @@ class LocalGenerator:
     def generate(self, requests: Iterable[ChatRequest], on_reply: OnReply | None = None) -> Iterator[Reply | Failed]:
         total = operator.length_hint(requests) or None
         remaining = iter(requests)
-        with tqdm(desc=self.name, total=total, unit=" replies") as progress:
+        with tqdm(desc=self.name, total=total, unit=" replies", leave=False, disable=None) as progress:
             while window := list(itertools.islice(remaining, LOOK_AHEAD * self._batch_size)):
                 outcomes: list[Reply | Failed] = [Failed("")] * len(window)
                 for indices in self._batches(window):

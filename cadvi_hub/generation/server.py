@@ -123,7 +123,10 @@ class ServerGenerator:
             done[index] = outcome
 
         tokens = {"tokens": 0}
-        with _Connection(self, arrived) as connection, tqdm(desc=self.name, total=total, unit=" replies") as progress:
+        with (
+            _Connection(self, arrived) as connection,
+            tqdm(desc=self.name, total=total, unit=" replies", leave=False, disable=None) as progress,
+        ):
             while True:
                 for request in itertools.islice(remaining, LOOK_AHEAD * self._concurrency - (asked - yielded)):
                     in_flight[asked] = request
