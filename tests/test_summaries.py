@@ -113,7 +113,8 @@ One dog in Image 1, two in Image 2.
 """
 ONE_LINE = (
     "Commonalities: Both images show a dog on grass. Differences: 1. Object types: Image 1 shows a ball. Image 2 "
-    "shows a stick. 2. Counts: One dog in Image 1, two in Image 2. 3. Positions: The dog is left of the ball in Image 1."
+    "shows a stick. 2. Counts: One dog in Image 1, two in Image 2. 3. Positions: The dog is left of "
+    "the ball in Image 1."
 )
 DIFFERENCES_FIRST = """Differences:
 Counts: One dog in Image 1, two in Image 2.
