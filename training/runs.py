@@ -59,7 +59,7 @@ def claim_folder(output_dir: Path, settings: dict[str, Any]) -> None:
                 raise InputError(str(output_dir), fault, "Choose another output_dir, or remove the folder")
         else:
             write_log(output_dir, {"finished": False, "settings": settings})
-    except (OSError, KeyError, json.JSONDecodeError) as error:
+    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise InputError(str(file), f"cannot be used ({error})", "Choose another output_dir") from error
 
 

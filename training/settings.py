@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NoReturn
 
 from trl import ModelConfig, SFTConfig, TrlParser
 from yaml import YAMLError
@@ -21,12 +21,11 @@ class DataArguments:
         max_tokens: longest row, image tokens included; longer rows are dropped and counted, never cut.
     """
 
-    mixture: dict[str, Any] | str = field(default_factory=dict)
+    mixture: dict[str, Any] | str | None = None
     max_tokens: int = 2048
 
     def __post_init__(self) -> None:
-        if isinstance(self.mixture, str):
-            self.mixture = json.loads(self.mixture)
+        self.mixture = json.loads(self.mixture) if isinstance(self.mixture, str) else self.mixture or {}
         if not isinstance(self.mixture, dict):
             raise ValueError("mixture must map the name of each source to its settings")
 
@@ -68,6 +67,13 @@ class TuningModel(ModelConfig):
     lora_alpha: int = 256
 
 
+class RecipeParser(TrlParser):
+    """TRL's parser; a value of the wrong kind raises instead of printing the usage of 200 keys."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(message)
+
+
 def parse(argv: list[str] | None = None) -> tuple[DataArguments, TuningConfig, TuningModel]:
     """Settings from `--config FILE.yaml` and the command line, which wins.
 
@@ -75,7 +81,7 @@ def parse(argv: list[str] | None = None) -> tuple[DataArguments, TuningConfig, T
         InputError: the file is missing or not YAML, or a key or value is unknown.
     """
     groups: Any = (DataArguments, TuningConfig, TuningModel)
-    parser = TrlParser(groups, prog="cadvi_hub.training.sft")
+    parser = RecipeParser(groups, prog="cadvi_hub.training.sft")
     try:
         data, args, model_args = parser.parse_args_and_config(argv)
     except (ValueError, TypeError, OSError, YAMLError) as error:
