@@ -38,7 +38,7 @@ def synthetic_nouns(captions: int, seed: int = 0) -> list[tuple[str, ...]]:
 
 def run_blocks(nouns: list[tuple[str, ...]], settings: PairSettings) -> int:
     """Our engine; returns the number of pairs."""
-    images = [CaptionedImage(str(k), f"{k}.jpg", "", "synthetic") for k in range(len(nouns))]
+    images = [CaptionedImage(str(k), f"{k}.jpg", f"caption {k}", "synthetic") for k in range(len(nouns))]
     return len(mine_pairs(images, nouns, settings).pairs)
 
 

@@ -31,7 +31,12 @@ UNINFORMATIVE = frozenset(
 _CHUNK = 5_000  # captions whose strings spaCy may hold at once
 
 
-def _load() -> Language:
+def load_tagger() -> Language:
+    """spaCy's small English model with tagger and lemmatizer alone.
+
+    Raises:
+        InputError: the model is not installed.
+    """
     import spacy
 
     try:
@@ -50,7 +55,7 @@ def extract_nouns(captions: Iterable[str]) -> Iterator[tuple[str, ...]]:
 
     About 1,300 captions a second on one core; memory does not grow with the number of captions.
     """
-    nlp = _load()
+    nlp = load_tagger()
     captions = iter(captions)
     while chunk := list(islice(captions, _CHUNK)):
         with nlp.memory_zone():  # else the vocabulary keeps every misspelling that it ever met

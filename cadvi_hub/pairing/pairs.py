@@ -8,7 +8,7 @@ noun take part in the search: rare nouns decide who is compared, and then all no
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -60,33 +60,35 @@ def mine_pairs(images: list[CaptionedImage], nouns: list[tuple[str, ...]], setti
         images: one entry per caption; an image may have several.
         nouns: the nouns of each caption, each once.
 
-    An image is never paired with itself, nor twice with the same other image. The same captions and settings give
-    the same pairs in the same order.
+    An image is never paired with itself, nor twice with the same other image. Two images with one and the same
+    caption are no pair: nothing in their captions tells them apart. The same captions and settings give the same
+    pairs in the same order.
     """
     incidence = _incidence(nouns)
-    image_numbers: dict[str, int] = {}
-    image_of = np.array(
-        [image_numbers.setdefault(entry.image, len(image_numbers)) for entry in images], dtype=np.int64
-    )
+    image_of = _numbers(entry.image for entry in images)
+    wording_of = _numbers(" ".join(entry.caption.casefold().split()) for entry in images)
     # The xor of two captions' keys is their pair's hash: seeded, symmetric, and another order for every caption.
     keys = np.random.default_rng(settings.seed).integers(2**63, size=len(images), dtype=np.int64)
 
     first, second = _candidates(_cap_postings(incidence, keys, settings.posting_cap), image_of, keys, settings)
     score = _shared(incidence, first, second)
     enough = score >= settings.min_shared
+    alike = wording_of[first] == wording_of[second]
     counts = {
         "captions": len(images),
         "captions without nouns": sum(not row for row in nouns),
         "candidates": len(score),
         "candidates with too few shared nouns": int((~enough).sum()),
+        "candidates with the same caption twice": int((enough & alike).sum()),
     }
-    first, second, score = first[enough], second[enough], score[enough]
+    kept = enough & ~alike
+    first, second, score = first[kept], second[kept], score[kept]
     order = np.lexsort((keys[first] ^ keys[second], -score))
     first, second = first[order], second[order]
 
     left, right = np.minimum(image_of[first], image_of[second]), np.maximum(image_of[first], image_of[second])
-    once = np.sort(np.unique(left * len(image_numbers) + right, return_index=True)[1])
-    picked = once[_select(left[once], right[once], len(image_numbers), settings)]
+    once = np.sort(np.unique(left * len(images) + right, return_index=True)[1])
+    picked = once[_select(left[once], right[once], len(images), settings)]
     rest = len(once) - len(picked)
     full = len(picked) == settings.max_pairs
     counts |= {
@@ -111,6 +113,12 @@ def _pair(a: CaptionedImage, b: CaptionedImage, shared: tuple[str, ...]) -> Imag
         captions=(a.caption, b.caption),
         shared_nouns=shared,
     )
+
+
+def _numbers(values: Iterable[str]) -> Ints:
+    """Equal strings get equal numbers, counted from 0."""
+    numbers: dict[str, int] = {}
+    return np.array([numbers.setdefault(value, len(numbers)) for value in values], dtype=np.int64)
 
 
 def _incidence(nouns: list[tuple[str, ...]]) -> csr_matrix:

@@ -1,0 +1,174 @@
+"""The folder of one build: what stands in it is whole, and a build that was killed goes on from there.
+
+    out/v1/train-00000-of-00002.parquet …   the finished data set
+    out/v1/build.json                       what was counted; written last, so its presence means "complete"
+    out/v1/_work/                           stages and finished shards of a build under way
+
+Every file is written under a temporary name and renamed. A shard's facts are renamed before the shard itself, so the
+shard's presence vouches for both. When all shards stand, `layout.json` fixes the final names; from then on a rerun
+only has renames left to do.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from cadvi_hub.errors import InputError
+
+if TYPE_CHECKING:
+    from datasets import Features
+
+ROWS_PER_GROUP = 100  # the Hub's viewer reads whole row groups; with pictures, 100 rows are about 50 MB
+
+Json = dict[str, Any]
+
+
+class BuildFolder:
+    """Shards, stages and report of the build with digest `digest` at `path`; see `open_build_folder`."""
+
+    def __init__(self, path: Path, digest: str):
+        self.path, self.digest = path, digest
+        self.work = path / "_work"
+        self.report_file = path / "build.json"
+        self._layout = self.work / "layout.json"
+
+    def is_complete(self) -> bool:
+        """Whether the report stands, with every file that it names."""
+        return self.report_file.is_file() and all(
+            (self.path / name).is_file() for name in _read_json(self.report_file)["files"]
+        )
+
+    def is_laid_out(self) -> bool:
+        """Whether all shards are made and only `finish` is left to do."""
+        return self._layout.is_file()
+
+    def has_stage(self, name: str) -> bool:
+        return (self.work / name).is_file()
+
+    def write_stage(self, name: str, rows: Iterable[Any]) -> None:
+        """Keep `rows` as JSON lines; the stage appears when all of them are written."""
+        with _replacing(self.work / name) as file:
+            for row in rows:
+                file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+
+    def read_stage(self, name: str) -> Iterator[Any]:
+        """Stream the rows of a stage."""
+        with (self.work / name).open("rb") as file:
+            for line in file:
+                yield json.loads(line)
+
+    def has_part(self, number: int) -> bool:
+        return self._part(number).is_file()
+
+    def write_part(self, number: int, rows: Iterable[Json], features: Features, facts: Json) -> None:
+        """Write one shard; `facts` may fill while `rows` is read and is stored beside the shard."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        schema = features.arrow_schema  # carries the Features, so that load_dataset decodes the images
+        rows = iter(rows)
+        with _replacing(self._part(number)) as file:
+            with pq.ParquetWriter(file, schema, use_content_defined_chunking=True, write_page_index=True) as writer:
+                while group := list(islice(rows, ROWS_PER_GROUP)):
+                    writer.write_table(pa.Table.from_pylist(group, schema=schema))
+            _write_json(self._facts(number), facts)
+
+    def part_facts(self, parts: int) -> list[Json]:
+        """The facts of shards 0 … parts - 1."""
+        return [_read_json(self._facts(number)) for number in range(parts)]
+
+    def lay_out(self, rows_per_part: list[int], report: Json) -> None:
+        """Fix the final names, once all shards stand; shards without a row get none."""
+        filled = [number for number, rows in enumerate(rows_per_part) if rows]
+        names = [f"train-{index:05d}-of-{len(filled):05d}.parquet" for index in range(len(filled))]
+        renames = {self._part(number).name: name for number, name in zip(filled, names, strict=True)}
+        _write_json(self._layout, {"renames": renames, "report": {**report, "files": names}})
+
+    def finish(self) -> None:
+        """Give the shards their final names, write the report, and remove what was work in progress."""
+        layout = _read_json(self._layout)
+        for part, name in layout["renames"].items():
+            if (self.work / part).is_file():  # else an earlier run, killed right after, renamed it
+                (self.work / part).replace(self.path / name)
+        _write_json(self.report_file, layout["report"])
+        shutil.rmtree(self.work)
+
+    def start(self, overwrite: bool) -> None:
+        """Make sure that what the folder holds belongs to this build."""
+        found = self._found_digest()
+        if found is None and any(self.path.glob("*.parquet")):
+            raise InputError(str(self.path), "the folder holds parquet files of no build", "Choose another out")
+        if found not in (None, self.digest):
+            if not overwrite:
+                fault = f"the folder holds the build of another recipe (digest {found}; this recipe: {self.digest})"
+                raise InputError(str(self.path), fault, "Choose another out, or replace it with --overwrite true")
+            self._clear()
+        elif self.report_file.is_file() and not self.is_complete():
+            self._clear()
+        if self.is_complete():
+            shutil.rmtree(self.work, ignore_errors=True)  # a run was killed while it tidied up
+        else:
+            self.work.mkdir(exist_ok=True)
+            _write_json(self.work / "recipe.json", {"digest": self.digest})
+
+    def _found_digest(self) -> str | None:
+        for file in (self.report_file, self.work / "recipe.json"):
+            if file.is_file():
+                return _read_json(file)["digest"]
+        return None
+
+    def _clear(self) -> None:
+        for file in self.path.glob("train-*.parquet"):
+            file.unlink()
+        shutil.rmtree(self.work, ignore_errors=True)
+        self.report_file.unlink(missing_ok=True)  # last: until then it says whose files these are
+
+    def _part(self, number: int) -> Path:
+        return self.work / f"part-{number:05d}.parquet"
+
+    def _facts(self, number: int) -> Path:
+        return self.work / f"part-{number:05d}.json"
+
+
+@contextmanager
+def open_build_folder(path: Path, digest: str, overwrite: bool) -> Iterator[BuildFolder]:
+    """Lock `path` for one build.
+
+    Raises:
+        InputError: another build is writing there, or the folder holds another recipe's build and `overwrite` is off.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    with (path / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            mend = "Wait for it, or choose another out"
+            raise InputError(str(path), "another build is writing to this folder", mend) from error
+        folder = BuildFolder(path, digest)
+        folder.start(overwrite)
+        yield folder
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file that appears at `path` when the block has ended well."""
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("wb") as file:
+        yield file
+    temporary.replace(path)
+
+
+def _write_json(path: Path, content: Json) -> None:
+    with _replacing(path) as file:
+        file.write(json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")
+
+
+def _read_json(path: Path) -> Json:
+    return json.loads(path.read_bytes())

@@ -1,0 +1,35 @@
+"""A folder of images with a caption file in the fields of Localized Narratives' light files.
+
+`captions.jsonl` holds one JSON object per line: `image_id`, `caption`, and `image`, the file name below the folder
+(the upstream files leave it out, since it follows from the id in another way for each collection). An image may stand
+in several lines. `dataset_id` and `annotator_id` may be there and are not read.
+Format: https://google.github.io/localized-narratives/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cadvi_hub.schema import CaptionedImage
+from cadvi_hub.sources import Drops, SourceSettings
+from cadvi_hub.sources.rows import EmptyRowError, Row, identifier, image_name, json_lines, read_rows, text
+
+FILE = "captions.jsonl"
+
+
+def read_captioned_folder(settings: SourceSettings, drops: Drops) -> Iterator[CaptionedImage]:
+    """Stream one record per caption, in the file's order; empty captions are dropped and counted.
+
+    Raises:
+        InputError: no caption file, or a bad row where `settings.bad_rows` is `refuse`.
+    """
+
+    def make_record(row: Row) -> CaptionedImage:
+        caption = text(row, "caption").strip()
+        if not caption:
+            raise EmptyRowError("empty caption")
+        image = image_name(row, "image", settings.path)
+        return CaptionedImage(identifier(row, "image_id"), image, caption, settings.name)
+
+    file = settings.path / FILE
+    return read_rows(file, json_lines(file), make_record, settings, drops)

@@ -1,0 +1,125 @@
+"""What all readers do with a row: decode it, check it, and refuse or drop it with its place when it is bad."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from cadvi_hub.errors import InputError
+from cadvi_hub.images import image_file
+from cadvi_hub.sources import Drops, SourceSettings
+
+Record = TypeVar("Record")
+Row = dict[str, Any]
+
+UNREADABLE = "unreadable row"
+NO_IMAGE = "image file not found in the folder"
+
+
+class RowError(Exception):
+    """A row that a reader cannot use: the reason under which it is counted, and the details."""
+
+    def __init__(self, reason: str, fault: str, mend: str):
+        self.reason, self.fault, self.mend = reason, fault, mend
+        super().__init__(reason, fault, mend)
+
+
+class EmptyRowError(RowError):
+    """A row that says nothing; it is dropped and counted even where bad rows are refused."""
+
+    def __init__(self, reason: str):
+        super().__init__(reason, reason, "")
+
+
+def read_rows(
+    file: Path,
+    rows: Iterable[tuple[str, Any]],
+    make_record: Callable[[Row], Record],
+    settings: SourceSettings,
+    drops: Drops,
+) -> Iterator[Record]:
+    """Turn `(position, row)` into records; a row is a dict, or the bytes of a JSON line.
+
+    Raises:
+        InputError: a bad row, where `settings.bad_rows` is `refuse`.
+    """
+    for position, row in rows:
+        try:
+            record = make_record(_parse(row))
+        except RowError as bad:
+            if settings.bad_rows == "refuse" and not isinstance(bad, EmptyRowError):
+                mend = f"{bad.mend}, or set source.bad_rows to drop"
+                raise InputError(f"{file}, {position}", bad.fault, mend) from bad
+            place = f"{file.name}, {position}"
+            drops.add(bad.reason, place if bad.fault == bad.reason else f"{place}: {bad.fault}")
+        else:
+            yield record
+
+
+def json_lines(file: Path) -> Iterator[tuple[str, bytes]]:
+    """`("line 1", b"…")` and so on, blank lines left out, without holding the file in memory."""
+    try:
+        with file.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    yield f"line {number}", line
+    except OSError as error:
+        raise InputError(str(file), f"cannot be read ({error.strerror})", "Check source.path") from error
+
+
+def text(row: Row, key: str) -> str:
+    """The string at `key`."""
+    value = row.get(key)
+    if not isinstance(value, str):
+        raise RowError(UNREADABLE, f"key {key!r} is missing or not a string", "Mend the row")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:  # a lone surrogate, which JSON can escape and UTF-8 cannot hold
+        raise RowError(UNREADABLE, f"{key!r} is not Unicode text", "Mend the row") from error
+    return value
+
+
+def identifier(row: Row, key: str) -> str:
+    """The id at `key`, which some files write as a number."""
+    value = row.get(key)
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else text(row, key)
+
+
+def items(row: Row, key: str) -> list[Any]:
+    """The list at `key`."""
+    value = row.get(key)
+    if not isinstance(value, list):
+        raise RowError(UNREADABLE, f"key {key!r} is missing or not a list", "Mend the row")
+    return value
+
+
+def mapping(value: Any, name: str) -> Row:
+    """`value`, checked to be a JSON object."""
+    if not isinstance(value, dict):
+        raise RowError(UNREADABLE, f"{name} is not a JSON object", "Mend the row")
+    return value
+
+
+def image_name(row: Row, key: str, root: Path) -> str:
+    """The file name at `key`, checked to lie below `root`; whether it decodes is checked where it is embedded."""
+    name = text(row, key)
+    try:
+        image_file(root, name)
+    except InputError as error:
+        raise RowError(NO_IMAGE, error.fault, error.mend) from error
+    except (OSError, ValueError) as error:  # a name too long for the file system, or with a null byte
+        raise RowError(NO_IMAGE, f"{name[:80]!r} is no file name", "Mend the row") from error
+    return name
+
+
+def _parse(row: Any) -> Row:
+    if isinstance(row, bytes):
+        try:
+            row = json.loads(row.decode())
+        except UnicodeDecodeError as error:
+            raise RowError(UNREADABLE, "not UTF-8", "Save the file as UTF-8") from error
+        except (ValueError, RecursionError) as error:
+            raise RowError(UNREADABLE, f"not valid JSON ({error})", "Mend or remove the line") from error
+    return mapping(row, "the row")

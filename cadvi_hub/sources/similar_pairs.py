@@ -1,0 +1,53 @@
+"""Pairs of similar images with notes on their differences, in the row layout of The Cauldron's `mimic_cgd`.
+
+`pairs.jsonl` holds one JSON object per line: `images`, two file names below the folder, and `texts`, a list of
+`{"user": question, "assistant": answer, "source": …}`; `id` may be there.
+Format: https://huggingface.co/datasets/HuggingFaceM4/the_cauldron (after MIMIC-IT "general difference")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cadvi_hub.schema import ImagePair
+from cadvi_hub.sources import Drops, SourceSettings
+from cadvi_hub.sources.rows import (
+    UNREADABLE,
+    EmptyRowError,
+    Row,
+    RowError,
+    identifier,
+    image_name,
+    items,
+    json_lines,
+    mapping,
+    read_rows,
+    text,
+)
+
+FILE = "pairs.jsonl"
+
+
+def read_similar_pairs(settings: SourceSettings, drops: Drops) -> Iterator[ImagePair]:
+    """Stream one record per pair, in the file's order; `context` joins all answers with spaces (paper, section 3.2).
+
+    A pair without an id gets its two file names. Pairs without any answer are dropped and counted.
+
+    Raises:
+        InputError: no pair file, or a bad row where `settings.bad_rows` is `refuse`.
+    """
+
+    def make_record(row: Row) -> ImagePair:
+        names = items(row, "images")
+        if len(names) != 2 or names[0] == names[1]:
+            raise RowError(UNREADABLE, "'images' is not two different file names", "Mend the row")
+        first, second = (image_name({"images": name}, "images", settings.path) for name in names)
+        answers = [text(mapping(entry, "an entry of 'texts'"), "assistant").strip() for entry in items(row, "texts")]
+        context = " ".join(answer for answer in answers if answer)
+        if not context:
+            raise EmptyRowError("no difference note")
+        pair_id = identifier(row, "id") if "id" in row else f"{first}|{second}"
+        return ImagePair(pair_id=pair_id, images=(first, second), source=settings.name, context=context)
+
+    file = settings.path / FILE
+    return read_rows(file, json_lines(file), make_record, settings, drops)
