@@ -1,11 +1,14 @@
 """lighteval tasks over the benchmark questions: bison, svo_probes, nlvr2, eqben, cola, cad_qa, single_image.
 
-Set the variable CADVI_EVAL_DATA to a data set folder (as `eval.benchmarks` writes it) or to a Hub repo id, then
+`cadvi evaluate` runs them with intervals and without a network. lighteval's own command runs them too: set the
+variable CADVI_EVAL_DATA to a data set folder (as `eval.benchmarks` writes it) or a Hub repo id, then
 
     lighteval custom MODEL eval/vision_model.py "bison|0,cola|0" --custom-tasks cadvi_hub.eval.tasks
 
-Name this module, not its file: lighteval's worker processes must be able to import it. Few-shot examples are not
-supported: the paper asks each question alone.
+where MODEL is a folder (a LoRA adapter's, too) or a repo id. Tried with lighteval 0.13: the command works where the
+network answers; without one it stops in lighteval's own `tiny_benchmarks`, which downloads a file when imported.
+Name this module, not its file, so that lighteval's worker processes can import it. `--max-samples` cuts pairs in
+two, and half a pair counts as wrong. Few-shot examples are refused: the paper asks each question alone.
 """
 
 import os

@@ -3,7 +3,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pyarrow.parquet as pq
 import pytest
 from cadvi_hub.eval.benchmarks import OPTIONS, read_questions, write_questions
@@ -11,6 +10,8 @@ from cadvi_hub.eval.constant_model import ConstantModel
 from cadvi_hub.eval.evaluate import EvaluateSettings, evaluate
 from cadvi_hub.eval.scoring import token_f1
 from cadvi_hub.eval.tasks import SETS, TASKS_TABLE, prompt, specific
+from hub import LoopbackHub
+from huggingface_hub import HfApi
 from lighteval.models.abstract_model import ModelConfig
 from lighteval.models.model_output import ModelResponse
 from lighteval.tasks.requests import Doc
@@ -57,11 +58,6 @@ def pairs(task: str, count: int, **changes: Any) -> Iterator[dict[str, Any]]:
 
 def gold(doc: Doc) -> str:
     return doc.get_golds()[0]
-
-
-@pytest.fixture(autouse=True)
-def _own_datasets_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
 
 
 @pytest.fixture
@@ -197,6 +193,16 @@ def test_the_constant_baseline_scores_as_the_papers_files_say(tmp_path: Path) ->
     assert (scores["bison"]["answered"], scores["bison"]["n"]) == (1, 150)
     assert (scores["cola"]["accuracy"], scores["cola"]["pair_accuracy"]) == (0.5, 0)
     assert (scores["cola"]["n"], scores["cola"]["pair_accuracy_n"]) == (420, 210)
+
+
+def test_questions_come_from_a_hub_repo_by_its_id(settings: EvaluateSettings, hub: LoopbackHub) -> None:
+    settings.tasks = ["cola", "nlvr2"]
+    local = evaluate(settings)
+    HfApi().create_repo("tester/cad-eval", repo_type="dataset")
+    HfApi().upload_folder(repo_id="tester/cad-eval", repo_type="dataset", folder_path=settings.data)
+    settings.data = "tester/cad-eval"
+    assert evaluate(settings) == local
+    assert any("cola/test.parquet" in request for request in hub.requests)
 
 
 def test_bad_settings_are_named(settings: EvaluateSettings, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pytest
 import torch
 from cadvi_hub.eval import constant_model, vision_model
@@ -153,8 +152,7 @@ def test_lighteval_finds_exactly_one_model_class_in_each_model_file() -> None:
 
 
 @pytest.fixture
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+def data(tmp_path: Path) -> str:
     pictures = [{"bytes": encode_png(image), "path": f"{index}.png"} for index, image in enumerate((RED, BLUE))]
 
     def rows() -> Iterator[dict[str, Any]]:
