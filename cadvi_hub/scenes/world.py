@@ -1,0 +1,184 @@
+"""The embedded world as files, in the formats of the upstream sources that it stands in for.
+
+    captioned/   captions.jsonl + images/   Localized Narratives' light files           → V1
+    similar/     pairs.jsonl + images/      MIMIC-IT's difference pairs (mimic_cgd)      → V2
+    instruct/    instruct.jsonl + images/   the LLaVA mix                                → single-image data
+    questions/   <task>.jsonl + images/     the benchmarks' question files               → evaluation
+
+Each folder also has `scenes.jsonl`: the scene graph behind every image.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from cadvi_hub.errors import InputError
+from cadvi_hub.images import encode_png
+from cadvi_hub.scenes.captions import make_caption
+from cadvi_hub.scenes.graph import Scene, draw_scene
+from cadvi_hub.scenes.instruct import image_conversation
+from cadvi_hub.scenes.questions import MAKERS
+from cadvi_hub.scenes.render import render
+from cadvi_hub.scenes.similar import QUESTIONS, draw_similar_pair
+
+PAIR_TASKS = ("eqben", "cola")  # two questions a pair
+
+
+@dataclass
+class WorldSettings:
+    """How much of the world is drawn.
+
+    Attributes:
+        seed: Of everything drawn; another seed draws other scenes.
+        captioned: Captioned images, the source of V1.
+        similar: Similar pairs with difference notes, the source of V2.
+        instruct: Single-image conversations.
+        questions: Questions per benchmark (pairs of questions for EQBEN and COLA).
+        boxes_share: Share of the training images in the look of NLVR's boxes.
+        tell: How much the captions tell, from 0 to 1.
+    """
+
+    seed: int = 0
+    captioned: int = 3000
+    similar: int = 1500
+    instruct: int = 3000
+    questions: int = 240
+    boxes_share: float = 0.06
+    tell: float = 0.6
+
+
+class SceneFolder:
+    """A folder of drawn images: `add` draws a scene under a name, `write_lines` a JSON-lines file."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.graphs: list[dict[str, Any]] = []
+        folder.mkdir(parents=True)
+
+    def add(self, name: str, scene: Scene) -> str:
+        """Draw `scene` as `name` (below the folder) and return the name."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode_png(render(scene)))
+        self.graphs.append({"image": name, "scene": scene.to_dict()})
+        return name
+
+    def write_lines(self, name: str, rows: list[dict[str, Any]]) -> None:
+        """Write `rows` as JSON lines."""
+        with (self.folder / name).open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+    def close(self) -> None:
+        """Write the scene graphs."""
+        self.write_lines("scenes.jsonl", self.graphs)
+
+
+def _train_scene(rng: random.Random, boxes_share: float) -> Scene:
+    return draw_scene(rng, "train", "boxes" if rng.random() < boxes_share else "sketch")
+
+
+def _rng(settings: WorldSettings, part: str) -> random.Random:
+    return random.Random(f"{settings.seed} {part}")
+
+
+def _captioned(folder: SceneFolder, settings: WorldSettings) -> None:
+    rng = _rng(settings, "captioned")
+    rows = []
+    for index in range(settings.captioned):
+        scene = _train_scene(rng, settings.boxes_share)
+        image = folder.add(f"images/{index:06d}.png", scene)
+        caption = make_caption(rng, scene, settings.tell).text
+        ids = {"dataset_id": "scenes", "image_id": f"{index:06d}", "annotator_id": 0}
+        rows.append({**ids, "caption": caption, "image": image})
+    folder.write_lines("captions.jsonl", rows)
+
+
+def _similar(folder: SceneFolder, settings: WorldSettings) -> None:
+    rng = _rng(settings, "similar")
+    rows = []
+    for index in range(settings.similar):
+        pair = draw_similar_pair(rng, "train")
+        images = [folder.add(f"images/{index:06d}_{side}.png", scene) for side, scene in enumerate(pair.scenes)]
+        texts = [
+            {"user": QUESTIONS[min(k, 1)], "assistant": note, "source": "scenes"} for k, note in enumerate(pair.notes)
+        ]
+        rows.append({"id": f"{index:06d}", "images": images, "texts": texts})
+    folder.write_lines("pairs.jsonl", rows)
+
+
+def _instruct(folder: SceneFolder, settings: WorldSettings) -> None:
+    rng = _rng(settings, "instruct")
+    rows = []
+    for index in range(settings.instruct):
+        scene = _train_scene(rng, settings.boxes_share)
+        image = folder.add(f"images/{index:06d}.png", scene)
+        conversations = []
+        for turn, (question, answer) in enumerate(image_conversation(rng, scene)):
+            conversations.append({"from": "human", "value": ("" if turn else "<image>\n") + question})
+            conversations.append({"from": "gpt", "value": answer})
+        rows.append({"id": f"{index:06d}", "image": image, "conversations": conversations})
+    folder.write_lines("instruct.jsonl", rows)
+
+
+def _questions(folder: SceneFolder, settings: WorldSettings) -> None:
+    for task, make in MAKERS.items():
+        rng = _rng(settings, task)
+        rows: list[dict[str, Any]] = []
+        drawn: dict[Scene, str] = {}  # both questions of a pair show the same two files
+        for question in make(rng, settings.questions):
+            names = []
+            for scene in question.scenes:
+                if scene not in drawn:
+                    drawn[scene] = folder.add("/".join(filter(None, (question.folder, f"{task}_{len(drawn):05d}.png"))), scene)
+                names.append(drawn[scene])
+            row = {"image": names, "text": question.text, "answer": question.answer, "question_id": question.question_id}
+            rows.append(row | ({"category": question.category} if question.category else {}))
+        folder.write_lines(f"{task}.jsonl", rows)
+
+
+PARTS = {"captioned": _captioned, "similar": _similar, "instruct": _instruct, "questions": _questions}
+
+
+def make_world(settings: WorldSettings, out: Path) -> Path:
+    """Draw the world under `out`; a folder that is there already with the same settings is left as it is.
+
+    Raises:
+        InputError: `out` holds a world of other settings, or cannot be written.
+    """
+    marker = out / "world.json"
+    if marker.is_file():
+        found = json.loads(marker.read_text("utf-8"))
+        if found != asdict(settings):
+            raise InputError(str(out), f"the folder holds a world of other settings: {found}", "Name another folder")
+        return out
+    for name, make in _progress(PARTS):
+        part = out / name
+        if part.exists():  # it has its name only when it is whole
+            continue
+        unfinished = out / f".{name}.part"
+        try:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            folder = SceneFolder(unfinished)
+            make(folder, settings)
+            folder.close()
+            os.replace(unfinished, part)
+        except OSError as error:
+            fault = f"cannot write ({error.strerror or error})"
+            raise InputError(str(out), fault, "Free space or name another folder, then run again") from error
+    unfinished = out / ".world.json"
+    unfinished.write_text(json.dumps(asdict(settings), indent=1) + "\n", "utf-8")
+    os.replace(unfinished, marker)
+    return out
+
+
+def _progress(parts: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    from tqdm import tqdm
+
+    yield from tqdm(parts.items(), desc="draw the world", unit="part")
