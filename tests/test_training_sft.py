@@ -175,9 +175,15 @@ def test_group_by_length_sees_the_lengths(room: Path, tmp_path: Path) -> None:
     assert len(curve(tmp_path / "run")) == 2
 
 
-def test_packaged_chat_template_is_found_by_name_and_saved(room: Path, tmp_path: Path) -> None:
-    merged = run(room, tmp_path / "run", chat_template_path="llava.jinja", max_steps=1)
-    assert AutoProcessor.from_pretrained(merged).chat_template == (TEMPLATES / "llava.jinja").read_text()
+def test_chat_template_is_found_by_name_and_one_that_does_not_fit_is_refused(room: Path, tmp_path: Path) -> None:
+    shutil.copytree(room / "base", tmp_path / "base", ignore=shutil.ignore_patterns("chat_template.jinja"))
+    settings = {"model": {"model_name_or_path": str(tmp_path / "base")}, "max_steps": 1}
+    merged = run(room, tmp_path / "run", chat_template_path="cadvi.jinja", **settings)
+    assert AutoProcessor.from_pretrained(merged).chat_template == (TEMPLATES / "cadvi.jinja").read_text()
+    with pytest.raises(InputError, match="does not mark the answers"):
+        run(room, tmp_path / "none", **settings)
+    with pytest.raises(InputError, match="an end token that its tokenizer knows"):
+        run(room, tmp_path / "none", chat_template_path="llava.jinja", **settings)
     with pytest.raises(InputError, match=r"cadvi\.jinja, llava\.jinja"):
         run(room, tmp_path / "none", chat_template_path="none.jinja")
 
@@ -185,6 +191,13 @@ def test_packaged_chat_template_is_found_by_name_and_saved(room: Path, tmp_path:
 def test_output_folder_of_other_settings_is_refused(room: Path, trained: Path) -> None:
     with pytest.raises(InputError, match=r"other settings \(max_steps, save_steps, save_strategy, seed\)"):
         run(room, trained, max_steps=3, seed=8)
+
+
+def test_lora_on_the_vision_tower_is_refused_and_the_folder_stays_free(room: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="must not"):
+        run(room, tmp_path / "out", model={"lora_target_modules": ["q_proj", "v_proj"]})
+    run(room, tmp_path / "out", max_steps=1)
+    assert json.loads((tmp_path / "out" / "training.json").read_text())["finished"]
 
 
 def test_output_folder_that_cannot_be_written_is_refused(room: Path, tmp_path: Path) -> None:
@@ -204,11 +217,6 @@ def test_adapter_as_base_and_base_without_projector_are_refused(room: Path, trai
         run(room, tmp_path / "out", model={"model_name_or_path": str(tmp_path / "llama")})
     with pytest.raises(InputError, match="does not load"):
         run(room, tmp_path / "out", model={"model_name_or_path": str(tmp_path / "none")})
-
-
-def test_lora_on_the_vision_tower_is_refused(room: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="must not"):
-        run(room, tmp_path / "out", model={"lora_target_modules": ["q_proj", "v_proj"]})
 
 
 def test_command_reports_bad_input_without_a_traceback(room: Path, tmp_path: Path) -> None:

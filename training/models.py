@@ -8,6 +8,7 @@ from cadvi_hub.training.adapters import is_adapter, projector_name
 from cadvi_hub.training.settings import TuningModel
 from transformers import AutoModelForImageTextToText, AutoProcessor, LlavaProcessor, PreTrainedModel
 from trl import get_quantization_config
+from trl.chat_template_utils import is_chat_template_stop_token_trained
 
 from cadvi_hub.errors import InputError
 
@@ -55,7 +56,8 @@ def load_processor(model_args: TuningModel, chat_template: Path | None) -> Llava
     """The base's processor, with the chat template of a file if one is given.
 
     Raises:
-        InputError: the model has no processor, or its template does not mark the answers (`{% generation %}`).
+        InputError: the model has no processor, or its template does not teach when to stop: answers with their
+            end token stand between `{% generation %}` marks.
     """
     name = str(model_args.model_name_or_path)
     processor = AutoProcessor.from_pretrained(name, revision=model_args.model_revision)
@@ -63,7 +65,7 @@ def load_processor(model_args: TuningModel, chat_template: Path | None) -> Llava
         raise InputError(f"model {name!r}", "it has no LlavaProcessor", "Save one beside it")
     if chat_template is not None:
         processor.chat_template = chat_template.read_text(encoding="utf-8")
-    if "generation" not in (processor.chat_template or ""):
-        fault = "its chat template does not mark what the assistant says"
-        raise InputError(f"model {name!r}", fault, "Set chat_template_path, such as llava.jinja")
+    if not processor.chat_template or not is_chat_template_stop_token_trained(processor):
+        fault = "its chat template does not mark the answers and an end token that its tokenizer knows"
+        raise InputError(f"model {name!r}", fault, "Set chat_template_path to one that fits, such as llava.jinja")
     return processor

@@ -47,14 +47,15 @@ def claim_folder(output_dir: Path, settings: dict[str, Any]) -> None:
     """Note in `output_dir` which settings train there, before anything else is written.
 
     Raises:
-        InputError: it cannot be written, or holds a run with other settings.
+        InputError: it cannot be written, or holds a model or a checkpoint of other settings.
     """
     file = output_dir / LOG_NAME
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
-        if file.is_file():
-            held = json.loads(file.read_text(encoding="utf-8"))["settings"]
-            if differing := sorted(key for key in held | settings if held.get(key) != settings.get(key)):
+        held = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+        if held and (held["finished"] or last_checkpoint(output_dir)):
+            earlier = held["settings"]
+            if differing := sorted(key for key in earlier | settings if earlier.get(key) != settings.get(key)):
                 fault = f"the folder holds a run with other settings ({', '.join(differing)})"
                 raise InputError(str(output_dir), fault, "Choose another output_dir, or remove the folder")
         else:

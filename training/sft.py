@@ -65,8 +65,8 @@ def train(data: DataArguments, args: TuningConfig, model_args: TuningModel) -> P
     model = load_base(model_args)
     processor = load_processor(model_args, template)
     with args.main_process_first(desc="data"):
-        mixture = load_mixture(data.mixture, processor, data.max_tokens, args.seed, args.dataset_num_proc)
         claim_folder(output_dir, settings)
+        mixture = load_mixture(data.mixture, processor, data.max_tokens, args.seed, args.dataset_num_proc)
     adapter = dataclasses.replace(
         model_args,
         lora_target_modules=model_args.lora_target_modules or lora_targets(model),
