@@ -10,10 +10,12 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from tqdm import tqdm
 
 from cadvi_hub.errors import InputError
 from cadvi_hub.images import encode_png, image_file, open_image
@@ -43,6 +45,29 @@ configs:
 One configuration per set, split `test`. `question` is the full prompt with `<image>` where each image goes; `options`
 is empty for open questions; `group` joins the questions that must all be right to count.
 """
+
+
+@dataclass
+class BenchmarkSettings:
+    """One question file to make ready for evaluation.
+
+    Attributes:
+        task: name of the set (`TASKS`).
+        questions: the question file.
+        images: folder of its images.
+        out: data set folder that the set joins as `out/<task>/test.parquet`.
+    """
+
+    task: str
+    questions: Path
+    images: Path
+    out: Path
+
+
+def make_benchmark(settings: BenchmarkSettings) -> dict[str, int]:
+    """Read a question file and write its set; returns its number of questions. Errors as of the two steps."""
+    rows = read_questions(settings.questions, settings.images, settings.task)
+    return write_questions(tqdm(rows, desc=settings.task, unit=" questions"), settings.out)
 
 
 def read_questions(path: Path, image_root: Path, task: str) -> Iterator[dict[str, Any]]:

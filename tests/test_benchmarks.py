@@ -4,7 +4,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from cadvi_hub.eval.benchmarks import OPTIONS, read_questions, write_questions
+from cadvi_hub.eval.benchmarks import OPTIONS, BenchmarkSettings, make_benchmark, read_questions, write_questions
 from datasets import load_dataset
 from PIL import Image
 
@@ -166,7 +166,7 @@ def test_a_set_added_later_joins_the_readme(tmp_path: Path, images: Path) -> Non
     data = tmp_path / "data"
     for task, answer in (("nlvr2", "True"), ("bison", "A")):
         file = write_lines(tmp_path / f"{task}.jsonl", question(answer=answer))
-        write_questions(read_questions(file, images, task), data)
+        assert make_benchmark(BenchmarkSettings(task, file, images, data)) == {task: 1}
     readme = (data / "README.md").read_text()
     assert [task for task in OPTIONS if f"config_name: {task}" in readme] == ["bison", "nlvr2"]
 
