@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
-from pathlib import PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 from cadvi_hub.errors import InputError
@@ -21,6 +20,8 @@ MAX_CHARACTERS = 300
 # Letters, digits and marks that mean nothing inside a line stay. A colon stays only before a space, else it may make a
 # link; an underscore only between letters or digits, else it may make italics.
 _SPECIAL = re.compile(r"""[^\w .,;?!/%(){}="'+:-]|:(?! )|(?<![^\W_])_|_(?![^\W_])|(?<=www)\.""")
+# The folders of an absolute path, at the start of a word.
+_FOLDERS = re.compile(r"""(?:^|(?<=[\s,(='"]))(?:[A-Za-z]:)?[/\\](?:[^\s,/\\]+[/\\])+(?=[^\s,/\\])""")
 
 
 class Verbatim(str):
@@ -32,16 +33,14 @@ class Verbatim(str):
 def escape(value: Any) -> str:
     """`value` as text for one line of Markdown, at most `MAX_CHARACTERS` characters of it.
 
-    Floats get four digits, absolute paths (they tell of somebody's machine) only their last part.
+    Floats get four digits, absolute paths (they tell of somebody's machine) only their last part, and characters that
+    do not print are left out.
     """
     if isinstance(value, Verbatim):
         return value
     if isinstance(value, float):
         return f"{value:.4g}"
-    text = " ".join(str(value).split())
-    for path in (PurePosixPath(text), PureWindowsPath(text)):
-        if path.is_absolute() and path.name:
-            text = path.name
+    text = _FOLDERS.sub("", " ".join(str(value).split()))
     if len(text) > MAX_CHARACTERS:
         text = text[: MAX_CHARACTERS - 1] + "…"
     return _SPECIAL.sub(lambda match: f"&#{ord(match[0])};", "".join(filter(str.isprintable, text)))

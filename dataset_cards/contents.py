@@ -152,8 +152,11 @@ def _splits(folder: Path) -> dict[str, Split]:
 
 
 def _build_record(folder: Path) -> dict[str, Any]:
+    """What the build counted, as the card shows it; empty for a folder that no build of ours made."""
     path = folder / BUILD_RECORD
     if not path.exists():
+        if any(folder.glob("_*/")):
+            raise InputError(str(folder), "its build is not finished", "Run the build again, it goes on from there")
         return {}
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -161,6 +164,13 @@ def _build_record(folder: Path) -> dict[str, Any]:
         raise InputError(str(path), f"it is no JSON ({error})", "Build the config again") from error
     if not isinstance(record, dict):
         raise InputError(str(path), "it is no JSON object", "Build the config again")
+    drops = record.get("drops")
+    if isinstance(drops, dict):  # the places of the first dropped rows are for the builder, not for the card
+        record["drops"] = {
+            reason: entry["count"] if isinstance(entry, dict) and "count" in entry else entry
+            for reason, entry in drops.items()
+        }
+    record.pop("files", None)
     return record
 
 

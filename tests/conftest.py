@@ -23,6 +23,7 @@ os.environ |= {
     "HF_HOME": str(Path(FOLDER.name) / "home"),
     "HF_HUB_DISABLE_XET": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_UPDATE_DOWNLOAD_COUNTS": "0",
     "NO_PROXY": "127.0.0.1",
     "no_proxy": "127.0.0.1",

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from datasets import Dataset, Features, load_dataset
 from hub import LoopbackHub
-from huggingface_hub import DatasetCard, HfApi
+from huggingface_hub import DatasetCard, HfApi, hf_hub_download
 from PIL import Image
 
 from cadvi_hub.errors import InputError
@@ -59,7 +59,12 @@ def data(tmp_path: Path) -> Path:
     folder = tmp_path / "data"
     captions = ["a red square", "two red squares"]
     v1 = [[row(n, messages=messages(), captions=captions) for n in range(start, start + 2)] for start in (0, 2, 4)]
-    drops = {"drops": {"too_short": 7, "refusal": 2}, "recipe_digest": "0123abcd", "cache": str(tmp_path / "cache")}
+    drops = {
+        "drops": {"too_short": {"count": 7, "first": ["captions.jsonl, line 3"]}, "refusal": 2},
+        "digest": "0123abcd",
+        "files": ["train-00000-of-00003.parquet"],
+        "note": f"from {tmp_path}/captions.jsonl, {tmp_path}/images and https://example.org/a/b",
+    }
     write_config(folder / "v1", v1_features(), v1, "train", drops)
     write_config(
         folder / "v2", v2_features(), [[row(9, messages=messages(), context="a square is gone")]], "train", {}
@@ -81,12 +86,12 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "sleep", lambda _: None)
 
 
-def commits(kind: str = "dataset", repo: str = REPO) -> list[str]:
-    return [commit.commit_id for commit in HfApi().list_repo_commits(repo, repo_type=kind)]
+def commits() -> list[str]:
+    return [commit.commit_id for commit in HfApi().list_repo_commits(REPO, repo_type="dataset")]
 
 
-def files(kind: str = "dataset", repo: str = REPO) -> set[str]:
-    return set(HfApi().list_repo_files(repo, repo_type=kind)) - {".gitattributes"}
+def files() -> set[str]:
+    return set(HfApi().list_repo_files(REPO, repo_type="dataset")) - {".gitattributes"}
 
 
 ALL_FILES = {
@@ -134,8 +139,9 @@ def test_the_card_says_what_was_counted(hub: LoopbackHub, data: Path, tmp_path: 
     assert "| v1 | mentions&#64;1 | " + "ab" * 32 + ' | {"temperature": 0.0} | 6 |' in lines
     assert "| v1 | scenes | 6 |" in lines
     assert "| too_short | 7 |" in lines
-    assert "| recipe_digest | 0123abcd |" in lines
-    assert "| cache | cache |" in lines
+    assert "| digest | 0123abcd |" in lines
+    assert "| note | from captions.jsonl, images and https&#58;//example.org/a/b |" in lines
+    assert "line 3" not in card.text
     assert str(tmp_path) not in card.content
 
 
@@ -195,23 +201,30 @@ def test_after_a_cut_connection_a_rerun_completes(
         publish_data(data)
     assert hub.token not in str(fault.value)
     hub.mend_connection()
-    kept = len(list((hub.store.contents).iterdir()))
+    kept = len(list(hub.store.contents.iterdir()))
     hub.requests.clear()
     publish_data(data)
     assert files() == ALL_FILES
     uploads = [request for request in hub.requests if request.startswith("PUT /lfs/")]
     assert len(uploads) == len(ALL_FILES) - 1 - (kept - 1 if "lfs" in matching else len(ALL_FILES) - 1)
     assert len(commits()) == 2
-    for path in sorted(ALL_FILES - {"README.md"}):
-        local = HfApi().hf_hub_download(REPO, path, repo_type="dataset")
-        assert Path(local).read_bytes() == (data / path).read_bytes()
+    for path in ALL_FILES - {"README.md"}:
+        assert Path(hf_hub_download(REPO, path, repo_type="dataset")).read_bytes() == (data / path).read_bytes()
+
+
+def test_a_folder_that_no_build_made_is_published_too(hub: LoopbackHub, tmp_path: Path) -> None:
+    (tmp_path / "questions" / "bison").mkdir(parents=True)
+    rows = Dataset.from_dict({"question": ["A or B?"], "answer": ["A"]})
+    rows.to_parquet(tmp_path / "questions" / "bison" / "test.parquet")
+    publish(PublishSettings(folder=tmp_path / "questions", repo_id="test-org/questions", kind="dataset", private=True))
+    assert HfApi().dataset_info("test-org/questions").private
+    assert load_dataset("test-org/questions", "bison", split="test")[0] == {"question": "A or B?", "answer": "A"}
 
 
 def test_many_files_go_up_in_bounded_commits(hub: LoopbackHub, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cadvi_hub.publish.FILES_PER_COMMIT", 4)
-    published = publish_data(data)
+    assert publish_data(data).commit == commits()[0]
     assert len(commits()) == 3
-    assert commits()[0] == published.commit
     assert files() == ALL_FILES
 
 
@@ -275,6 +288,10 @@ def test_a_half_built_folder_is_refused(hub: LoopbackHub, data: Path, tmp_path: 
     shard.write_bytes((data / "v1" / "train-00000-of-00003.parquet").read_bytes())
     (data / "v1" / "build.json").write_text('{"rows": 7}')
     with pytest.raises(InputError, match="counts 7 rows, the files hold 6"):
+        publish_data(data)
+    (data / "v1" / "_work").mkdir()
+    (data / "v1" / "build.json").unlink()
+    with pytest.raises(InputError, match="its build is not finished"):
         publish_data(data)
     (data / "v1" / "build.json").write_text('{"rows"')
     with pytest.raises(InputError, match="it is no JSON"):
