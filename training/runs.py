@@ -26,7 +26,7 @@ def chosen_settings(*groups: Any) -> dict[str, Any]:
                 continue
             if (value := values[field.name]) != field.default:
                 chosen[field.name] = value
-    return chosen
+    return json.loads(json.dumps(chosen))  # as it reads back from the file
 
 
 def last_checkpoint(output_dir: Path) -> str | None:
@@ -58,7 +58,7 @@ def claim_folder(output_dir: Path, settings: dict[str, Any]) -> None:
             if differing := sorted(key for key in earlier | settings if earlier.get(key) != settings.get(key)):
                 fault = f"the folder holds a run with other settings ({', '.join(differing)})"
                 raise InputError(str(output_dir), fault, "Choose another output_dir, or remove the folder")
-        else:
+        elif held is None or held["settings"] != settings:  # every process comes here: only the first one writes
             write_log(output_dir, {"finished": False, "settings": settings})
     except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise InputError(str(file), f"cannot be used ({error})", "Choose another output_dir") from error
