@@ -197,6 +197,19 @@ def test_a_local_model_annotates_from_images(image_root: Path) -> None:
     assert annotator.provenance.annotator.startswith("cad-llava-v1@")
 
 
+def test_mentions_annotate_without_a_model(tmp_path: Path) -> None:
+    two = ImagePair(
+        "p", ("a.png", "b.png"), "test", captions=("A red ball on the grass.", "Two blue balls on the grass.")
+    )
+    annotator = make_annotator(AnnotatorSettings(), tmp_path)
+    ((pair, summary),) = annotator.annotate([two], tmp_path)
+    assert pair == two
+    assert isinstance(summary, CadSummary)
+    assert "grass" in summary.commonalities
+    assert annotator.provenance.annotator == "mentions"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_request_that_the_endpoint_refuses_is_a_counted_drop(tmp_path: Path) -> None:
     with openai_server(lambda request, number: Answer("too long", status=400)) as server:
         settings = AnnotatorSettings(kind="server", model="m", base_url=server.base_url)

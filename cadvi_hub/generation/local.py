@@ -79,6 +79,9 @@ class LocalGenerator:
         prompt_tokens = inputs["attention_mask"].sum(dim=1).tolist()
         decoding = requests[0].decoding
         most = model.config.get_text_config().max_position_embeddings
+        if decoding.max_tokens >= most:
+            fault = f"it has room for {most} tokens, and max_tokens is {decoding.max_tokens}"
+            raise InputError(f"model {self.name}", fault, "Lower max_tokens, so that prompts fit as well")
         fits = [tokens + decoding.max_tokens <= most for tokens in prompt_tokens]
         if not all(fits):
             fitting = list(itertools.compress(requests, fits))

@@ -119,7 +119,7 @@ class ServerGenerator:
                     index, other = arrived.get()
                     if isinstance(other, Reply):
                         take(index, other)
-                raise self._explained(outcome, replies) from None
+                raise self._explained(outcome) from None
             done[index] = outcome
 
         tokens = {"tokens": 0}
@@ -179,10 +179,9 @@ class ServerGenerator:
         except Exception as error:  # goes to the caller's thread, which raises what it means
             return error
 
-    def _explained(self, error: Exception, replies: int) -> InputError:
+    def _explained(self, error: Exception) -> InputError:
         from openai import APIConnectionError, APIStatusError, APITimeoutError
 
-        rerun = f"{replies} replies of this run were kept; run again and it goes on from there"
         match error:
             case APIStatusError(status_code=401 | 403):
                 return self._error("does not take the key", f"Set {self._api_key_env} to a key that is valid there")
@@ -191,13 +190,12 @@ class ServerGenerator:
                 return self._error(f"knows no model {self.name!r} or no chat completions (404)", mend)
             case APIStatusError():
                 fault = f"still answers {error.status_code} after {self._max_retries} retries"
-                return self._error(f"{fault} ({self._without_key(error.message)[:200]})", rerun)
+                return self._error(f"{fault} ({self._without_key(error.message)[:200]})", "Look at its log; run again")
             case APITimeoutError():
-                return self._error(
-                    f"gave no answer in {self._timeout:g} s, {self._max_retries} retries included", rerun
-                )
+                fault = f"gave no answer within {self._timeout:g} s, tried {self._max_retries + 1} times"
+                return self._error(fault, "Look at its log, or raise the timeout; run again")
             case APIConnectionError():
-                return self._error(f"cannot be reached, {self._max_retries} retries included", f"Start it; {rerun}")
+                return self._error(f"cannot be reached, tried {self._max_retries + 1} times", "Start it; run again")
             case InputError():
                 return error
         mend = "Check that the address ends in /v1 and that an OpenAI-compatible server runs there"

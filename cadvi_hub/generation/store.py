@@ -99,8 +99,12 @@ class StoredGenerator:
                 assert reply is not None, "replies are never deleted"  # noqa: S101
                 yield reply
 
-        for outcome in self.generator.generate(unanswered(), keep):
-            yield from stored_first()
-            waiting.popleft()
-            yield outcome
+        try:
+            for outcome in self.generator.generate(unanswered(), keep):
+                yield from stored_first()
+                waiting.popleft()
+                yield outcome
+        except InputError as error:
+            safe = f"{len(self.store)} replies are safe in {self.store.path}; a rerun goes on from there"
+            raise InputError(error.place, error.fault, f"{error.mend}. {safe}") from error
         yield from stored_first()

@@ -30,6 +30,7 @@ ENVIRONMENT = REPOSITORY / ".venv-vllm"
 PYTHON = ENVIRONMENT / "bin" / "python"
 DATA = REPOSITORY.parent / "shared" / "data" / "captioned_images"
 PAIRS = 12
+REPO = "test-org/cad-smollm2"
 PATIENCE = 900  # seconds; a busy machine starts the server in minutes
 
 pytestmark = [
@@ -211,7 +212,7 @@ def survived(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def test_a_killed_server_stops_the_build_with_a_clear_error(survived: Survived) -> None:
     assert survived.status == 1
     assert re.search(r"endpoint http://127\.0\.0\.1:\d+/v1: cannot be reached", survived.error)
-    assert "replies of this run were kept; run again and it goes on from there" in survived.error
+    assert f"{survived.stored_when_server_died} replies are safe in " in survived.error
 
 
 def test_no_answered_request_is_asked_again(survived: Survived) -> None:
@@ -246,9 +247,9 @@ def test_the_data_set_is_published_and_read_back(survived: Survived, hub: Loopba
 
     from cadvi_hub.publish import PublishSettings, publish
 
-    publish(PublishSettings(survived.out, "someone/cad-smollm2", "dataset", license="gpl-2.0"))
+    publish(PublishSettings(survived.out, REPO, "dataset", license="gpl-2.0"))
     local = load_dataset("parquet", data_files=str(survived.out / "v1" / "*.parquet"), split="train")
-    remote = load_dataset("someone/cad-smollm2", "v1", split="train")
+    remote = load_dataset(REPO, "v1", split="train")
     assert remote["messages"] == local["messages"]
     assert [[image.size for image in row] for row in remote["images"]] == [
         [image.size for image in row] for row in local["images"]
