@@ -12,12 +12,11 @@ from cadvi_hub.conversations import v1_messages, v2_messages
 from cadvi_hub.errors import InputError
 from cadvi_hub.filters import Dropped
 from cadvi_hub.images import image_file, read_image
-from cadvi_hub.schema import Aspect, CadSummary, EmbeddedImage, ImagePair, Message
+from cadvi_hub.schema import Aspect, CadSummary, EmbeddedImage, ImagePair
 from cadvi_hub.sources import Drops, SourceSettings
 from cadvi_hub.sources.llava_mix import InstructExample
 
 BAD_PICTURE = "picture does not decode or is too large"
-STRAY_PLACEHOLDER = "text holds <image>"
 
 Row = dict[str, Any]
 
@@ -93,9 +92,6 @@ def cad_rows(
             drops.add(summary.reason, f"{pair.pair_id}: {summary.detail}")
             continue
         messages = (v1_messages if config == "v1" else v2_messages)(pair, summary, seed)
-        if _image_parts(messages) != len(pair.images):  # a caption or summary held the placeholder itself
-            drops.add(STRAY_PLACEHOLDER, pair.pair_id)
-            continue
         _count(pair, summary, totals)
         own = {"captions": list(pair.captions)} if config == "v1" else {"context": pair.context}
         yield {
@@ -133,7 +129,3 @@ def _count(pair: ImagePair, summary: CadSummary, totals: Counter[str]) -> None:
     totals["words in differences"] += sum(len(difference.text.split()) for difference in summary.differences)
     totals.update({f"aspect {difference.aspect}" for difference in summary.differences})
     totals[f"shared nouns {len(pair.shared_nouns)}"] += 1
-
-
-def _image_parts(messages: list[Message]) -> int:
-    return sum(part["type"] == "image" for message in messages for part in message["content"])

@@ -1,0 +1,130 @@
+"""Pair mining: which captions become pairs, in which order, and what each rule leaves out."""
+
+from collections import Counter
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cadvi_hub.pairing import pairs as pairing
+from cadvi_hub.pairing.pairs import PairSettings, mine_pairs
+from cadvi_hub.schema import CaptionedImage
+
+
+def captioned(images: list[int]) -> list[CaptionedImage]:
+    return [CaptionedImage(str(image), f"{image}.jpg", f"caption {k}", "test") for k, image in enumerate(images)]
+
+
+def random_nouns(captions: int, vocabulary: int = 60, seed: int = 0) -> list[tuple[str, ...]]:
+    rng = np.random.default_rng(seed)
+    zipf = 1 / np.arange(1, vocabulary + 1)
+    draw = lambda: rng.choice(vocabulary, size=rng.integers(0, 8), replace=False, p=zipf / zipf.sum())  # noqa: E731
+    return [tuple(sorted(f"n{number}" for number in draw())) for _ in range(captions)]
+
+
+def test_pair_carries_captions_and_exactly_the_shared_nouns():
+    nouns = [("dog", "grass", "tree"), ("car", "street"), ("cat", "grass", "tree")]
+    result = mine_pairs(captioned([0, 1, 2]), nouns, PairSettings(min_shared=2))
+    (pair,) = result.pairs
+    assert sorted(zip(pair.images, pair.captions, strict=True)) == [("0.jpg", "caption 0"), ("2.jpg", "caption 2")]
+    assert pair.shared_nouns == ("grass", "tree")
+    assert pair.pair_id == "|".join(pair.images)
+    assert pair.source == "test"
+    assert result.counts["pairs"] == 1
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_greedy_choice_keeps_every_rule_and_leaves_no_possible_pair(data):
+    count = data.draw(st.integers(0, 14))
+    images = data.draw(st.lists(st.integers(0, 8), min_size=count, max_size=count))
+    nouns = data.draw(st.lists(st.sets(st.sampled_from("abcdefg")), min_size=count, max_size=count))
+    rules = PairSettings(
+        min_shared=data.draw(st.integers(1, 4)),
+        max_uses_per_image=data.draw(st.integers(1, 5)),
+        seed=data.draw(st.integers(0, 9)),
+    )
+    entries = captioned(images)
+    result = mine_pairs(entries, [tuple(sorted(row)) for row in nouns], rules)
+    nouns_of = {entry.caption: row for entry, row in zip(entries, nouns, strict=True)}
+    image_of = {entry.caption: entry.image for entry in entries}
+    uses = Counter(image for pair in result.pairs for image in pair.images)
+    chosen = {frozenset(pair.images) for pair in result.pairs}
+    for pair in result.pairs:
+        assert pair.images == tuple(image_of[caption] for caption in pair.captions)
+        assert set(pair.shared_nouns) == nouns_of[pair.captions[0]] & nouns_of[pair.captions[1]]
+        assert len(pair.shared_nouns) >= rules.min_shared
+    assert all(len(images) == 2 for images in chosen)
+    assert len(chosen) == len(result.pairs)
+    assert max(uses.values(), default=0) <= rules.max_uses_per_image
+    scores = [len(pair.shared_nouns) for pair in result.pairs]
+    assert scores == sorted(scores, reverse=True)
+    for first, second in combinations(entries, 2):
+        possible = (
+            first.image != second.image and len(nouns_of[first.caption] & nouns_of[second.caption]) >= rules.min_shared
+        )
+        if possible and frozenset((first.image, second.image)) not in chosen:
+            assert rules.max_uses_per_image in (uses[first.image], uses[second.image])
+
+
+def test_every_candidate_is_accounted_for():
+    for max_pairs in (50, 10_000):
+        rules = PairSettings(min_shared=3, max_uses_per_image=2, max_pairs=max_pairs)
+        counts = dict(mine_pairs(captioned(list(range(300))), random_nouns(300), rules).counts)
+        candidates, captions = counts.pop("candidates"), counts.pop("captions")
+        assert counts.pop("captions without nouns") == sum(not row for row in random_nouns(300))
+        assert sum(counts.values()) == candidates > captions == 300
+        assert counts["pairs"] <= max_pairs
+
+
+def test_several_captions_of_an_image_never_pair_it_with_itself_or_twice_with_another():
+    nouns = [("bird", "tree"), ("bird", "nest", "tree"), ("bird", "tree"), ("bird", "nest", "tree")]
+    result = mine_pairs(captioned([0, 0, 1, 1]), nouns, PairSettings(min_shared=2))
+    (pair,) = result.pairs
+    assert pair.shared_nouns == ("bird", "nest", "tree")  # the best of the four ways to pair the two images
+    assert result.counts["candidates with the same two images"] == 3
+
+
+def test_images_with_one_and_the_same_caption_are_no_pair():
+    images = [CaptionedImage(str(k), f"{k}.jpg", text, "test") for k, text in enumerate(["A dog.", "a  DOG."])]
+    result = mine_pairs(images, [("dog",), ("dog",)], PairSettings(min_shared=1))
+    assert result.pairs == []
+    assert result.counts["candidates with the same caption twice"] == 1
+
+
+def test_pairs_do_not_depend_on_the_block_size(monkeypatch):
+    images, nouns = captioned([k % 150 for k in range(400)]), random_nouns(400)
+    whole = mine_pairs(images, nouns, PairSettings(posting_cap=30))
+    for products in (1, 1000):
+        monkeypatch.setattr(pairing, "BLOCK_PRODUCTS", products)
+        assert mine_pairs(images, nouns, PairSettings(posting_cap=30)) == whole
+
+
+def test_seed_decides_between_equals_and_nothing_else_does():
+    images, nouns = captioned(list(range(200))), random_nouns(200)
+    first, again, other = (mine_pairs(images, nouns, PairSettings(seed=seed)).pairs for seed in (0, 0, 1))
+    assert first == again
+    assert first != other
+    assert Counter(len(pair.shared_nouns) for pair in first)[7] == Counter(len(p.shared_nouns) for p in other)[7]
+
+
+def test_either_image_may_stand_first():
+    result = mine_pairs(captioned(list(range(400))), random_nouns(400), PairSettings())
+    in_order = [int(a.removesuffix(".jpg")) < int(b.removesuffix(".jpg")) for a, b in (p.images for p in result.pairs)]
+    assert 0.3 < np.mean(in_order) < 0.7
+
+
+def test_overlap_survives_the_cap_on_long_postings():
+    nouns = [("man", "shirt", "tree")] * 1000 + [("axolotl", "man", "quasar", "shirt", "tree")] * 2
+    result = mine_pairs(captioned(list(range(1002))), nouns, PairSettings(min_shared=3, posting_cap=20))
+    assert result.pairs[0].shared_nouns == ("axolotl", "man", "quasar", "shirt", "tree")  # all nouns are counted
+    assert len(result.pairs) >= 20  # and the captions that stay in the search stay with all their nouns
+
+
+@pytest.mark.parametrize("nouns", [[], [()], [("dog",)], [(), ()]])
+def test_captions_without_anything_to_share_give_no_pairs(nouns):
+    result = mine_pairs(captioned(list(range(len(nouns)))), nouns, PairSettings())
+    assert result.pairs == []
+    assert result.counts["captions"] == len(nouns)
