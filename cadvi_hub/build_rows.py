@@ -89,7 +89,7 @@ def cad_rows(
     usable = pictures.usable(pairs, drops)
     for pair, (_, summary) in zip(usable, annotator.annotate(usable, pictures.root), strict=True):
         if isinstance(summary, Dropped):
-            drops.add(summary.reason, f"{pair.pair_id}: {summary.detail}")
+            drops.add(summary.reason, f"{pair.pair_id}: {summary.detail}".removesuffix(": "))
             continue
         messages = (v1_messages if config == "v1" else v2_messages)(pair, summary, seed)
         _count(pair, summary, totals)

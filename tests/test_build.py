@@ -11,6 +11,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ SAMPLE = Path(__file__).parents[2] / "shared/data/captioned_images"
 
 
 class FakeAnnotator:
-    """Writes a summary per pair; drops the pairs it was told to, and dies or hangs after some where a test wants that."""
+    """Writes a summary per pair; drops the pairs it was told to, and dies or hangs where a test wants that."""
 
     def __init__(self, name="fake", drop=(), die_after=None, hang_after=None):
         self.provenance = Provenance(name, "0" * 64, '{"temperature": 0.0}')
@@ -254,6 +255,20 @@ def test_finished_build_asks_nobody_again(settings):
     annotator = FakeAnnotator()
     assert contents(build(settings, annotator)) == before
     assert annotator.asked == []
+
+
+@pytest.mark.parametrize("recipe", ["v1", "v2"])
+def test_full_scale_recipe_holds_valid_settings(recipe):
+    import yaml
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(BuildSettings)
+    given = yaml.safe_load((resources.files("cadvi_hub") / f"recipes/{recipe}.yaml").read_text())
+    settings = BuildSettings(**vars(parser.instantiate_classes(parser.parse_object(given))))
+    assert settings.config == recipe
+    assert settings.annotator.kind == "server"
+    assert settings.source.bad_rows == "drop"
 
 
 def test_max_rows_limits_the_pairs(settings):
