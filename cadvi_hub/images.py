@@ -17,8 +17,8 @@ def image_file(root: Path, name: str) -> Path:
     Raises:
         InputError: the name leads out of `root`, or no such file is there.
     """
-    path = (root / name).resolve()
-    if not path.is_relative_to(root.resolve()):
+    path = (root / name.replace("\0", "")).resolve()  # no file name holds a NUL byte, and `resolve` stumbles over one
+    if "\0" in name or not path.is_relative_to(root.resolve()):
         raise InputError(str(root), f"image name {name!r} leads out of the folder", "Use names below the image folder")
     if not path.is_file():
         raise InputError(str(root), f"image {name!r} is missing", "Put the file there or remove its row")
@@ -36,7 +36,7 @@ def open_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image.Im
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is checked next
-            image = Image.open(io.BytesIO(data))
+            image: Image.Image = Image.open(io.BytesIO(data))
         width, height = image.size
         if width * height > max_pixels:
             raise InputError(

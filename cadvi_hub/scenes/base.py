@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import random
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -48,9 +47,12 @@ class BaseRecipe:
 
     Attributes:
         seed: Of weights, scenes and conversations.
-        steps: Optimizer steps.
+        vision_steps: Optimizer steps of the vision tower alone, 128 images each; it is frozen afterwards.
+        steps: Optimizer steps of projector and language model.
         batch_size: Conversations a step.
-        learning_rate: Peak of AdamW's rate; linear warm-up over 200 steps, then cosine to a tenth.
+        learning_rate: Peak of AdamW's rate; linear warm-up over 200 steps, then cosine to a twentieth.
+        question_weight: Weight of a question's tokens in the loss; an answer's have 1. An LLM has learned to read before
+            it sees images: predicting questions, half of which are true of the image, is where this one learns to.
         curriculum_share: Share of the steps over which scenes grow from one group of items to three.
         text_share: Share of conversations without a picture.
         boxes_share: Share of pictures in the look of NLVR's boxes.
@@ -61,9 +63,11 @@ class BaseRecipe:
     """
 
     seed: int = 0
-    steps: int = 10_000
+    vision_steps: int = 2_000
+    steps: int = 7_000
     batch_size: int = 32
-    learning_rate: float = 1e-3
+    learning_rate: float = 1.5e-3
+    question_weight: float = 0.3
     curriculum_share: float = 0.3
     text_share: float = 0.15
     boxes_share: float = 0.08
@@ -215,98 +219,6 @@ def build_model(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerFast) -> Llava
     )
     torch.manual_seed(recipe.seed)
     return LlavaForConditionalGeneration(config)
-
-
-class Batches:
-    """Batches of drawn conversations for a `DataLoader`: item k is a list of `POOL` batches of like lengths."""
-
-    POOL = 10
-
-    def __init__(self, recipe: BaseRecipe, processor: LlavaProcessor, first_step: int = 0):
-        self.recipe, self.processor, self.first = recipe, processor, first_step // self.POOL
-
-    def __len__(self) -> int:
-        return self.recipe.steps // self.POOL - self.first
-
-    def __getitem__(self, index: int) -> list[dict[str, torch.Tensor]]:
-        if index >= len(self):
-            raise IndexError(index)
-        pool, size = self.first + index, self.recipe.batch_size
-        rng = random.Random(f"{self.recipe.seed} {pool}")
-        progress = pool * self.POOL / self.recipe.steps
-        drawn = [draw_conversation(rng, self.recipe, progress) for _ in range(self.POOL * size)]
-        drawn.sort(key=lambda pair: sum(len(q) + len(a) for q, a in pair[1]))  # little padding within a batch
-        batches = [drawn[start : start + size] for start in range(0, len(drawn), size)]
-        rng.shuffle(batches)
-        return [collate(self.processor, batch) for batch in batches]
-
-
-def collate(processor: LlavaProcessor, drawn: list[tuple[Scene | None, list[Turn]]]) -> dict[str, Any]:
-    """Model inputs for drawn conversations, padded on the right; the loss covers answers and their end tokens."""
-    import torch
-
-    tokenizer = processor.tokenizer
-    user, assistant, end = (tokenizer.convert_tokens_to_ids(token) for token in ("<|user|>", "<|assistant|>", "<|end|>"))
-    texts = [conversation_text(turns, scene is not None) for scene, turns in drawn]
-    batch = tokenizer(texts, padding=True, padding_side="right", add_special_tokens=False, return_tensors="pt")
-    ids = batch["input_ids"]
-    opened = (ids == assistant).cumsum(1) - (ids == assistant).long()  # answers begun before this token
-    closed = (ids == end).cumsum(1) - (ids == end).long()
-    answer = (opened > closed) & (ids != user)
-    inputs = {"input_ids": ids, "attention_mask": batch["attention_mask"], "labels": ids.masked_fill(~answer, -100)}
-    images = [render(scene) for scene, _ in drawn if scene is not None]
-    if images:
-        inputs["pixel_values"] = processor.image_processor(images, return_tensors="pt")["pixel_values"]
-    return inputs
-
-
-def _schedule(step: int, recipe: BaseRecipe) -> float:
-    warm = min(1.0, (step + 1) / 200)
-    return warm * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * step / recipe.steps)))
-
-
-def train_base(recipe: BaseRecipe, out: Path) -> None:
-    """Train the base model from scratch and save it, its processor and its recipe under `out`.
-
-    A checkpoint is kept every 500 steps; a rerun goes on from it.
-    """
-    import torch
-    from tqdm import tqdm
-
-    out.mkdir(parents=True, exist_ok=True)
-    processor = build_processor(recipe)
-    model = build_model(recipe, processor.tokenizer).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
-    checkpoint = out / "checkpoint.pt"
-    first, curve = 0, []
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        first, curve = state["step"], state["curve"]
-    pools = torch.utils.data.DataLoader(Batches(recipe, processor, first), batch_size=None, num_workers=1)  # type: ignore[arg-type]
-    batches = (batch for pool in pools for batch in pool)
-    progress = tqdm(batches, total=recipe.steps, initial=first, desc="base model", mininterval=5)
-    total = torch.zeros(())
-    for step, inputs in enumerate(progress, start=first):
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.learning_rate * _schedule(step, recipe)
-        loss = model(**inputs).loss
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        total += loss.detach()
-        if (step + 1) % 100 == 0:
-            curve.append({"step": step + 1, "loss": round(total.item() / 100, 4)})
-            progress.set_postfix(loss=curve[-1]["loss"])
-            total.zero_()
-        if (step + 1) % 500 == 0:
-            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1, "curve": curve}
-            torch.save(state, checkpoint.with_suffix(".new"))
-            checkpoint.with_suffix(".new").replace(checkpoint)
-    save_base(model, processor, recipe, curve, out)
-    checkpoint.unlink(missing_ok=True)
 
 
 def save_base(model: Any, processor: Any, recipe: BaseRecipe, curve: list[dict], out: Path) -> None:

@@ -1,0 +1,201 @@
+"""Training the base model from scratch: its vision tower first, then projector and language model on single images and text."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from cadvi_hub.scenes import graph
+from cadvi_hub.scenes.base import (
+    BaseRecipe,
+    build_model,
+    build_processor,
+    conversation_text,
+    draw_conversation,
+    save_base,
+)
+from cadvi_hub.scenes.graph import Scene, draw_scene
+from cadvi_hub.scenes.instruct import Turn
+from cadvi_hub.scenes.render import render
+
+if TYPE_CHECKING:
+    from transformers import LlavaForConditionalGeneration, LlavaProcessor
+
+VISION_BATCH = 128
+# What can be said of a ninth of the picture: the vision tower learns to name it, as CLIP's learned from captions.
+VISION_WORDS = (
+    *graph.ANIMATE, *graph.THINGS, *graph.SHAPES, *graph.COLORS, "small", "medium", "big", *graph.FILLS[1:], *graph.ACTIONS[1:],
+    *graph.BACKDROPS,
+)  # fmt: skip
+
+
+class Pools:
+    """Item k is a list of `POOL` batches, made from `random.Random(f"{seed} {name} {k}")` alone; for a `DataLoader`."""
+
+    POOL = 10
+
+    def __init__(self, make: Callable[[random.Random, float], list[Any]], seed: int, name: str, steps: int, first_step: int):
+        self.make, self.seed, self.name, self.steps = make, seed, name, steps
+        self.first = first_step // self.POOL
+
+    def __len__(self) -> int:
+        return self.steps // self.POOL - self.first
+
+    def __getitem__(self, index: int) -> list[Any]:
+        if index >= len(self):
+            raise IndexError(index)
+        pool = self.first + index
+        return self.make(random.Random(f"{self.seed} {self.name} {pool}"), pool * self.POOL / self.steps)
+
+
+def _batches(pools: Pools) -> Iterator[Any]:
+    """The batches in order, made ahead by one worker process."""
+    loader = torch.utils.data.DataLoader(pools, batch_size=None, num_workers=1)  # type: ignore[arg-type]
+    return (batch for pool in loader for batch in pool)
+
+
+def _vision_labels(scene: Scene) -> torch.Tensor:
+    """(9, words): which words are true of each ninth of the picture."""
+    labels = torch.zeros(9, len(VISION_WORDS))
+    for item in scene.items:
+        row, column = item.cell
+        for word in item.look:
+            if word in VISION_WORDS:
+                labels[3 * row + column, VISION_WORDS.index(word)] = 1
+    if scene.backdrop in VISION_WORDS:
+        labels[:, VISION_WORDS.index(scene.backdrop)] = 1
+    return labels
+
+
+def train_vision(recipe: BaseRecipe, model: LlavaForConditionalGeneration, processor: LlavaProcessor) -> float:
+    """Teach the vision tower to name what stands in each ninth of a picture; returns the share of ninths named without error."""
+    from tqdm import tqdm
+
+    def make(rng: random.Random, progress: float) -> list[Any]:
+        batches = []
+        for _ in range(Pools.POOL):
+            looks = ["boxes" if rng.random() < recipe.boxes_share else "sketch" for _ in range(VISION_BATCH)]
+            scenes = [draw_scene(rng, "train", look) for look in looks]  # type: ignore[arg-type]
+            pixels = processor.image_processor([render(scene) for scene in scenes], return_tensors="pt")["pixel_values"]
+            batches.append((pixels, torch.stack([_vision_labels(scene) for scene in scenes])))
+        return batches
+
+    tower = model.model.vision_tower
+    head = nn.Linear(recipe.hidden_size, len(VISION_WORDS))
+    weights = [*tower.parameters(), *head.parameters()]
+    optimizer = torch.optim.AdamW(weights, lr=1e-3, weight_decay=0.01, betas=(0.9, 0.98))
+    named = torch.zeros(())
+    progress = tqdm(_batches(Pools(make, recipe.seed, "vision", recipe.vision_steps, 0)), total=recipe.vision_steps, desc="vision tower")
+    for step, (pixels, labels) in enumerate(progress):
+        for group in optimizer.param_groups:
+            group["lr"] = 1e-3 * _schedule(step, recipe.vision_steps)
+        logits = head(tower(pixels).last_hidden_state[:, 1:])  # without the class token, as LLaVA takes them
+        loss = nn.functional.binary_cross_entropy_with_logits(logits, labels, reduction="none").sum(-1).mean()
+        loss.backward()
+        nn.utils.clip_grad_norm_(weights, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        named = 0.98 * named + 0.02 * ((logits > 0) == labels.bool()).all(-1).float().mean()
+        if step % 50 == 0:
+            progress.set_postfix(loss=f"{loss.item():.3f}", named=f"{named.item():.3f}")
+    return named.item()
+
+
+def collate(
+    processor: LlavaProcessor, drawn: list[tuple[Scene | None, list[Turn]]], question_weight: float = 0.0
+) -> tuple[dict[str, Any], torch.Tensor]:
+    """Model inputs for drawn conversations, padded on the right, and each token's weight in the loss.
+
+    Answers and their end tokens weigh 1, words of questions `question_weight`, the rest 0.
+    """
+    tokenizer = processor.tokenizer
+    assistant, end, image = (tokenizer.convert_tokens_to_ids(token) for token in ("<|assistant|>", "<|end|>", "<image>"))
+    texts = [conversation_text(turns, scene is not None) for scene, turns in drawn]
+    batch = tokenizer(texts, padding=True, padding_side="right", add_special_tokens=False, return_tensors="pt")
+    ids = batch["input_ids"]
+    opened = (ids == assistant).cumsum(1) - (ids == assistant).long()  # answers begun before this token
+    closed = (ids == end).cumsum(1) - (ids == end).long()
+    weights = torch.where(opened > closed, 1.0, question_weight)
+    weights[(ids == image) | (batch["attention_mask"] == 0)] = 0.0
+    inputs = {"input_ids": ids, "attention_mask": batch["attention_mask"]}
+    images = [render(scene) for scene, _ in drawn if scene is not None]
+    if images:
+        inputs["pixel_values"] = processor.image_processor(images, return_tensors="pt")["pixel_values"]
+    return inputs, weights
+
+
+def _schedule(step: int, steps: int) -> float:
+    warm = min(1.0, (step + 1) / 200)
+    return warm * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+
+
+def weighted_loss(logits: torch.Tensor, ids: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of the next token, averaged with `weights` (batch, length)."""
+    losses = nn.functional.cross_entropy(logits[:, :-1].transpose(1, 2), ids[:, 1:], reduction="none")
+    return (losses * weights[:, 1:]).sum() / weights[:, 1:].sum()
+
+
+def train_base(recipe: BaseRecipe, out: Path) -> None:
+    """Train the base model from scratch and save it, its processor and its recipe under `out`.
+
+    A checkpoint is kept every 500 steps; a rerun goes on from it.
+    """
+    from tqdm import tqdm
+
+    out.mkdir(parents=True, exist_ok=True)
+    processor = build_processor(recipe)
+    model = build_model(recipe, processor.tokenizer).train()
+    checkpoint = out / "checkpoint.pt"
+    state = torch.load(checkpoint, weights_only=True) if checkpoint.exists() else None
+    if state is None:
+        named = train_vision(recipe, model, processor)
+        state = {"model": model.state_dict(), "optimizer": None, "step": 0, "curve": [], "named": named}
+        _save(state, checkpoint)
+    model.load_state_dict(state["model"])
+    model.model.vision_tower.requires_grad_(False)
+    trained = [weight for weight in model.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=recipe.learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
+    if state["optimizer"]:
+        optimizer.load_state_dict(state["optimizer"])
+    first, curve = state["step"], state["curve"]
+
+    def make(rng: random.Random, progress: float) -> list[Any]:
+        size = recipe.batch_size
+        drawn = [draw_conversation(rng, recipe, progress) for _ in range(Pools.POOL * size)]
+        drawn.sort(key=lambda pair: sum(len(q) + len(a) for q, a in pair[1]))  # little padding within a batch
+        batches = [drawn[start : start + size] for start in range(0, len(drawn), size)]
+        rng.shuffle(batches)
+        return [collate(processor, batch, recipe.question_weight) for batch in batches]
+
+    batches = _batches(Pools(make, recipe.seed, "base", recipe.steps, first))
+    progress = tqdm(batches, total=recipe.steps, initial=first, desc="base model", mininterval=5)
+    total = torch.zeros(())
+    for step, (inputs, weights) in enumerate(progress, start=first):
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.learning_rate * _schedule(step, recipe.steps)
+        loss = weighted_loss(model(**inputs).logits, inputs["input_ids"], weights)
+        loss.backward()
+        nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        total += loss.detach()
+        if (step + 1) % 100 == 0:
+            curve.append({"step": step + 1, "loss": round(total.item() / 100, 4)})
+            progress.set_postfix(loss=curve[-1]["loss"])
+            total.zero_()
+        if (step + 1) % 500 == 0:
+            weights_now = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+            _save({**weights_now, "step": step + 1, "curve": curve, "named": state["named"]}, checkpoint)
+    save_base(model, processor, recipe, curve, out)
+    checkpoint.unlink(missing_ok=True)
+
+
+def _save(state: dict[str, Any], path: Path) -> None:
+    torch.save(state, path.with_suffix(".new"))
+    path.with_suffix(".new").replace(path)
