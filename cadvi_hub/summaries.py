@@ -139,7 +139,7 @@ def _summary(commonalities: str, items: Iterable[tuple[Aspect, str]]) -> CadSumm
     texts: dict[Aspect, list[str]] = {aspect: [] for aspect in Aspect}
     for aspect, text in items:
         text = normalize(text)
-        if text and text.rstrip(".").casefold() not in FILLERS:
+        if text and text.rstrip(".").casefold() not in FILLERS and text not in texts[aspect]:
             texts[aspect].append(text)
     differences = tuple(Difference(aspect, " ".join(found)) for aspect, found in texts.items() if found)
     commonalities = normalize(commonalities)

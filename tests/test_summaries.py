@@ -131,6 +131,11 @@ def test_what_llms_write_is_read(text: str) -> None:
     assert parse_summary(text) == DOGS
 
 
+def test_a_difference_said_twice_is_read_once() -> None:
+    twice = render_summary(DOGS) + "\n4. Counts: " + DOGS.differences[1].text
+    assert parse_summary(twice) == DOGS
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
