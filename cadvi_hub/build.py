@@ -21,7 +21,7 @@ from typing import Any, Literal
 from cadvi_hub import schema
 from cadvi_hub.annotation import Annotator, AnnotatorSettings, make_annotator
 from cadvi_hub.build_folder import BuildFolder, open_build_folder
-from cadvi_hub.build_rows import Pictures, cad_rows, instruct_rows, statistics
+from cadvi_hub.build_rows import Pictures, Turns, cad_rows, instruct_rows, statistics
 from cadvi_hub.errors import InputError
 from cadvi_hub.pairing.nouns import extract_nouns
 from cadvi_hub.pairing.pairs import PairSettings, mine_pairs
@@ -43,6 +43,11 @@ _OUTPUT_FAULTS = {
 }
 
 Row = dict[str, Any]
+TURNS_OF: dict[str, tuple[Turns, ...]] = {
+    "v1": ("full", "which_image"),
+    "v2": ("full", "difference_note"),
+    "instruct": ("full",),
+}
 
 
 @dataclass
@@ -55,6 +60,8 @@ class BuildSettings:
         out: output folder; the data set is written to `<out>/<config>`.
         pairs: how pairs are mined (`v1`).
         annotator: who writes the summaries (`v1`, `v2`).
+        turns: what a conversation holds: `full` is the method's; the others are its ablations on the same pairs, without
+            summaries: `which_image` (`v1`) or `difference_note` (`v2`) alone.
         rows_per_shard: pairs or rows that go into one parquet file; fewer stand in it where some are dropped.
         max_rows: pairs or rows at most, before any is dropped; None takes all.
         seed: of the conversations.
@@ -66,6 +73,7 @@ class BuildSettings:
     out: Path
     pairs: PairSettings = field(default_factory=PairSettings)
     annotator: AnnotatorSettings = field(default_factory=AnnotatorSettings)
+    turns: Turns = "full"
     rows_per_shard: int = 1000
     max_rows: int | None = None
     seed: int = 0
@@ -81,6 +89,9 @@ def build(settings: BuildSettings, annotator: Annotator | None = None) -> Path:
     Raises:
         InputError: bad input, an output folder that is taken or cannot be written, or no row left.
     """
+    if settings.turns not in TURNS_OF[settings.config]:
+        allowed = ", ".join(TURNS_OF[settings.config])
+        raise InputError("turns", f"{settings.config} rows cannot be made of {settings.turns} alone", f"Use {allowed}")
     if settings.rows_per_shard < 1:
         raise InputError("rows_per_shard", f"{settings.rows_per_shard} is below 1", "Give at least 1")
     path = settings.out / settings.config
@@ -125,6 +136,7 @@ def _recipe(settings: BuildSettings, annotator: Annotator | None) -> Row:
         "rows_per_shard": settings.rows_per_shard,
         "max_rows": settings.max_rows,
         "seed": settings.seed,
+        "turns": settings.turns,
     }
     if settings.config == "v1":
         recipe["pairs"] = asdict(settings.pairs)
@@ -148,7 +160,7 @@ def _make_parts(settings: BuildSettings, annotator: Annotator | None, folder: Bu
             if not folder.has_part(parts):
                 facts: Row = {}
                 if annotator:
-                    rows = cad_rows(settings.config, shard, annotator, pictures, settings.seed, facts)
+                    rows = cad_rows(settings.config, shard, annotator, pictures, settings.turns, settings.seed, facts)
                 else:
                     rows = instruct_rows(shard, pictures, facts)
                 folder.write_part(parts, rows, features, facts)

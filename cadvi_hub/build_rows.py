@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from cadvi_hub.annotation import Annotator
-from cadvi_hub.conversations import v1_messages, v2_messages
+from cadvi_hub.conversations import difference_note_messages, v1_messages, v2_messages, which_image_messages
 from cadvi_hub.errors import InputError
 from cadvi_hub.filters import Dropped
 from cadvi_hub.images import image_file, read_image
-from cadvi_hub.schema import Aspect, CadSummary, EmbeddedImage, ImagePair
+from cadvi_hub.schema import Aspect, CadSummary, EmbeddedImage, ImagePair, Message
 from cadvi_hub.sources import Drops, SourceSettings
 from cadvi_hub.sources.llava_mix import InstructExample
 
 BAD_PICTURE = "picture does not decode or is too large"
 
 Row = dict[str, Any]
+Turns = Literal["full", "which_image", "difference_note"]
 
 
 class _HasImages(Protocol):
@@ -82,7 +83,13 @@ def instruct_rows(examples: Sequence[InstructExample], pictures: Pictures, facts
 
 
 def cad_rows(
-    config: str, pairs: Sequence[ImagePair], annotator: Annotator, pictures: Pictures, seed: int, facts: Row
+    config: str,
+    pairs: Sequence[ImagePair],
+    annotator: Annotator,
+    pictures: Pictures,
+    turns: Turns,
+    seed: int,
+    facts: Row,
 ) -> Iterator[Row]:
     """Rows of `v1_features` or `v2_features`; `facts` gets `drops` and `totals` when all are read."""
     drops, totals = Drops(), Counter[str]()
@@ -91,7 +98,7 @@ def cad_rows(
         if isinstance(summary, Dropped):
             drops.add(summary.reason, f"{pair.pair_id}: {summary.detail}".removesuffix(": "))
             continue
-        messages = (v1_messages if config == "v1" else v2_messages)(pair, summary, seed)
+        messages = _messages(config, turns, pair, summary, seed)
         _count(pair, summary, totals)
         own = {"captions": list(pair.captions)} if config == "v1" else {"context": pair.context}
         yield {
@@ -105,6 +112,14 @@ def cad_rows(
             **own,
         }
     facts |= {"drops": drops.as_dict(), "totals": totals}
+
+
+def _messages(config: str, turns: Turns, pair: ImagePair, summary: CadSummary, seed: int) -> list[Message]:
+    if turns == "which_image":
+        return which_image_messages(pair, seed)
+    if turns == "difference_note":
+        return difference_note_messages(pair)
+    return v1_messages(pair, summary, seed) if config == "v1" else v2_messages(pair, summary, seed)
 
 
 def statistics(totals: Counter[str]) -> Row:

@@ -43,6 +43,7 @@ class WorldSettings:
         questions: Questions per benchmark (pairs of questions for EQBEN and COLA).
         boxes_share: Share of the training images in the look of NLVR's boxes.
         tell: How much the captions tell, from 0 to 1.
+        out: Output folder.
     """
 
     seed: int = 0
@@ -52,6 +53,7 @@ class WorldSettings:
     questions: int = 240
     boxes_share: float = 0.06
     tell: float = 0.6
+    out: Path = Path("out/world")
 
 
 class SceneFolder:
@@ -146,16 +148,18 @@ def _questions(folder: SceneFolder, settings: WorldSettings) -> None:
 PARTS = {"captioned": _captioned, "similar": _similar, "instruct": _instruct, "questions": _questions}
 
 
-def make_world(settings: WorldSettings, out: Path) -> Path:
-    """Draw the world under `out`; a folder that is there already with the same settings is left as it is.
+def make_world(settings: WorldSettings) -> Path:
+    """Draw the world under `settings.out`; a folder that is there already with the same settings is left as it is.
 
     Raises:
-        InputError: `out` holds a world of other settings, or cannot be written.
+        InputError: the folder holds a world of other settings, or cannot be written.
     """
+    out = settings.out
+    chosen = {name: value for name, value in asdict(settings).items() if name != "out"}
     marker = out / "world.json"
     if marker.is_file():
         found = json.loads(marker.read_text("utf-8"))
-        if found != asdict(settings):
+        if found != chosen:
             raise InputError(str(out), f"the folder holds a world of other settings: {found}", "Name another folder")
         return out
     for name, make in _progress(PARTS):
@@ -173,7 +177,7 @@ def make_world(settings: WorldSettings, out: Path) -> Path:
             fault = f"cannot write ({error.strerror or error})"
             raise InputError(str(out), fault, "Free space or name another folder, then run again") from error
     unfinished = out / ".world.json"
-    unfinished.write_text(json.dumps(asdict(settings), indent=1) + "\n", "utf-8")
+    unfinished.write_text(json.dumps(chosen, indent=1) + "\n", "utf-8")
     os.replace(unfinished, marker)
     return out
 

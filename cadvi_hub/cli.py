@@ -1,0 +1,124 @@
+"""The command `cadvi`: one verb per room; settings come from a YAML recipe and the command line, which wins."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from importlib import resources
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cadvi_hub.errors import InputError
+
+
+class Command(NamedTuple):
+    """A verb: where its settings dataclass and its function are, and what it does."""
+
+    module: str
+    settings: str
+    function: str
+    summary: str
+
+
+# Named here and imported when asked for: `cadvi --help` must not wait for torch.
+COMMANDS = {
+    "demo": Command("cadvi_hub.demo", "DemoSettings", "demo", "the whole method at small scale, from captions to the results table"),
+    "scenes": Command("cadvi_hub.scenes.world", "WorldSettings", "make_world", "draw the embedded world: captions, pairs, questions with ground truth"),
+    "nlvr": Command("cadvi_hub.scenes.nlvr", "NlvrSettings", "captioned_boxes", "turn NLVR's boxes into captioned images"),
+    "build": Command("cadvi_hub.build", "BuildSettings", "build", "build a data set: v1, v2 or instruct (cadvi build v1 …)"),
+    "benchmarks": Command("cadvi_hub.eval.benchmarks", "BenchmarkSettings", "make_benchmark", "question files and pictures → rows that the tasks read"),
+    "evaluate": Command("cadvi_hub.eval.evaluate", "EvaluateSettings", "evaluate", "run the lighteval tasks on a model"),
+    "merge": Command("cadvi_hub.training.merging", "MergeSettings", "merge_adapter", "merge an adapter into its base and prove it"),
+    "report": Command("cadvi_hub.eval.report", "ReportSettings", "report", "table, results.json and a page from evaluations"),
+    "publish": Command("cadvi_hub.publish", "PublishSettings", "publish", "push a data set or a model to the Hub, with its card"),
+}  # fmt: skip
+
+
+def usage() -> str:
+    """What `cadvi --help` prints."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: cadvi COMMAND [--config recipe.yaml] [--key value …]",
+            "",
+            "Teach a vision-language model to compare two images.",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "`cadvi COMMAND --help` lists the keys of a command. `--config` takes a file or a packaged recipe",
+            f"({', '.join(packaged_recipes())}). Training is `accelerate launch -m cadvi_hub.training.sft --config …`.",
+        ]
+    )
+
+
+def packaged_recipes() -> list[str]:
+    """Names of the recipes that come with the package."""
+    return sorted(Path(entry.name).stem for entry in (resources.files("cadvi_hub") / "recipes").iterdir() if entry.name.endswith(".yaml"))
+
+
+def _recipe_path(value: str) -> str:
+    """A recipe file, or a packaged recipe by name."""
+    if not Path(value).is_file() and value in packaged_recipes():
+        return str(resources.files("cadvi_hub") / "recipes" / f"{value}.yaml")
+    return value
+
+
+def parse_settings(name: str, arguments: Sequence[str]) -> Any:
+    """The settings of command `name` from `arguments`; unknown keys and wrong values end the program with a message."""
+    from jsonargparse import ArgumentParser
+
+    command = COMMANDS[name]
+    settings_class = getattr(importlib.import_module(command.module), command.settings)
+    parser = ArgumentParser(prog=f"cadvi {name}", description=command.summary)
+    recipe_key = "--config"
+    arguments = list(arguments)
+    if name == "build":  # `cadvi build v1` names the data set, so that --config can mean the recipe here too
+        if arguments and not arguments[0].startswith("-"):
+            arguments = [*arguments[1:], "--dataset", arguments[0]]
+        parser.add_argument("--dataset", required=True, choices=["v1", "v2", "instruct"], help="the data set to build")
+    parser.add_argument(recipe_key, action="config", help="YAML recipe: a file or the name of a packaged one")
+    skipped = {"config"} if name == "build" else set()
+    parser.add_class_arguments(settings_class, skip=skipped)
+    for index, value in enumerate(arguments):
+        if value == recipe_key and index + 1 < len(arguments):
+            arguments[index + 1] = _recipe_path(arguments[index + 1])
+        elif value.startswith(recipe_key + "="):
+            arguments[index] = f"{recipe_key}={_recipe_path(value.partition('=')[2])}"
+    chosen = parser.instantiate_classes(parser.parse_args(arguments))
+    values = {field.name: chosen[field.name] for field in fields(settings_class) if field.name in chosen}
+    if name == "build":
+        values["config"] = chosen["dataset"]
+    return settings_class(**values)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point: bad input ends with one line on stderr and exit status 1."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(usage())
+        return
+    name, *rest = arguments
+    if name == "--version":
+        from cadvi_hub import __version__
+
+        print(__version__)
+        return
+    if name not in COMMANDS:
+        sys.exit(f"cadvi: no command {name!r}. Commands: {', '.join(COMMANDS)}")
+    try:
+        settings = parse_settings(name, rest)
+        result = getattr(importlib.import_module(COMMANDS[name].module), COMMANDS[name].function)(settings)
+    except InputError as error:
+        sys.exit(f"cadvi {name}: {error}")
+    except KeyboardInterrupt:
+        sys.exit(f"cadvi {name}: stopped; the same command goes on from there")
+    if result is not None:
+        print(result)
+
+
+if __name__ == "__main__":
+    main()
