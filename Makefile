@@ -37,5 +37,14 @@ $(VENV)/installed: pyproject.toml
 	$(BIN)/python -m pip install -q -e ".[train,eval,dev]"
 	touch $@
 
+vllm: .venv-vllm/installed
+
+# The server's own environment: it pins another transformers. Two packages that it brings break beside a CPU torch.
+.venv-vllm/installed: requirements-vllm.txt
+	test -x .venv-vllm/bin/python || $(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/python -m pip install -q -r requirements-vllm.txt
+	.venv-vllm/bin/python -m pip uninstall -q -y torchaudio torchcodec torchvision
+	touch $@
+
 clean:
 	rm -rf $(VENV) .venv-vllm

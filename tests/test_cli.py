@@ -1,0 +1,72 @@
+"""The command line: quick help, recipes with overrides, unknown keys refused, bad input in one line."""
+
+import subprocess
+import sys
+
+import pytest
+
+from cadvi_hub import cli
+from cadvi_hub.build import BuildSettings
+
+HEAVY = ("torch", "transformers", "datasets", "spacy", "lighteval", "jsonargparse", "numpy")
+
+
+def test_help_names_every_command_and_imports_nothing_heavy() -> None:
+    script = "import sys; from cadvi_hub.cli import main; main(['--help']); print(sorted(sys.modules), file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert all(name in done.stdout for name in cli.COMMANDS)
+    loaded = done.stderr
+    assert not [name for name in HEAVY if f"'{name}'" in loaded]
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_help_of_a_command_explains_its_keys(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main([name, "--help"])
+    assert stop.value.code == 0
+    assert "--config" in capsys.readouterr().out
+
+
+def test_the_command_line_wins_over_the_recipe() -> None:
+    settings = cli.parse_settings("build", ["v1", "--config", "v1", "--pairs.min_shared", "5", "--out", "elsewhere"])
+    assert isinstance(settings, BuildSettings)
+    assert (settings.config, settings.pairs.min_shared, str(settings.out)) == ("v1", 5, "elsewhere")
+    assert settings.annotator.model == "mistralai/Mixtral-8x7B-Instruct-v0.1"  # from the recipe
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["build", "v1", "--config", "v1", "--pears.min_shared", "5"],
+        ["build", "v1", "--config", "v1", "--pairs.min_shared", "many"],
+        ["build", "v7", "--config", "v1"],
+        ["demo", "--config", "no-such-recipe"],
+    ],
+)
+def test_unknown_keys_and_values_are_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    assert stop.value.code not in (0, None)
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_an_unknown_key_in_a_recipe_file_is_refused(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("seed: 1\nworlds: {captioned: 3}\n")
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["demo", "--config", str(recipe)])
+    assert stop.value.code not in (0, None)
+    assert "worlds" in capsys.readouterr().err
+
+
+def test_bad_input_ends_with_one_line_that_names_the_mend(tmp_path) -> None:
+    arguments = ["--source.path", str(tmp_path), "--source.name", "mine", "--out", str(tmp_path / "out")]
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["build", "v1", *arguments])
+    assert "captions.jsonl" in str(stop.value)
+    assert "source.path" in str(stop.value)
+
+
+def test_an_unknown_command_is_named() -> None:
+    with pytest.raises(SystemExit, match="no command 'biuld'"):
+        cli.main(["biuld"])
