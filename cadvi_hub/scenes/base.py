@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cadvi_hub.scenes.graph import Scene, draw_scene
-from cadvi_hub.scenes.instruct import Turn, image_conversation, text_conversation
+from cadvi_hub.scenes.instruct import Turn, image_conversation, short_turns, text_conversation
 from cadvi_hub.scenes.render import render
 
 if TYPE_CHECKING:
@@ -221,16 +221,70 @@ def build_model(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerFast) -> Llava
     return LlavaForConditionalGeneration(config)
 
 
-def save_base(model: Any, processor: Any, recipe: BaseRecipe, curve: list[dict], out: Path) -> None:
-    """Save weights in half precision (8 MB), processor and `recipe.json`, which ties them together."""
+def collate(
+    processor: LlavaProcessor, drawn: list[tuple[Scene | None, list[Turn]]], question_weight: float = 0.0
+) -> tuple[dict[str, Any], torch.Tensor]:
+    """Model inputs for drawn conversations, padded on the right, and each token's weight in the loss.
+
+    Answers and their end tokens weigh 1, words of questions `question_weight`, the rest 0.
+    """
+    import torch
+
+    tokenizer = processor.tokenizer
+    assistant, end, image = (tokenizer.convert_tokens_to_ids(token) for token in ("<|assistant|>", "<|end|>", "<image>"))
+    texts = [conversation_text(turns, scene is not None) for scene, turns in drawn]
+    batch = tokenizer(texts, padding=True, padding_side="right", add_special_tokens=False, return_tensors="pt")
+    ids = batch["input_ids"]
+    opened = (ids == assistant).cumsum(1) - (ids == assistant).long()  # answers begun before this token
+    closed = (ids == end).cumsum(1) - (ids == end).long()
+    weights = torch.where(opened > closed, 1.0, question_weight)
+    weights[(ids == image) | (batch["attention_mask"] == 0)] = 0.0
+    inputs = {"input_ids": ids, "attention_mask": batch["attention_mask"]}
+    images = [render(scene) for scene, _ in drawn if scene is not None]
+    if images:
+        inputs["pixel_values"] = processor.image_processor(images, return_tensors="pt")["pixel_values"]
+    return inputs, weights
+
+
+def save_base(model: Any, processor: Any, recipe: BaseRecipe, training: dict[str, Any], out: Path) -> None:
+    """Save weights in half precision, the processor, and `recipe.json`, which ties both to the recipe and its world.
+
+    Args:
+        training: What was measured in training: loss curve, share of picture parts named by the vision tower.
+    """
     import torch
 
     model.to(torch.float16).save_pretrained(out)
     processor.save_pretrained(out)
+    for file in (out / "model.safetensors", out / "tokenizer.json"):
+        file.chmod(0o644)
     record = {
         "recipe": asdict(recipe),
         "world": world_digest(recipe),
         "weights": hashlib.sha256((out / "model.safetensors").read_bytes()).hexdigest(),
-        "loss": curve,
+        "answers_right": answers_right(model.float(), processor, PROBE_QUESTIONS),
+        "training": training,
     }
     (out / "recipe.json").write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+
+
+PROBE_QUESTIONS = 300
+
+
+def answers_right(model: Any, processor: Any, number: int) -> float:
+    """Share of `number` short questions about evaluation scenes that the model answers word for word."""
+    import torch
+
+    rng = random.Random("probe")
+    drawn: list[tuple[Scene | None, list[Turn]]] = []
+    while len(drawn) < number:
+        scene = draw_scene(rng, "eval")
+        drawn += [(scene, [turn]) for turn in short_turns(rng, scene, 1)]
+    right = 0
+    for start in range(0, number, 50):
+        inputs, weights = collate(processor, drawn[start : start + 50])
+        with torch.inference_mode():
+            predicted = model(**inputs).logits[:, :-1].argmax(-1)
+        answers = weights[:, 1:] > 0
+        right += int(((predicted == inputs["input_ids"][:, 1:]) | ~answers).all(1).sum())
+    return round(right / number, 4)

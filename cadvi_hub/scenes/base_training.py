@@ -16,12 +16,11 @@ from cadvi_hub.scenes.base import (
     BaseRecipe,
     build_model,
     build_processor,
-    conversation_text,
+    collate,
     draw_conversation,
     save_base,
 )
 from cadvi_hub.scenes.graph import Scene, draw_scene
-from cadvi_hub.scenes.instruct import Turn
 from cadvi_hub.scenes.render import render
 
 if TYPE_CHECKING:
@@ -107,29 +106,6 @@ def train_vision(recipe: BaseRecipe, model: LlavaForConditionalGeneration, proce
     return named.item()
 
 
-def collate(
-    processor: LlavaProcessor, drawn: list[tuple[Scene | None, list[Turn]]], question_weight: float = 0.0
-) -> tuple[dict[str, Any], torch.Tensor]:
-    """Model inputs for drawn conversations, padded on the right, and each token's weight in the loss.
-
-    Answers and their end tokens weigh 1, words of questions `question_weight`, the rest 0.
-    """
-    tokenizer = processor.tokenizer
-    assistant, end, image = (tokenizer.convert_tokens_to_ids(token) for token in ("<|assistant|>", "<|end|>", "<image>"))
-    texts = [conversation_text(turns, scene is not None) for scene, turns in drawn]
-    batch = tokenizer(texts, padding=True, padding_side="right", add_special_tokens=False, return_tensors="pt")
-    ids = batch["input_ids"]
-    opened = (ids == assistant).cumsum(1) - (ids == assistant).long()  # answers begun before this token
-    closed = (ids == end).cumsum(1) - (ids == end).long()
-    weights = torch.where(opened > closed, 1.0, question_weight)
-    weights[(ids == image) | (batch["attention_mask"] == 0)] = 0.0
-    inputs = {"input_ids": ids, "attention_mask": batch["attention_mask"]}
-    images = [render(scene) for scene, _ in drawn if scene is not None]
-    if images:
-        inputs["pixel_values"] = processor.image_processor(images, return_tensors="pt")["pixel_values"]
-    return inputs, weights
-
-
 def _schedule(step: int, steps: int) -> float:
     warm = min(1.0, (step + 1) / 200)
     return warm * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / steps)))
@@ -192,7 +168,7 @@ def train_base(recipe: BaseRecipe, out: Path) -> None:
         if (step + 1) % 500 == 0:
             weights_now = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
             _save({**weights_now, "step": step + 1, "curve": curve, "named": state["named"]}, checkpoint)
-    save_base(model, processor, recipe, curve, out)
+    save_base(model, processor, recipe, {"named_by_vision_tower": state["named"], "loss": curve}, out)
     checkpoint.unlink(missing_ok=True)
 
 
