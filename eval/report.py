@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cadvi_hub.eval.report_charts import COLOURS, loss_chart, panels
-from cadvi_hub.eval.report_samples import TWO_IMAGE_TASKS, SamplePair, sample_answers, sample_pairs
+from cadvi_hub.eval.report_samples import TWO_IMAGE_TASKS, sample_answers, sample_pairs
 from cadvi_hub.eval.report_table import COLUMNS, Column, category_columns, cells, format_table, percent, sizes
 
 from cadvi_hub.errors import InputError
@@ -123,12 +123,11 @@ def _data_set(settings: ReportSettings, name: str) -> dict[str, Any] | None:
     if build is None:
         return None
     try:
-        pairs: list[SamplePair] = sample_pairs(folder, build["files"], settings.seed)
+        files, counted = build["files"], {"rows": build["rows"], "pair_counts": build["pair_counts"]}
         drops = {reason: entry["count"] for reason, entry in build["drops"].items()}
-        counted = {"rows": build["rows"], "pair_counts": build["pair_counts"]}
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(str(folder / "build.json"), f"not a build's report ({error!r})", "Build it again") from error
-    return {"name": name, "pairs": pairs, "drops": drops, **counted}
+    return {"name": name, "pairs": sample_pairs(folder, files, settings.seed), "drops": drops, **counted}
 
 
 def _answers(settings: ReportSettings, model: str) -> list[dict[str, Any]]:

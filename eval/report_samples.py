@@ -7,7 +7,8 @@ import io
 import json
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,6 +22,7 @@ from cadvi_hub.pairing.nouns import load_tagger
 from cadvi_hub.schema import IMAGE_PLACEHOLDER
 
 if TYPE_CHECKING:
+    from pyarrow.parquet import ParquetFile
     from spacy.language import Language
 
 PAIRS = 6  # shown per data set
@@ -88,8 +90,11 @@ def sample_pairs(folder: Path, files: Sequence[str], seed: int) -> list[SamplePa
     Raises:
         InputError: a file that cannot be read, or a picture that does not decode.
     """
-    paths = [folder / name for name in files]
-    total = sum(_parquet(path).metadata.num_rows for path in paths)
+    paths = [folder / Path(name).name for name in files]
+    total = 0
+    for path in paths:
+        with _parquet(path) as file:
+            total += file.metadata.num_rows
     chosen = sorted(random.Random(f"{seed}/{folder.name}").sample(range(total), min(PAIRS, total)))
     rows = _rows(paths, chosen)
     tagger = load_tagger() if any(row.get("captions") for row in rows.values()) else None
@@ -209,13 +214,16 @@ def _short(text: str) -> str:
     return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
 
 
-def _parquet(path: Path) -> Any:
+@contextmanager
+def _parquet(path: Path) -> Iterator[ParquetFile]:
+    """The open file; what goes wrong while it is read is an `InputError`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        return pq.ParquetFile(path)
-    except (OSError, pa.ArrowInvalid) as error:
+        with pq.ParquetFile(path) as file:
+            yield file
+    except (OSError, pa.ArrowException) as error:
         raise InputError(str(path), f"cannot be read ({error})", "Make the data set again") from error
 
 
