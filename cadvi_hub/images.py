@@ -4,24 +4,31 @@ import io
 import warnings
 from pathlib import Path
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from cadvi_hub.errors import InputError
 
 MAX_PIXELS = 50_000_000  # 50 megapixels decode to 150 MB of RGB
+LONGEST_SHOWN = 200  # characters of a file name in an error
 
 
 def image_file(root: Path, name: str) -> Path:
     """The path of image `name` below `root`.
 
     Raises:
-        InputError: the name leads out of `root`, or no such file is there.
+        InputError: the name leads out of `root`, is none that the file system takes, or no such file is there.
     """
-    path = (root / name.replace("\0", "")).resolve()  # no file name holds a NUL byte, and `resolve` stumbles over one
+    shown = repr(name if len(name) <= LONGEST_SHOWN else name[:LONGEST_SHOWN] + "…")
+    try:
+        path = (root / name.replace("\0", "")).resolve()  # no file name holds a NUL byte; `resolve` stumbles over one
+        is_file = path.is_file()
+    except (OSError, RuntimeError) as error:  # too long, not to be looked up, a loop of links
+        reason = error.strerror if isinstance(error, OSError) else "a loop of links"
+        raise InputError(str(root), f"image name {shown} cannot be used ({reason})", "Mend its row") from error
     if "\0" in name or not path.is_relative_to(root.resolve()):
-        raise InputError(str(root), f"image name {name!r} leads out of the folder", "Use names below the image folder")
-    if not path.is_file():
-        raise InputError(str(root), f"image {name!r} is missing", "Put the file there or remove its row")
+        raise InputError(str(root), f"image name {shown} leads out of the folder", "Use names below the image folder")
+    if not is_file:
+        raise InputError(str(root), f"image {shown} is missing", "Put the file there or remove its row")
     return path
 
 
@@ -48,6 +55,9 @@ def open_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image.Im
         raise
     except Image.DecompressionBombError as error:
         raise InputError(name, f"picture is too large ({error})", "Scale it down or remove its row") from error
+    except UnidentifiedImageError as error:  # its text names the buffer, which tells nobody anything
+        fault = "picture does not decode (damaged, or of an unknown format)"
+        raise InputError(name, fault, "Replace the file or remove its row") from error
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error, ValueError …
         raise InputError(name, f"picture does not decode ({error})", "Replace the file or remove its row") from error
     if image.mode == "RGB":
