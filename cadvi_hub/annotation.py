@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 
 from cadvi_hub.errors import InputError
 from cadvi_hub.filters import Dropped, DropReason, check_summary, read_summary
-from cadvi_hub.generation import ChatRequest, Decoding, Failed, Generator, Reply
+from cadvi_hub.generation import ChatRequest, Decoding, Failed, Generator, MadeAsRead, Reply
 from cadvi_hub.images import image_file
 from cadvi_hub.prompts import prompt_hash, render_prompt
 from cadvi_hub.schema import Aspect, CadSummary, ImagePair, Provenance
@@ -159,7 +159,8 @@ class LlmAnnotator:
     def annotate(
         self, pairs: Sequence[ImagePair], image_root: Path
     ) -> Iterator[tuple[ImagePair, CadSummary | Dropped]]:
-        requests = (self._request(pair, image_root) for pair in pairs)
+        unread = iter(pairs)
+        requests = MadeAsRead((self._request(pair, image_root) for pair in unread), unread)
         for pair, outcome in zip(pairs, self._generator.generate(requests), strict=True):
             yield pair, self._read(outcome)
 

@@ -6,7 +6,6 @@ cadvi_hub.eval.tasks`. lighteval wants exactly one model class in this file.
 
 import io
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -20,7 +19,7 @@ from PIL import Image
 from transformers import PreTrainedTokenizerBase
 
 from cadvi_hub.errors import InputError
-from cadvi_hub.generation import ChatRequest, Decoding, Failed, Generator
+from cadvi_hub.generation import ChatRequest, Decoding, Failed, Generator, MadeAsRead
 from cadvi_hub.generation.local import LocalGenerator
 from cadvi_hub.generation.store import ReplyStore, StoredGenerator
 from cadvi_hub.schema import message
@@ -45,7 +44,7 @@ class VisionModel(LightevalModel):
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        return self._local._load()[2]
+        return self._local.load()[2]
 
     @property
     def add_special_tokens(self) -> bool:
@@ -54,7 +53,7 @@ class VisionModel(LightevalModel):
     @property
     def max_length(self) -> int:
         """Positions of the language model, in tokens."""
-        return self._local._load()[0].config.get_text_config().max_position_embeddings
+        return self._local.load()[0].config.get_text_config().max_position_embeddings
 
     def greedy_until(self, docs: list[Doc]) -> list[ModelResponse]:
         """One answer per question, at most its `generation_size` tokens long.
@@ -63,7 +62,8 @@ class VisionModel(LightevalModel):
             InputError: few-shot examples are asked for, or a question is too long for the model.
         """
         order = sorted(range(len(docs)), key=lambda index: (docs[index].generation_size, -len(docs[index].query)))
-        requests = _Requests([docs[index] for index in order])
+        unread = iter([docs[index] for index in order])
+        requests = MadeAsRead(map(chat_request, unread), unread)
         answers: dict[int, ModelResponse] = {}
         for index, outcome in zip(order, self._generator.generate(requests), strict=True):
             if isinstance(outcome, Failed):
@@ -75,11 +75,11 @@ class VisionModel(LightevalModel):
     @torch.inference_mode()
     def loglikelihood(self, docs: list[Doc]) -> list[ModelResponse]:
         """Per question, the log-probability of each choice after the prompt (sum over its tokens, natural log)."""
-        model, _, tokenizer = self._local._load()
+        model, _, tokenizer = self._local.load()
         responses = []
         for doc in docs:
             # One row per choice: the prompts are equal, so the choices alone are padded, on the right.
-            prompt = self._local._inputs([chat_request(doc)] * len(doc.choices))
+            prompt = self._local.encode([chat_request(doc)] * len(doc.choices))
             choices = tokenizer(
                 doc.choices, add_special_tokens=False, padding=True, padding_side="right", return_tensors="pt"
             ).to(model.device)
@@ -107,10 +107,10 @@ def local_model(model: str, batch_size: int = 16) -> LocalGenerator:
     if not is_adapter(model):
         return LocalGenerator(model, batch_size=batch_size)
     with tempfile.TemporaryDirectory() as folder:
-        merged = Path(folder) / Path(model).resolve().name
+        merged = Path(folder, *Path(model).resolve().parts[-2:])  # the model goes by these names
         merge(Path(model), merged)
         generator = LocalGenerator(str(merged), batch_size=batch_size)
-        generator._load()
+        generator.load()
     return generator
 
 
@@ -130,16 +130,3 @@ def _encode(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "PPM")  # the bare pixels: PNG would cost its compression
     return buffer.getvalue()
-
-
-class _Requests:
-    """Requests made as they are read, for their pictures are large; the length is for the progress bar."""
-
-    def __init__(self, docs: list[Doc]):
-        self._docs = docs
-
-    def __len__(self) -> int:
-        return len(self._docs)
-
-    def __iter__(self) -> Iterator[ChatRequest]:
-        return map(chat_request, self._docs)

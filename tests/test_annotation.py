@@ -189,12 +189,12 @@ def test_v2_shows_both_images_and_the_note_but_no_caption(image_root: Path) -> N
 
 
 def test_a_local_model_annotates_from_images(image_root: Path) -> None:
-    model = make_tiny_llava(image_root / "cad-llava-v1")
+    model = make_tiny_llava(image_root / "v1" / "merged")
     settings = AnnotatorSettings(kind="local", model=str(model), prompt="summary_from_images", max_tokens=8)
     annotator = make_annotator(settings, image_root / "out")
     results = list(annotator.annotate(pairs(3), image_root))
     assert [summary.reason for _, summary in results if isinstance(summary, Dropped)] == ["cut_off"] * 3
-    assert annotator.provenance.annotator.startswith("cad-llava-v1@")
+    assert annotator.provenance.annotator.startswith("v1/merged@")
 
 
 def test_mentions_annotate_without_a_model(tmp_path: Path) -> None:

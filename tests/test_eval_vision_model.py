@@ -49,7 +49,7 @@ def model(folder: Path) -> VisionModel:
 def seen(model: VisionModel, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, torch.Tensor]]:
     """The inputs of every batch that reaches the model."""
     batches: list[dict[str, torch.Tensor]] = []
-    network = model._local._load()[0]
+    network = model._local.load()[0]
     generate = network.generate
 
     def spy(**inputs: Any) -> torch.Tensor:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import signal
 import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cadvi_hub.errors import InputError
-from cadvi_hub.generation import ChatRequest, Failed, OnReply, Reply
+from cadvi_hub.generation import ChatRequest, Failed, MadeAsRead, OnReply, Reply
 from cadvi_hub.generation.store import ReplyStore, StoredGenerator
 from cadvi_hub.schema import message
 
@@ -162,3 +164,40 @@ def test_a_full_disk_stops_the_run(store: ReplyStore) -> None:
     with pytest.raises(InputError, match="full"):
         store.put("key", Reply("x" * 1_000_000, "stop", 1, 1))
     assert store.get("key") is None
+
+
+def test_a_store_that_became_unwritable_is_named_by_every_method(store: ReplyStore) -> None:
+    store.put("key", Reply("kept", "stop", 1, 1))
+    store._database.execute("PRAGMA query_only = ON")
+    with pytest.raises(InputError, match=r"replies\.sqlite: replies cannot be stored \(attempt to write a readonly"):
+        store.put("other", Reply("lost", "stop", 1, 1))
+    store._database.execute("PRAGMA query_only = OFF")
+    store._database.execute("DROP TABLE replies")
+    for use in (lambda: store.get("key"), lambda: len(store)):
+        with pytest.raises(InputError, match=r"replies\.sqlite: replies cannot be stored \(no such table"):
+            use()
+
+
+def test_a_place_where_no_store_can_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file, no folder")
+    (tmp_path / "folder.sqlite").mkdir()
+    for path in (tmp_path / "taken/replies.sqlite", tmp_path / "folder.sqlite"):
+        with pytest.raises(InputError, match=rf"{path.name}: replies cannot be stored"):
+            ReplyStore(path)
+
+
+@pytest.mark.parametrize("wrap", [list, lambda requests: MadeAsRead(map(ask, unread := iter("abcd")), unread)])
+def test_the_engine_learns_how_many_requests_may_still_come(
+    store: ReplyStore, wrap: Callable[[Iterable[ChatRequest]], Iterable[ChatRequest]]
+) -> None:
+    class Counting(Echo):
+        def generate(self, requests: Iterable[ChatRequest], on_reply: OnReply | None = None) -> Iterator[Any]:
+            for request in requests:
+                left.append(operator.length_hint(requests))
+                yield from super().generate([request], on_reply)
+
+    left: list[int] = []
+    answers(StoredGenerator(Echo(), store), ["b"])
+    outcomes = list(StoredGenerator(Counting(), store).generate(wrap(map(ask, "abcd"))))
+    assert len(outcomes) == 4
+    assert left == [3, 1, 0]  # b is stored, so that the engine is not asked for it

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import operator
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from cadvi_hub.schema import Message
@@ -56,12 +58,28 @@ class Failed:
 OnReply = Callable[[ChatRequest, Reply], None]
 
 
+class MadeAsRead(Iterator[ChatRequest]):
+    """`requests`, made one by one while `source` is read (their pictures are too large to hold them all).
+
+    What `source` has left is an upper bound of the requests to come, which gives progress bars their total.
+    """
+
+    def __init__(self, requests: Iterator[ChatRequest], source: Iterator[Any]):
+        self._requests, self._source = requests, source
+
+    def __next__(self) -> ChatRequest:
+        return next(self._requests)
+
+    def __length_hint__(self) -> int:
+        return operator.length_hint(self._source)
+
+
 class Generator(Protocol):
     """A model that answers chats."""
 
     @property
     def name(self) -> str:
-        """Model name and, where it is known, revision: what the rows of a data set record."""
+        """Model name and, where it is known, revision: what the rows of a data set record; never a machine's path."""
         ...
 
     def generate(self, requests: Iterable[ChatRequest], on_reply: OnReply | None = None) -> Iterator[Reply | Failed]:
@@ -70,6 +88,12 @@ class Generator(Protocol):
         `on_reply` gets each reply the moment it is there, possibly before its turn, in the caller's thread.
         """
         ...
+
+
+def public_name(model: str) -> str:
+    """`model`; of an absolute path only the last two folders, for rows of a data set do not tell where it lay."""
+    path = Path(model)
+    return "/".join(path.parts[1:][-2:]) if path.is_absolute() else model
 
 
 def request_key(model: str, request: ChatRequest) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from cadvi_hub.errors import InputError
-from cadvi_hub.generation import ChatRequest, Failed, OnReply, Reply
+from cadvi_hub.generation import ChatRequest, Failed, OnReply, Reply, public_name
 from cadvi_hub.images import open_image
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ class LocalGenerator:
         batch_size: requests per batch.
 
     Raises:
-        InputError: a JSON schema is asked for, which this engine cannot enforce, or a picture does not decode.
+        InputError: no model is there; (from `generate`) a JSON schema is asked for, which this engine cannot enforce,
+            or a picture does not decode.
     """
 
     def __init__(self, model: str, revision: str = "main", batch_size: int = 8):
@@ -42,10 +43,12 @@ class LocalGenerator:
         self._loaded: tuple[Any, Any, Any] | None = None
 
     def generate(self, requests: Iterable[ChatRequest], on_reply: OnReply | None = None) -> Iterator[Reply | Failed]:
-        total = operator.length_hint(requests) or None
         remaining = iter(requests)
-        with tqdm(desc=self.name, total=total, unit=" replies", leave=False, disable=None) as progress:
+        is_counted = operator.length_hint(remaining) > 0
+        with tqdm(desc=self.name, unit=" replies", leave=False, disable=None) as progress:
             while window := list(itertools.islice(remaining, LOOK_AHEAD * self._batch_size)):
+                if is_counted:
+                    progress.total = progress.n + len(window) + operator.length_hint(remaining)
                 outcomes: list[Reply | Failed] = [Failed("")] * len(window)
                 for indices in self._batches(window):
                     for index, outcome in zip(indices, self._answer([window[i] for i in indices]), strict=True):
@@ -74,8 +77,8 @@ class LocalGenerator:
         """One result per request; all have images or none has, and all are decoded alike."""
         import torch
 
-        model, _, tokenizer = self._load()
-        inputs = self._inputs(requests)
+        model, _, tokenizer = self.load()
+        inputs = self.encode(requests)
         prompt_tokens = inputs["attention_mask"].sum(dim=1).tolist()
         decoding = requests[0].decoding
         most = model.config.get_text_config().max_position_embeddings
@@ -104,9 +107,9 @@ class LocalGenerator:
             self._reply(tokens, count, decoding.stop) for tokens, count in zip(written, prompt_tokens, strict=True)
         ]
 
-    def _inputs(self, requests: list[ChatRequest]) -> dict[str, torch.Tensor]:
-        """Prompts padded on the left, and the pictures of all of them in order, on the model's device."""
-        model, processor, tokenizer = self._load()
+    def encode(self, requests: list[ChatRequest]) -> dict[str, torch.Tensor]:
+        """What the model reads: prompts padded on the left, and all their pictures in order, on the model's device."""
+        model, processor, tokenizer = self.load()
         prompts = []
         for request in requests:
             if request.json_schema:
@@ -133,7 +136,7 @@ class LocalGenerator:
         }
 
     def _reply(self, tokens: list[int], prompt_tokens: int, stop: tuple[str, ...]) -> Reply:
-        model, processor, _ = self._load()
+        model, processor, _ = self.load()
         ends = model.generation_config.eos_token_id
         ends = {ends} if isinstance(ends, int) else set(ends or ())
         length = next((place for place, token in enumerate(tokens, start=1) if token in ends), None)
@@ -146,17 +149,26 @@ class LocalGenerator:
             completion_tokens=length or len(tokens),
         )
 
-    def _load(self) -> tuple[Any, Any, Any]:
-        """The model, its processor and its tokenizer (one object, where the model is text-only); loaded once."""
+    def load(self) -> tuple[Any, Any, Any]:
+        """The model, its processor and its tokenizer (one object, where the model is text-only); loaded once.
+
+        Raises:
+            InputError: weights that are no safetensors, or a model that transformers cannot load.
+        """
         if self._loaded is None:
             from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor
             from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
             where = {"pretrained_model_name_or_path": self._model_name, "revision": self._revision}
-            sees = AutoConfig.from_pretrained(**where).model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
-            model_class = AutoModelForImageTextToText if sees else AutoModelForCausalLM
-            model = model_class.from_pretrained(**where, dtype="auto", device_map="auto").eval()
-            processor = AutoProcessor.from_pretrained(**where)
+            try:
+                sees = AutoConfig.from_pretrained(**where).model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+                model_class = AutoModelForImageTextToText if sees else AutoModelForCausalLM
+                model = model_class.from_pretrained(
+                    **where, dtype="auto", device_map="auto", use_safetensors=True
+                ).eval()
+                processor = AutoProcessor.from_pretrained(**where)
+            except (OSError, ValueError) as error:
+                raise _unusable(self._model_name, error) from error
             tokenizer = getattr(processor, "tokenizer", processor)
             tokenizer.padding_side = "left"
             tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
@@ -167,8 +179,8 @@ class LocalGenerator:
 def _name(model: str, revision: str) -> str:
     """`model@revision`; a folder has no revision, so a digest of its weights and settings stands for it.
 
-    A folder goes by its last name: rows of a data set do not tell where it lay. The digest also keeps the stored
-    replies of one training apart from those of the next one in the same folder.
+    A folder goes by its last two names, `v1/merged`: rows of a data set do not tell where it lay. The digest also
+    keeps the stored replies of one training apart from those of the next one in the same folder.
     """
     folder = Path(model)
     if not folder.is_dir():
@@ -176,10 +188,13 @@ def _name(model: str, revision: str) -> str:
 
         try:
             config = AutoConfig.from_pretrained(model, revision=revision)
-        except OSError as error:
-            mend = "Name a model on the Hub or a folder that holds one"
-            raise InputError(f"model {model!r}", "it is not there, or cannot be read", mend) from error
+        except (OSError, ValueError) as error:
+            raise _unusable(model, error) from error
         return f"{model}@{getattr(config, '_commit_hash', None) or revision}"
+    for needed in ("config.json", "*.safetensors"):
+        if not any(folder.glob(needed)):
+            mend = "Name a folder that save_pretrained wrote; an adapter has to be merged first"
+            raise InputError(str(folder), f"the folder holds no model, for it has no {needed}", mend)
     patterns = (
         "*.safetensors",
         "config.json",
@@ -192,4 +207,10 @@ def _name(model: str, revision: str) -> str:
     for path in sorted({path for pattern in patterns for path in folder.glob(pattern)}):
         with path.open("rb") as file:
             digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
-    return f"{folder.resolve().name}@{digest.hexdigest()[:12]}"
+    return f"{public_name(str(folder.resolve()))}@{digest.hexdigest()[:12]}"
+
+
+def _unusable(model: str, error: Exception) -> InputError:
+    reason = str(error).strip().split("\n")[0].removesuffix(".")
+    mend = "Name a model on the Hub, or a folder that holds one as safetensors"
+    return InputError(f"model {model!r}", f"it is not there, or cannot be loaded ({reason})", mend)

@@ -18,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from cadvi_hub.errors import InputError
-from cadvi_hub.generation import ChatRequest, Failed, OnReply, Reply
+from cadvi_hub.generation import ChatRequest, Failed, OnReply, Reply, public_name
 from cadvi_hub.schema import Message
 
 if TYPE_CHECKING:
@@ -87,15 +87,15 @@ class ServerGenerator:
         address = urlsplit(base_url)
         if address.scheme not in ("http", "https") or not address.hostname:
             raise InputError("base_url", "it is no http(s) address", "Write it like http://127.0.0.1:8000/v1")
-        self.name = model
+        self.name, self._model = public_name(model), model  # some servers know a model by the path that it has there
         self._base_url, self._api_key_env = base_url, api_key_env
         self._shown_url = address._replace(netloc=address.netloc.rpartition("@")[2], query="").geturl()
         self._concurrency, self._timeout, self._max_retries = concurrency, timeout, max_retries
 
     def generate(self, requests: Iterable[ChatRequest], on_reply: OnReply | None = None) -> Iterator[Reply | Failed]:
         arrived: SimpleQueue[tuple[int, Reply | Failed | Exception]] = SimpleQueue()
-        total = operator.length_hint(requests) or None
         remaining = iter(requests)
+        is_counted = operator.length_hint(remaining) > 0
         in_flight: dict[int, ChatRequest] = {}
         done: dict[int, Reply | Failed] = {}
         asked = yielded = replies = refusals = 0
@@ -125,13 +125,15 @@ class ServerGenerator:
         tokens = {"tokens": 0}
         with (
             _Connection(self, arrived) as connection,
-            tqdm(desc=self.name, total=total, unit=" replies", leave=False, disable=None) as progress,
+            tqdm(desc=self.name, unit=" replies", leave=False, disable=None) as progress,
         ):
             while True:
                 for request in itertools.islice(remaining, LOOK_AHEAD * self._concurrency - (asked - yielded)):
                     in_flight[asked] = request
                     connection.ask(asked, request)
                     asked += 1
+                if is_counted:
+                    progress.total = asked + operator.length_hint(remaining)
                 if yielded == asked:
                     return
                 while yielded not in done:
@@ -156,7 +158,7 @@ class ServerGenerator:
         schema = {"name": "reply", "schema": request.json_schema, "strict": True}
         try:
             completion: Any = await client.chat.completions.create(
-                model=self.name,
+                model=self._model,
                 messages=chat_messages(request),  # type: ignore[arg-type]
                 temperature=decoding.temperature,
                 max_tokens=decoding.max_tokens,
@@ -187,7 +189,7 @@ class ServerGenerator:
                 return self._error("does not take the key", f"Set {self._api_key_env} to a key that is valid there")
             case APIStatusError(status_code=404):
                 mend = "Check the model's name, and that the address ends in /v1"
-                return self._error(f"knows no model {self.name!r} or no chat completions (404)", mend)
+                return self._error(f"knows no model {self._model!r} or no chat completions (404)", mend)
             case APIStatusError():
                 fault = f"still answers {error.status_code} after {self._max_retries} retries"
                 return self._error(f"{fault} ({self._without_key(error.message)[:200]})", "Look at its log; run again")

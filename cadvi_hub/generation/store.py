@@ -6,9 +6,10 @@ import sqlite3
 from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from cadvi_hub.errors import InputError
-from cadvi_hub.generation import ChatRequest, Failed, Generator, OnReply, Reply, request_key
+from cadvi_hub.generation import ChatRequest, Failed, Generator, MadeAsRead, OnReply, Reply, request_key
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS replies (
@@ -28,7 +29,7 @@ class ReplyStore:
     was put before. (A power cut can lose the last ones; they are asked again.)
 
     Raises:
-        InputError: the file cannot be written, or is no reply store.
+        InputError: the file cannot be written, or is no reply store; from every method.
     """
 
     def __init__(self, path: Path):
@@ -45,22 +46,25 @@ class ReplyStore:
     def get(self, key: str) -> Reply | None:
         """The reply kept under `key`."""
         columns = "text, finish_reason, prompt_tokens, completion_tokens"
-        row = self._database.execute(f"SELECT {columns} FROM replies WHERE key = ?", (key,)).fetchone()  # noqa: S608
-        return Reply(*row) if row else None
+        rows = self._execute(f"SELECT {columns} FROM replies WHERE key = ?", key)  # noqa: S608
+        return Reply(*rows[0]) if rows else None
 
     def put(self, key: str, reply: Reply) -> None:
         """Keep `reply`; of two replies to one request the first stays."""
         row = (key, reply.text, reply.finish_reason, reply.prompt_tokens, reply.completion_tokens)
-        try:
-            self._database.execute("INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?)", row)
-        except sqlite3.Error as error:  # a full disk, say
-            raise self._unusable(error) from error
+        self._execute("INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?)", *row)
 
     def __len__(self) -> int:
-        return int(self._database.execute("SELECT COUNT(*) FROM replies").fetchone()[0])
+        return int(self._execute("SELECT COUNT(*) FROM replies")[0][0])
 
     def close(self) -> None:
         self._database.close()
+
+    def _execute(self, statement: str, *values: str | int) -> list[tuple[Any, ...]]:
+        try:
+            return self._database.execute(statement, values).fetchall()
+        except sqlite3.Error as error:  # a full disk, a file that was made read-only meanwhile
+            raise self._unusable(error) from error
 
     def _unusable(self, error: Exception) -> InputError:
         mend = "Free some space, or name a file that can be written as the reply store"
@@ -79,9 +83,10 @@ class StoredGenerator:
 
     def generate(self, requests: Iterable[ChatRequest], on_reply: OnReply | None = None) -> Iterator[Reply | Failed]:
         waiting: deque[tuple[str, bool]] = deque()  # key of each request read so far, and whether it was stored
+        unread = iter(requests)
 
         def unanswered() -> Iterator[ChatRequest]:
-            for request in requests:
+            for request in unread:
                 key = request_key(self.name, request)
                 stored = self.store.get(key) is not None
                 waiting.append((key, stored))
@@ -100,7 +105,7 @@ class StoredGenerator:
                 yield reply
 
         try:
-            for outcome in self.generator.generate(unanswered(), keep):
+            for outcome in self.generator.generate(MadeAsRead(unanswered(), unread), keep):
                 yield from stored_first()
                 waiting.popleft()
                 yield outcome
