@@ -3,6 +3,7 @@
 `v1`: a captioned folder → pairs by shared nouns → summaries from captions → two turns (paper, section 3.1).
 `v2`: similar pairs with a difference note → summaries from images and note → one turn (paper, section 3.2).
 `instruct`: single-image and text-only conversations as they stand.
+`cad_qa`: open questions with reference answers, in a split `test` (the paper's CaD-QA).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import errno
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -21,12 +22,13 @@ from typing import Any, Literal
 from cadvi_hub import schema
 from cadvi_hub.annotation import Annotator, AnnotatorSettings, make_annotator
 from cadvi_hub.build_folder import BuildFolder, open_build_folder
-from cadvi_hub.build_rows import Pictures, Turns, cad_rows, instruct_rows, statistics
+from cadvi_hub.build_rows import Pictures, Turns, cad_qa_rows, cad_rows, instruct_rows, statistics
 from cadvi_hub.errors import InputError
 from cadvi_hub.pairing.nouns import extract_nouns
 from cadvi_hub.pairing.pairs import PairSettings, mine_pairs
 from cadvi_hub.schema import CaptionedImage, ImagePair
-from cadvi_hub.sources import Drops, SourceSettings, captioned_folder, llava_mix, similar_pairs
+from cadvi_hub.sources import Drops, SourceSettings, cad_qa_file, captioned_folder, llava_mix, similar_pairs
+from cadvi_hub.sources.cad_qa_file import PairQuestion
 from cadvi_hub.sources.llava_mix import InstructExample
 
 # Stages: captions with their nouns, records to be made rows of, and what was counted on the way to each
@@ -47,6 +49,13 @@ TURNS_OF: dict[str, tuple[Turns, ...]] = {
     "v1": ("full", "which_image"),
     "v2": ("full", "difference_note"),
     "instruct": ("full",),
+    "cad_qa": ("full",),
+}
+ANNOTATED = ("v1", "v2")
+READERS: dict[str, Callable[[SourceSettings, Drops], Iterator[Any]]] = {
+    "v2": similar_pairs.read_similar_pairs,
+    "instruct": llava_mix.read_llava_mix,
+    "cad_qa": cad_qa_file.read_cad_qa_file,
 }
 
 
@@ -56,11 +65,12 @@ class BuildSettings:
 
     Attributes:
         config: which data set.
-        source: the upstream files; a captioned folder for `v1`, similar pairs for `v2`, the LLaVA mix for `instruct`.
+        source: the upstream files; a captioned folder for `v1`, similar pairs for `v2`, the LLaVA mix for `instruct`,
+            a question file for `cad_qa`.
         out: output folder; the data set is written to `<out>/<config>`.
         pairs: how pairs are mined (`v1`).
         annotator: who writes the summaries (`v1`, `v2`).
-        turns: what a conversation holds: `full` is the method's; the others are its ablations on the same pairs, without
+        turns: what a conversation holds: `full` is the method's; the others are ablations on the same pairs, without
             summaries: `which_image` (`v1`) or `difference_note` (`v2`) alone.
         rows_per_shard: pairs or rows that go into one parquet file; fewer stand in it where some are dropped.
         max_rows: pairs or rows at most, before any is dropped; None takes all.
@@ -68,7 +78,7 @@ class BuildSettings:
         overwrite: replace the build of another recipe in the output folder.
     """
 
-    config: Literal["v1", "v2", "instruct"]
+    config: Literal["v1", "v2", "instruct", "cad_qa"]
     source: SourceSettings
     out: Path
     pairs: PairSettings = field(default_factory=PairSettings)
@@ -97,11 +107,12 @@ def build(settings: BuildSettings, annotator: Annotator | None = None) -> Path:
     path = settings.out / settings.config
     try:
         path.mkdir(parents=True, exist_ok=True)
-        if annotator is None and settings.config != "instruct":
+        if annotator is None and settings.config in ANNOTATED:
             annotator = make_annotator(settings.annotator, settings.out)
         recipe = _recipe(settings, annotator)
         digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
-        with open_build_folder(path, digest, settings.overwrite) as folder:
+        split = "test" if settings.config == "cad_qa" else "train"
+        with open_build_folder(path, digest, settings.overwrite, split) as folder:
             if folder.is_complete():
                 return path
             if not folder.is_laid_out():
@@ -124,6 +135,7 @@ def _recipe(settings: BuildSettings, annotator: Annotator | None) -> Row:
         "v1": folder / captioned_folder.FILE,
         "v2": folder / similar_pairs.FILE,
         "instruct": llava_mix.instruct_file(folder),
+        "cad_qa": folder / cad_qa_file.FILE,
     }[settings.config]
     try:
         with file.open("rb") as content:
@@ -161,6 +173,8 @@ def _make_parts(settings: BuildSettings, annotator: Annotator | None, folder: Bu
                 facts: Row = {}
                 if annotator:
                     rows = cad_rows(settings.config, shard, annotator, pictures, settings.turns, settings.seed, facts)
+                elif settings.config == "cad_qa":
+                    rows = cad_qa_rows(shard, pictures, facts)
                 else:
                     rows = instruct_rows(shard, pictures, facts)
                 folder.write_part(parts, rows, features, facts)
@@ -197,11 +211,10 @@ def _stage_records(settings: BuildSettings, folder: BuildFolder) -> Row:
     if not folder.has_stage(RECORDS):
         if settings.config == "v1":
             counted, pairs = _mine(settings, folder)
-            records: list[Any] = pairs[: settings.max_rows]
+            records: Sequence[Any] = pairs[: settings.max_rows]
         else:
             drops = Drops()
-            reader = similar_pairs.read_similar_pairs if settings.config == "v2" else llava_mix.read_llava_mix
-            records = list(islice(reader(settings.source, drops), settings.max_rows))
+            records = list(islice(READERS[settings.config](settings.source, drops), settings.max_rows))
             counted = {"records_read": len(records), "drops": drops.as_dict(), "pair_counts": {}}
         folder.write_stage(READ, [{**counted, "records": len(records)}])  # first: the records vouch for it
         folder.write_stage(RECORDS, map(asdict, records))
@@ -227,8 +240,7 @@ def _mine(settings: BuildSettings, folder: BuildFolder) -> tuple[Row, list[Image
     return {**next(folder.read_stage(CAPTIONS_READ)), "pair_counts": mined.counts}, mined.pairs
 
 
-def _record(row: Row) -> ImagePair | InstructExample:
-    if "messages" in row:
-        return InstructExample(**{**row, "images": tuple(row["images"])})
-    tuples: Row = {key: tuple(row[key]) for key in ("images", "captions", "shared_nouns")}
-    return ImagePair(**{**row, **tuples})
+def _record(row: Row) -> ImagePair | InstructExample | PairQuestion:
+    tuples: Row = {key: tuple(row[key]) for key in ("images", "captions", "shared_nouns") if key in row}
+    kind = InstructExample if "messages" in row else PairQuestion if "answer" in row else ImagePair
+    return kind(**{**row, **tuples})

@@ -33,8 +33,8 @@ Json = dict[str, Any]
 class BuildFolder:
     """Shards, stages and report of the build with digest `digest` at `path`; see `open_build_folder`."""
 
-    def __init__(self, path: Path, digest: str):
-        self.path, self.digest = path, digest
+    def __init__(self, path: Path, digest: str, split: str):
+        self.path, self.digest, self.split = path, digest, split
         self.work = path / "_work"
         self.report_file = path / "build.json"
         self._layout = self.work / "layout.json"
@@ -87,7 +87,7 @@ class BuildFolder:
     def lay_out(self, rows_per_part: list[int], report: Json) -> None:
         """Fix the final names, once all shards stand; shards without a row get none."""
         filled = [number for number, rows in enumerate(rows_per_part) if rows]
-        names = [f"train-{index:05d}-of-{len(filled):05d}.parquet" for index in range(len(filled))]
+        names = [f"{self.split}-{index:05d}-of-{len(filled):05d}.parquet" for index in range(len(filled))]
         renames = {self._part(number).name: name for number, name in zip(filled, names, strict=True)}
         _write_json(self._layout, {"renames": renames, "report": {**report, "files": names}})
 
@@ -125,7 +125,7 @@ class BuildFolder:
         return None
 
     def _clear(self) -> None:
-        for file in self.path.glob("train-*.parquet"):
+        for file in self.path.glob(f"{self.split}-*.parquet"):
             file.unlink()
         shutil.rmtree(self.work, ignore_errors=True)
         self.report_file.unlink(missing_ok=True)  # last: until then it says whose files these are
@@ -138,8 +138,8 @@ class BuildFolder:
 
 
 @contextmanager
-def open_build_folder(path: Path, digest: str, overwrite: bool) -> Iterator[BuildFolder]:
-    """Lock `path` for one build.
+def open_build_folder(path: Path, digest: str, overwrite: bool, split: str = "train") -> Iterator[BuildFolder]:
+    """Lock `path` for one build, whose files are named after `split`.
 
     Raises:
         InputError: another build is writing there, or the folder holds another recipe's build and `overwrite` is off.
@@ -151,7 +151,7 @@ def open_build_folder(path: Path, digest: str, overwrite: bool) -> Iterator[Buil
         except BlockingIOError as error:
             mend = "Wait for it, or choose another out"
             raise InputError(str(path), "another build is writing to this folder", mend) from error
-        folder = BuildFolder(path, digest)
+        folder = BuildFolder(path, digest, split)
         folder.start(overwrite)
         yield folder
 

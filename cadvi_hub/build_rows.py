@@ -12,8 +12,9 @@ from cadvi_hub.conversations import difference_note_messages, v1_messages, v2_me
 from cadvi_hub.errors import InputError
 from cadvi_hub.filters import Dropped
 from cadvi_hub.images import image_file, read_image
-from cadvi_hub.schema import Aspect, CadSummary, EmbeddedImage, ImagePair, Message
+from cadvi_hub.schema import Aspect, CadSummary, EmbeddedImage, ImagePair, Message, Provenance
 from cadvi_hub.sources import Drops, SourceSettings
+from cadvi_hub.sources.cad_qa_file import PairQuestion
 from cadvi_hub.sources.llava_mix import InstructExample
 
 BAD_PICTURE = "picture does not decode or is too large"
@@ -82,6 +83,23 @@ def instruct_rows(examples: Sequence[InstructExample], pictures: Pictures, facts
     facts |= {"drops": drops.as_dict(), "totals": totals}
 
 
+def cad_qa_rows(questions: Sequence[PairQuestion], pictures: Pictures, facts: Row) -> Iterator[Row]:
+    """Rows of `cad_qa_features`, empty in what a question file does not tell; `facts` gets `drops` and `totals`."""
+    drops, totals = Drops(), Counter[str]()
+    for question in pictures.usable(questions, drops):
+        totals["rows"] += 1
+        totals["words in answers"] += len(question.answer.split())
+        yield {
+            **asdict(question),
+            "images": pictures.embed(question.images),
+            "captions": [],
+            **asdict(CadSummary("", ())),
+            "shared_nouns": [],
+            **asdict(Provenance("", "", "")),
+        }
+    facts |= {"drops": drops.as_dict(), "totals": totals}
+
+
 def cad_rows(
     config: str,
     pairs: Sequence[ImagePair],
@@ -125,6 +143,8 @@ def _messages(config: str, turns: Turns, pair: ImagePair, summary: CadSummary, s
 def statistics(totals: Counter[str]) -> Row:
     """What the card shows, from the summed `totals` of all shards."""
     rows = totals["rows"]
+    if "words in answers" in totals:
+        return {"mean_words_answer": round(totals["words in answers"] / rows, 2)}
     if "words in commonalities" not in totals:
         return {name: totals[name] for name in ("rows with an image", "rows of text only")}
     shared = {

@@ -27,7 +27,7 @@ COMMANDS = {
     "demo": Command("cadvi_hub.demo", "DemoSettings", "demo", "the whole method at small scale, from captions to the results table"),
     "scenes": Command("cadvi_hub.scenes.world", "WorldSettings", "make_world", "draw the embedded world: captions, pairs, questions with ground truth"),
     "nlvr": Command("cadvi_hub.scenes.nlvr", "NlvrSettings", "captioned_boxes", "turn NLVR's boxes into captioned images"),
-    "build": Command("cadvi_hub.build", "BuildSettings", "build", "build a data set: v1, v2 or instruct (cadvi build v1 …)"),
+    "build": Command("cadvi_hub.build", "BuildSettings", "build", "build a data set: v1, v2, instruct or cad_qa (cadvi build v1 …)"),
     "benchmarks": Command("cadvi_hub.eval.benchmarks", "BenchmarkSettings", "make_benchmark", "question files and pictures → rows that the tasks read"),
     "evaluate": Command("cadvi_hub.eval.evaluate", "EvaluateSettings", "evaluate", "run the lighteval tasks on a model"),
     "merge": Command("cadvi_hub.training.merging", "MergeSettings", "merge_adapter", "merge an adapter into its base and prove it"),
@@ -79,7 +79,7 @@ def parse_settings(name: str, arguments: Sequence[str]) -> Any:
     if name == "build":  # `cadvi build v1` names the data set, so that --config can mean the recipe here too
         if arguments and not arguments[0].startswith("-"):
             arguments = [*arguments[1:], "--dataset", arguments[0]]
-        parser.add_argument("--dataset", required=True, choices=["v1", "v2", "instruct"], help="the data set to build")
+        parser.add_argument("--dataset", required=True, choices=["v1", "v2", "instruct", "cad_qa"], help="the data set to build")
     parser.add_argument(recipe_key, action="config", help="YAML recipe: a file or the name of a packaged one")
     skipped = {"config"} if name == "build" else set()
     parser.add_class_arguments(settings_class, skip=skipped)

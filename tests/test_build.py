@@ -11,7 +11,6 @@ import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from PIL import Image
 from cadvi_hub import schema
 from cadvi_hub.build import BuildSettings, build
 from cadvi_hub.build_folder import open_build_folder
+from cadvi_hub.cli import parse_settings
 from cadvi_hub.errors import InputError
 from cadvi_hub.filters import Dropped
 from cadvi_hub.pairing.pairs import PairSettings
@@ -210,8 +210,9 @@ BAD_PICTURES = {
 def test_bad_picture_is_refused_by_name_before_anybody_is_asked(settings, spoil):
     spoil(settings.source.path / "images/1.png")
     annotator = FakeAnnotator()
-    with pytest.raises(InputError, match=r"1\.png.*source\.bad_rows"):
+    with pytest.raises(InputError, match=r"1\.png.*source\.bad_rows") as fault:
         build(settings, annotator)
+    assert "BytesIO" not in str(fault.value)  # the text of an error is the same in every run
     assert annotator.asked == []
 
 
@@ -259,13 +260,7 @@ def test_finished_build_asks_nobody_again(settings):
 
 @pytest.mark.parametrize("recipe", ["v1", "v2"])
 def test_full_scale_recipe_holds_valid_settings(recipe):
-    import yaml
-    from jsonargparse import ArgumentParser
-
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(BuildSettings)
-    given = yaml.safe_load((resources.files("cadvi_hub") / f"recipes/{recipe}.yaml").read_text())
-    settings = BuildSettings(**vars(parser.instantiate_classes(parser.parse_object(given))))
+    settings = parse_settings("build", [recipe, "--config", recipe])
     assert settings.config == recipe
     assert settings.annotator.kind == "server"
     assert settings.source.bad_rows == "drop"

@@ -8,6 +8,7 @@ import pytest
 from cadvi_hub.errors import InputError
 from cadvi_hub.schema import CaptionedImage, ImagePair
 from cadvi_hub.sources import Drops, SourceSettings
+from cadvi_hub.sources.cad_qa_file import PairQuestion, read_cad_qa_file
 from cadvi_hub.sources.captioned_folder import read_captioned_folder
 from cadvi_hub.sources.llava_mix import read_llava_mix
 from cadvi_hub.sources.similar_pairs import read_similar_pairs
@@ -46,8 +47,8 @@ BAD_LINES = {
     "missing image": (json.dumps(caption(image="gone.png")).encode(), "'gone.png' is missing"),
     "image outside": (json.dumps(caption(image="../outside.png")).encode(), "leads out of the folder"),
     "absolute image": (json.dumps(caption(image="/etc/passwd")).encode(), "leads out of the folder"),
-    "null byte in name": (json.dumps(caption(image="a\0.png")).encode(), "no file name"),
-    "name too long": (json.dumps(caption(image="a" * 5000)).encode(), "no file name"),
+    "null byte in name": (json.dumps(caption(image="a\0.png")).encode(), "leads out of the folder"),
+    "name too long": (json.dumps(caption(image="a" * 5000)).encode(), "cannot be used (File name too long)"),
 }
 
 
@@ -101,7 +102,7 @@ def test_captions_stream_in_order_without_blank_lines_and_with_numeric_ids(folde
     assert list(records) == [CaptionedImage("139", "b.png", "A cat.", "test")]
 
 
-@pytest.mark.parametrize("reader", [read_captioned_folder, read_similar_pairs, read_llava_mix])
+@pytest.mark.parametrize("reader", [read_captioned_folder, read_similar_pairs, read_llava_mix, read_cad_qa_file])
 def test_missing_file_is_named(reader, tmp_path):
     with pytest.raises(InputError, match=r"\.jsonl?: cannot be read \(No such file or directory\)"):
         read(reader, tmp_path)
@@ -216,3 +217,52 @@ def test_llava_file_that_is_no_list_is_refused(folder, content):
     (folder / "instruct.json").write_text(content)
     with pytest.raises(InputError, match=r"instruct\.json: not (valid JSON|a JSON list)"):
         read(read_llava_mix, folder)
+
+
+def open_question(**changes: object) -> dict[str, object]:
+    text = "Image 1: <image>\nImage 2: <image>\nWhat differs? "
+    return {"image": ["a.png", "b.png"], "text": text, "answer": "The colour.", "question_id": 7, **changes}
+
+
+def test_open_question_and_its_answer_stay_as_they_stand(folder):
+    write_lines(folder / "cad_qa.jsonl", open_question(), b"", open_question(question_id="8", answer=" Two.\n"))
+    records, drops = read(read_cad_qa_file, folder)
+    assert drops == {}
+    question = "Image 1: <image>\nImage 2: <image>\nWhat differs? "
+    assert records == [
+        PairQuestion("7", ("a.png", "b.png"), question, "The colour.", "test"),
+        PairQuestion("8", ("a.png", "b.png"), question, " Two.\n", "test"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"image": ["a.png", "gone.png"]}, "'gone.png' is missing"),
+        ({"image": ["a.png", "../outside.png"]}, "leads out of the folder"),
+        ({"image": ["a.png", None]}, "not a string"),
+        ({"image": ["a.png"]}, "1 images and 2 <image>"),
+        ({"image": ["a.png", "b.png", "a.png"]}, "3 images and 2 <image>"),
+        ({"image": "ab"}, "'image' is missing or not a list"),
+        ({"text": "<image> What is it?"}, "2 images and 1 <image>"),
+        ({"text": None}, "'text' is missing or not a string"),
+        ({"answer": 3}, "'answer' is missing or not a string"),
+        ({"question_id": None}, "'question_id' is missing or not a string"),
+    ],
+)
+def test_bad_open_question_is_refused_or_dropped(folder, changes, fault):
+    (folder.parent / "outside.png").write_bytes(b"secret")
+    write_lines(folder / "cad_qa.jsonl", open_question(), open_question(**changes))
+    with pytest.raises(InputError, match=r"cad_qa\.jsonl, line 2") as caught:
+        read(read_cad_qa_file, folder)
+    assert fault in caught.value.fault
+    records, drops = read(read_cad_qa_file, folder, "drop")
+    assert len(records) == 1
+    assert sum(entry["count"] for entry in drops.values()) == 1
+
+
+def test_open_question_with_an_empty_answer_is_always_dropped_and_counted(folder):
+    write_lines(folder / "cad_qa.jsonl", open_question(answer=" "), open_question())
+    records, drops = read(read_cad_qa_file, folder)
+    assert len(records) == 1
+    assert drops == {"empty answer": {"count": 1, "first": ["cad_qa.jsonl, line 1"]}}
