@@ -43,14 +43,14 @@ def test_captions_are_true_of_their_scene(look: Look) -> None:
 
 @pytest.mark.parametrize("look", LOOKS)
 def test_holds_agrees_with_the_words_on_scenes_that_the_caption_was_not_made_for(look: Look) -> None:
-    captions = [caption for _, caption in drawn(700, look, tell=0.2)]
+    captions = [caption for _, caption in drawn(1000, look, tell=0.2)]
     verdicts: Counter[tuple[bool, bool]] = Counter()
-    for (scene, _), caption in zip(drawn(700, look, seed=1), captions, strict=True):
+    for (scene, _), caption in zip(drawn(1000, look, seed=1), captions, strict=True):
         # "a plain cat" is written "a cat": where the graph is told in full, the words may claim less
         assert caption.holds(scene) <= true_of(caption.text, scene)
         verdicts[caption.holds(scene), true_of(caption.text, scene)] += 1
     assert verdicts[True, True] > 20
-    assert verdicts[False, False] > 400
+    assert verdicts[False, False] > 500
     assert verdicts[False, True] < 5
 
 
