@@ -24,16 +24,40 @@ class Command(NamedTuple):
 
 # Named here and imported when asked for: `cadvi --help` must not wait for torch.
 COMMANDS = {
-    "demo": Command("cadvi_hub.demo", "DemoSettings", "demo", "the whole method at small scale, from captions to the results table"),
-    "scenes": Command("cadvi_hub.scenes.world", "WorldSettings", "make_world", "draw the embedded world: captions, pairs, questions with ground truth"),
-    "nlvr": Command("cadvi_hub.scenes.nlvr", "NlvrSettings", "captioned_boxes", "turn NLVR's boxes into captioned images"),
-    "build": Command("cadvi_hub.build", "BuildSettings", "build", "build a data set: v1, v2, instruct or cad_qa (cadvi build v1 …)"),
-    "benchmarks": Command("cadvi_hub.eval.benchmarks", "BenchmarkSettings", "make_benchmark", "question files and pictures → rows that the tasks read"),
-    "evaluate": Command("cadvi_hub.eval.evaluate", "EvaluateSettings", "evaluate", "run the lighteval tasks on a model"),
-    "merge": Command("cadvi_hub.training.merging", "MergeSettings", "merge_adapter", "merge an adapter into its base and prove it"),
-    "report": Command("cadvi_hub.eval.report", "ReportSettings", "report", "table, results.json and a page from evaluations"),
-    "publish": Command("cadvi_hub.publish", "PublishSettings", "publish", "push a data set or a model to the Hub, with its card"),
-}  # fmt: skip
+    "demo": Command(
+        "cadvi_hub.demo", "DemoSettings", "demo", "the whole method at small scale, from captions to the results table"
+    ),
+    "scenes": Command(
+        "cadvi_hub.scenes.world",
+        "WorldSettings",
+        "make_world",
+        "draw the embedded world: captions, pairs, questions with ground truth",
+    ),
+    "nlvr": Command(
+        "cadvi_hub.scenes.nlvr", "NlvrSettings", "captioned_boxes", "turn NLVR's boxes into captioned images"
+    ),
+    "build": Command(
+        "cadvi_hub.build", "BuildSettings", "build", "build a data set: v1, v2, instruct or cad_qa (cadvi build v1 …)"
+    ),
+    "benchmarks": Command(
+        "cadvi_hub.eval.benchmarks",
+        "BenchmarkSettings",
+        "make_benchmark",
+        "question files and pictures → rows that the tasks read",
+    ),
+    "evaluate": Command(
+        "cadvi_hub.eval.evaluate", "EvaluateSettings", "evaluate", "run the lighteval tasks on a model"
+    ),
+    "merge": Command(
+        "cadvi_hub.training.merging", "MergeSettings", "merge_adapter", "merge an adapter into its base and prove it"
+    ),
+    "report": Command(
+        "cadvi_hub.eval.report", "ReportSettings", "report", "table, results.json and a page from evaluations"
+    ),
+    "publish": Command(
+        "cadvi_hub.publish", "PublishSettings", "publish", "push a data set or a model to the Hub, with its card"
+    ),
+}
 
 
 def usage() -> str:
@@ -50,14 +74,18 @@ def usage() -> str:
             *lines,
             "",
             "`cadvi COMMAND --help` lists the keys of a command. `--config` takes a file or a packaged recipe",
-            f"({', '.join(packaged_recipes())}). Training is `accelerate launch -m cadvi_hub.training.sft --config …`.",
+            f"({', '.join(packaged_recipes())}). Train by `accelerate launch -m cadvi_hub.training.sft --config …`.",
         ]
     )
 
 
 def packaged_recipes() -> list[str]:
     """Names of the recipes that come with the package."""
-    return sorted(Path(entry.name).stem for entry in (resources.files("cadvi_hub") / "recipes").iterdir() if entry.name.endswith(".yaml"))
+    return sorted(
+        Path(entry.name).stem
+        for entry in (resources.files("cadvi_hub") / "recipes").iterdir()
+        if entry.name.endswith(".yaml")
+    )
 
 
 def _recipe_path(value: str) -> str:
@@ -68,7 +96,7 @@ def _recipe_path(value: str) -> str:
 
 
 def parse_settings(name: str, arguments: Sequence[str]) -> Any:
-    """The settings of command `name` from `arguments`; unknown keys and wrong values end the program with a message."""
+    """The settings of command `name` from `arguments`; unknown keys and wrong values end the program."""
     from jsonargparse import ArgumentParser
 
     command = COMMANDS[name]
@@ -79,7 +107,9 @@ def parse_settings(name: str, arguments: Sequence[str]) -> Any:
     if name == "build":  # `cadvi build v1` names the data set, so that --config can mean the recipe here too
         if arguments and not arguments[0].startswith("-"):
             arguments = [*arguments[1:], "--dataset", arguments[0]]
-        parser.add_argument("--dataset", required=True, choices=["v1", "v2", "instruct", "cad_qa"], help="the data set to build")
+        parser.add_argument(
+            "--dataset", required=True, choices=["v1", "v2", "instruct", "cad_qa"], help="the data set to build"
+        )
     parser.add_argument(recipe_key, action="config", help="YAML recipe: a file or the name of a packaged one")
     skipped = {"config"} if name == "build" else set()
     parser.add_class_arguments(settings_class, skip=skipped)

@@ -1,17 +1,23 @@
 """Summaries from captions without a model: exactly what the two captions mention, aspect by aspect, and no more.
 
-It is what an LLM that reads only the captions would write at its best, so it is as coarse as the captions: what they are
-silent about is not in the summary, and a thing that one caption leaves unnamed counts as a difference.
+It is what an LLM that reads only the captions would write at its best, so it is as coarse as the captions: what they
+are silent about is not in the summary, and a thing that one caption leaves unnamed counts as a difference.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
+from typing import TYPE_CHECKING
 
 from cadvi_hub.schema import Aspect, CadSummary, Difference
+
+if TYPE_CHECKING:
+    from spacy.language import Language
+    from spacy.tokens import Token
 
 NUMBERS = {
     "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
@@ -20,9 +26,9 @@ WORDS = {number: word for word, number in NUMBERS.items()}
 DETERMINERS = {"a", "an", "the", "some", "another", "this", "that", "his", "her", "its", "their"}
 # Prepositions and other words that end a noun phrase.
 BOUNDARIES = {
-    "at", "on", "in", "of", "with", "by", "from", "under", "near", "behind", "beside", "inside", "into", "over", "above",
-    "below", "to", "for", "and", "or", "but", "while", "is", "are", "was", "were", "has", "have", "that", "which", "who",
-    "there", "it", "all", "we", "see", "shows", "next",
+    "at", "on", "in", "of", "with", "by", "from", "under", "near", "behind", "beside", "inside", "into", "over",
+    "above", "below", "to", "for", "and", "or", "but", "while", "is", "are", "was", "were", "has", "have", "that",
+    "which", "who", "there", "it", "all", "we", "see", "shows", "next",
 }  # fmt: skip
 PICTURE_PLACES = {"top", "bottom", "left", "right", "center", "middle", "side", "corner", "front"}
 PICTURE_WORDS = {"picture", "image", "photo", "scene", "background", "foreground"}
@@ -51,6 +57,11 @@ class Mention:
             return f"{WORDS.get(self.count, str(self.count))} {words}"
         return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
+    @property
+    def bare(self) -> str:
+        """The thing without its attributes, "two cats"; the article stays that of the name with them."""
+        return self.named.replace(" ".join((*self.attributes, "")), "")
+
 
 @dataclass
 class Reading:
@@ -69,7 +80,7 @@ class Mentions:
     """The `mentions` annotator: captions in, summary out; deterministic, offline, no settings."""
 
     @cached_property
-    def _nlp(self):
+    def _nlp(self) -> Language:
         from cadvi_hub.pairing.nouns import load_tagger
 
         return load_tagger()
@@ -110,11 +121,11 @@ class Mentions:
             position = end
 
     @staticmethod
-    def _ends_phrase(token) -> bool:
+    def _ends_phrase(token: Token) -> bool:
         word = token.lower_
         return token.is_punct or word in BOUNDARIES or word in DETERMINERS or word in NUMBERS
 
-    def _read_phrase(self, run: list, count: int, preposition: str, article: str, reading: Reading) -> None:
+    def _read_phrase(self, run: list[Token], count: int, preposition: str, article: str, reading: Reading) -> None:
         words = [token.lower_ for token in run]
         if preposition and words[-1] in PICTURE_PLACES:
             if reading.mentions and not reading.mentions[-1].place:
@@ -152,7 +163,12 @@ class Mentions:
     def _singular(self, mention: Mention) -> str:
         if mention.count <= 1:
             return mention.kind
-        return self._nlp(f"two {mention.kind}")[-1].lemma_.lower()
+        return self._lemma(mention.kind)
+
+    @cached_property
+    def _lemma(self) -> Callable[[str], str]:
+        """The singular of a plural; the tagger is slow, and the same things are mentioned again and again."""
+        return cache(lambda plural: self._nlp(f"two {plural}")[-1].lemma_.lower())
 
     def _kind_set(self, reading: Reading) -> list[str]:
         return list(dict.fromkeys(self._singular(mention) for mention in reading.mentions))
@@ -176,7 +192,7 @@ class Mentions:
             sentences.append(f"Both images are {_join(settings)}.")
         return " ".join(sentences)
 
-    def _sides(self, first: list[str], second: list[str], verb: str = "shows") -> str:
+    def _sides(self, first: list[str], second: list[str], *, verb: str = "shows") -> str:
         sides = [f"image {k} {verb} {_join(named)}" for k, named in ((1, first), (2, second)) if named]
         text = ", while ".join(sides)
         return text and text[0].upper() + text[1:] + "."
@@ -203,21 +219,18 @@ class Mentions:
         plurals = {self._singular(m): m.kind for r in (first, second) for m in r.mentions if m.count > 1}
         different = [kind for kind in self._shared(first, second) if tallies[0][kind] != tallies[1][kind]]
         for tally in tallies:
-            counted.append([
-                f"{WORDS.get(tally[kind], str(tally[kind]))} {kind if tally[kind] == 1 else plurals.get(kind, kind + 's')}"
-                for kind in different
-            ])  # fmt: skip
+            names = [kind if tally[kind] == 1 else plurals.get(kind, kind + "s") for kind in different]
+            numbers = [WORDS.get(tally[kind], str(tally[kind])) for kind in different]
+            counted.append([f"{number} {name}" for number, name in zip(numbers, names, strict=True)])
         return self._sides(*counted)
 
     def _actions(self, first: Reading, second: Reading) -> str:
-        doing = [[f"{m.named.replace(' '.join((*m.attributes, '')), '')} {m.action}" for m in reading.mentions if m.action]
-                 for reading in (first, second)]  # fmt: skip
+        doing = [[f"{m.bare} {m.action}" for m in reading.mentions if m.action] for reading in (first, second)]
         common = set(doing[0]) & set(doing[1])
         return self._sides(*([text for text in texts if text not in common] for texts in doing))
 
     def _locations(self, first: Reading, second: Reading) -> str:
-        placed = [[f"{m.named.replace(' '.join((*m.attributes, '')), '')} {m.place}" for m in reading.mentions if m.place]
-                  for reading in (first, second)]  # fmt: skip
+        placed = [[f"{m.bare} {m.place}" for m in reading.mentions if m.place] for reading in (first, second)]
         common = set(placed[0]) & set(placed[1])
         texts = [self._sides(*([text for text in side if text not in common] for side in placed))]
         shared = set(first.settings) & set(second.settings)

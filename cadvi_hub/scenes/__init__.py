@@ -1,1 +1,1 @@
-"""The embedded world: pictures drawn from scene graphs, with captions, conversations and questions that are true of them."""
+"""The embedded world: pictures drawn from scene graphs, with captions, conversations and questions true of them."""

@@ -39,7 +39,7 @@ def plural(kind: str) -> str:
 
 
 def join(parts: Sequence[str], last: str = " and ") -> str:
-    """"a", "a and b", "a, b and c"."""
+    """ "a", "a and b", "a, b and c"."""
     return last.join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
 
@@ -213,7 +213,8 @@ def make_caption(rng: random.Random, scene: Scene, tell: float = 0.6) -> Caption
     """A caption as a person might write it: true, but rarely telling everything.
 
     Args:
-        tell: probability that a property of an item, or the setting, is told; items are named with probability (1 + tell) / 2.
+        tell: probability that a property of an item, or the setting, is told; items are named with probability
+            (1 + tell) / 2.
     """
     named = [group for group in groups(scene) if rng.random() < (1 + tell) / 2] or [rng.choice(groups(scene))]
     statements: list[Statement] = [_true_phrase(rng, scene, group, tell) for group in named]
@@ -225,7 +226,7 @@ def make_caption(rng: random.Random, scene: Scene, tell: float = 0.6) -> Caption
 
 
 def _true_phrase(rng: random.Random, scene: Scene, group: Sequence[Item], tell: float) -> Phrase:
-    """Left unsaid, a property may make a number wrong (two red cats, and a blue one besides): then one is told in full."""
+    """Left unsaid, a property may make a number wrong (two red cats, and a blue one): then one is told in full."""
     phrase = partial_phrase(rng, group, tell)
     return phrase if phrase.holds(scene) else describe_item(group[0])
 

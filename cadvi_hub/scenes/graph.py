@@ -1,4 +1,4 @@
-"""Scene graphs: what a picture shows, how scenes are drawn at random, edited, and kept apart for training and evaluation."""
+"""Scene graphs: what a picture shows; how scenes are drawn, edited, and kept apart for training and evaluation."""
 
 from __future__ import annotations
 

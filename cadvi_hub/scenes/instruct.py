@@ -1,4 +1,4 @@
-"""Single-image and text-only conversations about scenes: the stand-in for the LLaVA mix, and what the base model learns from.
+"""Single-image and text-only conversations about scenes: stand-in for the LLaVA mix, and what the base model learns.
 
 Every conversation is a list of (question, answer) turns about one scene, or about a text.
 """
@@ -37,7 +37,9 @@ NEAR_EDITS = ("kind", "color", "size", "fill", "action", "place", "count", "back
 
 def _subject(rng: random.Random, item: Item, without: str) -> Phrase:
     """A phrase for `item` that keeps silent about the property asked for."""
-    properties = {name: value for name in ("color", "size", "place") if name != without for value in [getattr(item, name)]}
+    properties = {
+        name: value for name in ("color", "size", "place") if name != without for value in [getattr(item, name)]
+    }
     told = rng.sample(sorted(properties), rng.randint(0, 2))
     kind = item.kind if without != "kind" else "thing"
     return Phrase(kind, **{name: properties[name] for name in told})
@@ -124,7 +126,7 @@ def statement_about(rng: random.Random, scene: Scene, true: bool, near: float = 
         if false is None:
             return None
         phrase = false
-    if not phrase.holds(scene) == true:
+    if phrase.holds(scene) != true:
         return None
     return f"there {'is' if phrase.count == 1 else 'are'} {phrase.text()}"
 
@@ -232,7 +234,7 @@ def _compare_texts(rng: random.Random, scenes: tuple[Scene, Scene], texts: list[
 
 
 def text_conversation(rng: random.Random, split: Split) -> list[Turn]:
-    """Reading practice without a picture: looking up, copying and comparing, as an LLM does it before it ever sees an image."""
+    """Reading practice without a picture: looking up, copying, comparing, as an LLM does before it sees an image."""
     while True:
         first = draw_scene(rng, split)
         if rng.random() < 0.35:

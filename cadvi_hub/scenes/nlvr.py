@@ -1,8 +1,8 @@
 """NLVR's drawn boxes as captioned images: real pictures with ground truth, through the same path as our own scenes.
 
 Format (github.com/lil-lab/nlvr, CC-BY-4.0): JSON lines with `identifier` and `structured_rep`, three lists of items
-`{x_loc, y_loc, type, color, size}` in pixels of a 100 × 100 box, `x_loc` and `y_loc` of the top left corner; the picture
-shows the boxes at x = 0, 150 and 300.
+`{x_loc, y_loc, type, color, size}` in pixels of a 100 × 100 box, `x_loc` and `y_loc` of the top left corner; the
+picture shows the boxes at x = 0, 150 and 300.
 """
 
 from __future__ import annotations
@@ -91,7 +91,11 @@ def read_boxes(path: Path, annotations: str) -> Iterator[tuple[str, Image.Image,
             for index, scene in enumerate(scenes):
                 if scene.items:
                     left = index * BOX_STEP
-                    yield f"{Path(name).stem}-box{index}", picture.crop((left, 0, left + BOX_PIXELS, BOX_PIXELS)), scene
+                    yield (
+                        f"{Path(name).stem}-box{index}",
+                        picture.crop((left, 0, left + BOX_PIXELS, BOX_PIXELS)),
+                        scene,
+                    )
 
 
 def captioned_boxes(settings: NlvrSettings) -> int:

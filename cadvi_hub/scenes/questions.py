@@ -1,4 +1,4 @@
-"""Questions about scenes in the row form of each benchmark's question file (keys `image`, `text`, `answer`, `question_id`).
+"""Questions about scenes as rows of each benchmark's question file (`image`, `text`, `answer`, `question_id`).
 
 Every maker yields `Question`s whose answers are true of the scene graphs; the scenes are of the evaluation split.
 """
@@ -6,25 +6,22 @@ Every maker yields `Question`s whose answers are true of the scene graphs; the s
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from cadvi_hub.scenes import graph
 from cadvi_hub.scenes.captions import (
-    NUMBERS,
     SETTINGS,
     Phrase,
     Relation,
     Setting,
     Statement,
-    describe_item,
-    join,
     make_caption,
     partial_phrase,
-    plural,
     relations,
     say,
 )
+from cadvi_hub.scenes.comparisons import open_turn, pair_statement
 from cadvi_hub.scenes.graph import ANIMATE, BACKDROPS, Edit, Item, Scene, draw_scene, edit_scene, make_scene
 from cadvi_hub.scenes.instruct import LETTER, caption_turn, count_turn, kind_turn, property_turn, verify_turn
 
@@ -59,7 +56,7 @@ def _related(rng: random.Random, scene: Scene) -> Scene:
     if rng.random() < 0.5:
         first = edit_scene(rng, scene, rng.choice(("color", "place", "kind", "size")))
         second = first and edit_scene(rng, first, rng.choice(("action", "fill", "color", "backdrop", "place")))
-        if second:
+        if second and second.digest != scene.digest:  # the second edit may undo the first
             return second
     while True:
         other = draw_scene(rng, "eval")
@@ -98,7 +95,7 @@ def _acting(rng: random.Random, subject: str, verb: str, backdrop: str) -> Scene
 
 
 def svo_probes(rng: random.Random, number: int) -> Iterator[Question]:
-    """Subject, verb and object probes in equal parts: a sentence, an image of it, and one where one of the three is another."""
+    """Subject, verb and object probes in equal parts: a sentence, its image, and one in which one of them differs."""
     others: dict[str, tuple[str, ...]] = {"subject": ANIMATE, "verb": VERBS, "object": BACKDROPS}
     count = 0
     while count < number:
@@ -115,27 +112,6 @@ def svo_probes(rng: random.Random, number: int) -> Iterator[Question]:
         count += 1
 
 
-def _pair_statement(rng: random.Random, scenes: tuple[Scene, Scene]) -> tuple[str, bool]:
-    """A statement about two images, and whether it is true."""
-    kinds = sorted({item.kind for scene in scenes for item in scene.items})
-    kind = rng.choice(kinds)
-    counts = [sum(item.kind == kind for item in scene.items) for scene in scenes]
-    form = rng.randrange(4)
-    if form == 0:
-        return f"Both images show {Phrase(kind).text()}.", all(counts)
-    if form == 1:
-        total = max(0, sum(counts) + rng.choice((0, 0, -1, 1)))
-        verb = "is" if total == 1 else "are"
-        named = f"{NUMBERS[total]} {kind if total == 1 else plural(kind)}"
-        return f"There {verb} {named} in total.", sum(counts) == total
-    if form == 2:
-        more = rng.randrange(2)
-        return f"Image {more + 1} shows more {plural(kind)} than image {2 - more}.", counts[more] > counts[1 - more]
-    which = rng.randrange(2)
-    phrase = partial_phrase(rng, [rng.choice(scenes[rng.randrange(2)].items)], 0.6)
-    return f"Image {which + 1} shows {phrase.text()}.", phrase.holds(scenes[which])
-
-
 def nlvr2(rng: random.Random, number: int) -> Iterator[Question]:
     """Statements about both images; one true and one false for each image pair."""
     count = 0
@@ -144,7 +120,7 @@ def nlvr2(rng: random.Random, number: int) -> Iterator[Question]:
         scenes = (first, _related(rng, first))
         found: dict[bool, str] = {}
         for _ in range(30):
-            sentence, true = _pair_statement(rng, scenes)
+            sentence, true = pair_statement(rng, scenes)
             found.setdefault(true, sentence)
         if len(found) < 2:
             continue
@@ -158,36 +134,43 @@ def _only_in(one: Scene, other: Scene) -> Item | None:
     return next((item for item in one.items if item not in other.items), None)
 
 
+def _said(item: Item, names: Iterable[str], count: int = 1) -> Phrase:
+    """A phrase that tells the properties `names` of `item`, as far as words tell them: plain and standing are not said."""
+    told = {name: getattr(item, name) for name in names}
+    silent = ("plain", "standing")
+    return Phrase(item.kind, count, **{name: "" if value in silent else value for name, value in told.items()})
+
+
+def _count_captions(scenes: tuple[Scene, Scene]) -> tuple[str, str] | None:
+    changed = _only_in(*scenes) or _only_in(*scenes[::-1])
+    if changed is None:
+        return None
+    numbers = [sum(item.look == changed.look for item in scene.items) for scene in scenes]
+    phrases = [_said(changed, ("color", "size", "fill"), number) for number in numbers]
+    counted = [[sum(map(phrase.fits, scene.items)) for scene in scenes] for phrase in phrases]
+    if min(numbers) < 1 or any(counted[k] != numbers for k in (0, 1)):
+        return None
+    first, second = (f"There {'is' if phrase.count == 1 else 'are'} {phrase.text('one')}." for phrase in phrases)
+    return first, second
+
+
 def _edited_captions(rng: random.Random, scenes: tuple[Scene, Scene], edit: Edit) -> tuple[str, str] | None:
     """A caption for each scene, alike but for what the edit changed; None where words cannot tell the scenes apart."""
+    if edit == "count":
+        return _count_captions(scenes)
+    settings: tuple[Statement, Statement] = (Setting(scenes[0].backdrop), Setting(scenes[1].backdrop))
     statements: list[tuple[Statement, Statement]] = []
     if edit == "backdrop":
         shared = partial_phrase(rng, [rng.choice(scenes[0].items)], 0.4)
-        statements.append((shared, shared))
-        statements.append((Setting(scenes[0].backdrop), Setting(scenes[1].backdrop)))
-    elif edit == "count":
-        changed = _only_in(*scenes) or _only_in(*scenes[::-1])
-        if changed is None:
-            return None
-        numbers = [sum(item.look == changed.look for item in scene.items) for scene in scenes]
-        if min(numbers) < 1:
-            return None
-        phrases = [Phrase(changed.kind, n, changed.color, changed.size, changed.fill) for n in numbers]
-        if any(sum(map(p.fits, s.items)) != p.count for p, s in zip(phrases, scenes, strict=True)):
-            return None
-        return tuple(f"There {'is' if p.count == 1 else 'are'} {p.text('one')}." for p in phrases)  # type: ignore[return-value]
+        statements += [(shared, shared), settings]
     else:
         first, second = _only_in(*scenes), _only_in(*scenes[::-1])
         if first is None or second is None:
             return None
-        told = {edit, "kind", *rng.sample(("color", "size", "place", "action"), 2)}
-        pair = tuple(
-            Phrase(item.kind, **{name: getattr(item, name) for name in ("color", "size", "fill", "action", "place") if name in told})
-            for item in (first, second)
-        )
-        statements.append((pair[0], pair[1]))
+        told = sorted({edit, *rng.sample(("color", "size", "place", "action"), 2)} - {"kind"})
+        statements.append((_said(first, told), _said(second, told)))
         if rng.random() < 0.5:
-            statements.append((Setting(scenes[0].backdrop), Setting(scenes[1].backdrop)))
+            statements.append(settings)
     sides = [[pair[k] for pair in statements] for k in (0, 1)]
     for k in (0, 1):
         if not all(s.holds(scenes[k]) for s in sides[k]) or all(s.holds(scenes[1 - k]) for s in sides[k]):
@@ -196,7 +179,9 @@ def _edited_captions(rng: random.Random, scenes: tuple[Scene, Scene], edit: Edit
     return say(random.Random(state), sides[0]), say(random.Random(state), sides[1])
 
 
-def _caption_pair(count: int, scenes: tuple[Scene, Scene], captions: tuple[str, str], folder: str) -> Iterator[Question]:
+def _caption_pair(
+    count: int, scenes: tuple[Scene, Scene], captions: tuple[str, str], folder: str
+) -> Iterator[Question]:
     for half, answer in enumerate("AB"):
         yield Question(f"{count}_{half}", scenes, which_image(captions[half]), answer, folder=folder)
 
@@ -235,40 +220,15 @@ def cola(rng: random.Random, number: int) -> Iterator[Question]:
         else:
             sides = [list(pair) for pair in phrases]
         scenes = (scene, other)
-        if any(not all(s.holds(scenes[k]) for s in sides[k]) or all(s.holds(scenes[1 - k]) for s in sides[k]) for k in (0, 1)):
+        if any(
+            not all(s.holds(scenes[k]) for s in sides[k]) or all(s.holds(scenes[1 - k]) for s in sides[k])
+            for k in (0, 1)
+        ):
             continue
         state = rng.getrandbits(32)
         captions = tuple(say(random.Random(state), side) for side in sides)
         yield from _caption_pair(count, scenes, captions, "")  # type: ignore[arg-type]
         count += 1
-
-
-def _open_turn(rng: random.Random, scenes: tuple[Scene, Scene]) -> tuple[str, str] | None:
-    """An open question about both images and its reference answer."""
-    shared = sorted({i.kind for i in scenes[0].items} & {i.kind for i in scenes[1].items})
-    form = rng.randrange(5)
-    if form == 0:
-        places = [SETTINGS[scene.backdrop] for scene in scenes]
-        same = places[0] == places[1]
-        answer = f"Both images are set {places[0]}." if same else f"Image 1 is set {places[0]}, while image 2 is set {places[1]}."
-        return "Where are the two images set?", answer
-    if not shared:
-        return None
-    kind = rng.choice(shared)
-    found = [[item for item in scene.items if item.kind == kind] for scene in scenes]
-    if form == 1:
-        named = join([Phrase(k).text() for k in shared])
-        return "Which things do both images show?", f"Both images show {named}."
-    if form == 2:
-        numbers = [f"{NUMBERS[len(some)]} {kind if len(some) == 1 else plural(kind)}" for some in found]
-        return f"How many {plural(kind)} are there in each image?", f"Image 1 shows {numbers[0]}, while image 2 shows {numbers[1]}."
-    if len(found[0]) != 1 or len(found[1]) != 1:
-        return None
-    if form == 3:
-        colors = [some[0].color for some in found]
-        return f"What color is the {kind} in each image?", f"The {kind} is {colors[0]} in image 1 and {colors[1]} in image 2."
-    places = [describe_item(some[0]).text().split(kind, 1)[1].strip() for some in found]
-    return f"What do you see of the {kind} in each image?", f"The {kind} is {places[0]} in image 1 and {places[1]} in image 2."
 
 
 def cad_qa(rng: random.Random, number: int) -> Iterator[Question]:
@@ -277,14 +237,14 @@ def cad_qa(rng: random.Random, number: int) -> Iterator[Question]:
     while count < number:
         first = draw_scene(rng, "eval")
         scenes = (first, _related(rng, first))
-        turn = _open_turn(rng, scenes)
+        turn = open_turn(rng, scenes)
         if turn:
             yield Question(str(count), scenes, PAIR_PROMPT + turn[0], turn[1])
             count += 1
 
 
 def single_image(rng: random.Random, number: int) -> Iterator[Question]:
-    """Short closed questions about one image, as in the base model's own training: what tuning must not make it forget."""
+    """Short closed questions about one image, as in the base model's training: what tuning must not make it forget."""
     makers = (property_turn, verify_turn, count_turn, verify_turn, kind_turn, caption_turn)
     count = 0
     while count < number:

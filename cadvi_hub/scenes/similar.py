@@ -1,4 +1,4 @@
-"""Similar pairs: a scene, its edit, and a note in words on what changed (the stand-in for MIMIC-IT's difference pairs)."""
+"""Similar pairs: a scene, its edit, and a note in words on what changed (stand-in for MIMIC-IT's difference pairs)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def _change_note(rng: random.Random, old: Item, new: Item) -> str:
     if old.fill != new.fill:
         return f"{where} is {new.fill} instead of {old.fill}"
     changed = "color" if was.color != now.color else "size"
-    return f"the {Phrase(old.kind, place=old.place).text('').strip()} is {getattr(now, changed)} instead of {getattr(was, changed)}"
+    named = Phrase(old.kind, place=old.place).text("").strip()
+    return f"the {named} is {getattr(now, changed)} instead of {getattr(was, changed)}"
 
 
 def difference_notes(rng: random.Random, first: Scene, second: Scene) -> list[str]:

@@ -11,7 +11,6 @@ Each folder also has `scenes.jsonl`: the scene graph behind every image.
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
 from collections.abc import Iterator
@@ -138,9 +137,16 @@ def _questions(folder: SceneFolder, settings: WorldSettings) -> None:
             names = []
             for scene in question.scenes:
                 if scene not in drawn:
-                    drawn[scene] = folder.add("/".join(filter(None, (question.folder, f"{task}_{len(drawn):05d}.png"))), scene)
+                    drawn[scene] = folder.add(
+                        "/".join(filter(None, (question.folder, f"{task}_{len(drawn):05d}.png"))), scene
+                    )
                 names.append(drawn[scene])
-            row = {"image": names, "text": question.text, "answer": question.answer, "question_id": question.question_id}
+            row = {
+                "image": names,
+                "text": question.text,
+                "answer": question.answer,
+                "question_id": question.question_id,
+            }
             rows.append(row | ({"category": question.category} if question.category else {}))
         folder.write_lines(f"{task}.jsonl", rows)
 
@@ -157,32 +163,31 @@ def make_world(settings: WorldSettings) -> Path:
     out = settings.out
     chosen = {name: value for name, value in asdict(settings).items() if name != "out"}
     marker = out / "world.json"
-    if marker.is_file():
-        found = json.loads(marker.read_text("utf-8"))
-        if found != chosen:
-            raise InputError(str(out), f"the folder holds a world of other settings: {found}", "Name another folder")
-        return out
-    for name, make in _progress(PARTS):
-        part = out / name
-        if part.exists():  # it has its name only when it is whole
-            continue
-        unfinished = out / f".{name}.part"
-        try:
+    try:
+        if marker.is_file():
+            found = json.loads(marker.read_text("utf-8"))
+            if found != chosen:
+                fault = f"the folder holds a world of other settings: {found}"
+                raise InputError(str(out), fault, "Name another folder")
+        else:  # said before the first part is drawn, so that no two worlds mix
+            out.mkdir(parents=True, exist_ok=True)
+            unfinished = out / ".world.json"
+            unfinished.write_text(json.dumps(chosen, indent=1) + "\n", "utf-8")
+            unfinished.replace(marker)
+        for name, make in _progress({name: make for name, make in PARTS.items() if not (out / name).exists()}):
+            unfinished = out / f".{name}.part"
             shutil.rmtree(unfinished, ignore_errors=True)
             folder = SceneFolder(unfinished)
             make(folder, settings)
             folder.close()
-            os.replace(unfinished, part)
-        except OSError as error:
-            fault = f"cannot write ({error.strerror or error})"
-            raise InputError(str(out), fault, "Free space or name another folder, then run again") from error
-    unfinished = out / ".world.json"
-    unfinished.write_text(json.dumps(chosen, indent=1) + "\n", "utf-8")
-    os.replace(unfinished, marker)
+            unfinished.replace(out / name)  # a part has its name only when it is whole
+    except OSError as error:
+        fault = f"cannot be written ({error.strerror or error})"
+        raise InputError(str(out), fault, "Free space or name another folder, then run again") from error
     return out
 
 
 def _progress(parts: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     from tqdm import tqdm
 
-    yield from tqdm(parts.items(), desc="draw the world", unit="part")
+    yield from tqdm(parts.items(), desc="draw the world", unit="part", disable=None)
