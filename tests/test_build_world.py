@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from builds import FakeAnnotator, report
 from datasets import Dataset, load_dataset
 from hub import LoopbackHub
 from huggingface_hub import DatasetCard
-from test_build import FakeAnnotator
 
 from cadvi_hub.build import BuildSettings, build
 from cadvi_hub.build_rows import Turns
@@ -46,10 +46,6 @@ def from_similar(world: Path, out: Path) -> BuildSettings:
 def load(folder: Path, split: str) -> Dataset:
     files = {split: str(folder / f"{split}-*.parquet")}
     return load_dataset("parquet", data_files=files, split=split, cache_dir=str(folder.parent / "cache"))
-
-
-def report(folder: Path) -> dict:
-    return json.loads((folder / "build.json").read_text())
 
 
 def lines(file: Path) -> list[dict]:

@@ -1,0 +1,180 @@
+"""The folder of a build: the same bytes whatever happens, and nothing of others overwritten, lost or asked twice."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from builds import FakeAnnotator, captioned_source, contents, report, similar_source
+
+from cadvi_hub.build import BuildSettings, build
+from cadvi_hub.build_folder import open_build_folder
+from cadvi_hub.errors import InputError
+from cadvi_hub.pairing.pairs import PairSettings
+from cadvi_hub.sources import SourceSettings
+
+
+@pytest.fixture
+def captioned(tmp_path: Path) -> SourceSettings:
+    return captioned_source(tmp_path / "captioned")
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> BuildSettings:
+    return BuildSettings("v2", similar_source(tmp_path / "similar"), tmp_path / "out", rows_per_shard=2)
+
+
+def test_same_recipe_gives_the_same_bytes_wherever_it_is_built(settings, tmp_path):
+    first = contents(build(settings, FakeAnnotator()))
+    assert contents(build(replace(settings, out=tmp_path / "elsewhere"), FakeAnnotator())) == first
+    assert str(tmp_path) not in first["build.json"].decode()
+
+
+def test_finished_build_asks_nobody_again(settings):
+    before = contents(build(settings, FakeAnnotator()))
+    annotator = FakeAnnotator()
+    assert contents(build(settings, annotator)) == before
+    assert annotator.asked == []
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"rows_per_shard": 3}, {"annotator": "other"}, {"data": "changed"}])
+def test_another_recipes_output_is_refused_with_both_digests_and_replaced_on_demand(settings, change):
+    folder = build(settings, FakeAnnotator())
+    digest, before = report(folder)["digest"], contents(folder)
+    annotator = FakeAnnotator(change.pop("annotator", "fake"))
+    if change.pop("data", None):
+        source = settings.source.path / "pairs.jsonl"
+        source.write_text(source.read_text().replace("Note 0", "Another note"))
+    changed = replace(settings, **change)
+    with pytest.raises(InputError, match=f"digest {digest}; this recipe: [0-9a-f]{{16}}.*--overwrite true"):
+        build(changed, annotator)
+    assert contents(folder) == before
+    build(replace(changed, overwrite=True), annotator)
+    fresh = build(replace(changed, out=settings.out / "fresh"), annotator)
+    assert contents(folder) == contents(fresh)
+
+
+def test_folder_with_parquet_of_no_build_is_refused(settings):
+    (settings.out / "v2").mkdir(parents=True)
+    (settings.out / "v2/train.parquet").write_bytes(b"PAR1")
+    with pytest.raises(InputError, match="parquet files of no build"):
+        build(settings, FakeAnnotator())
+
+
+def test_second_build_on_one_folder_is_refused_while_the_first_runs(settings):
+    with (
+        open_build_folder(settings.out / "v2", "0123", overwrite=False),
+        pytest.raises(InputError, match="another build is writing"),
+    ):
+        build(settings, FakeAnnotator())
+
+
+def test_output_that_cannot_be_written_is_an_error_with_a_mend(settings, tmp_path):
+    (tmp_path / "taken").write_text("a file, no folder")
+    with pytest.raises(InputError, match=r"cannot be written \(.*choose another out"):
+        build(replace(settings, out=tmp_path / "taken"), FakeAnnotator())
+
+
+def test_full_disk_is_an_error_that_says_what_stands_and_a_rerun_goes_on(settings, tmp_path):
+    clean = contents(build(replace(settings, out=tmp_path / "clean"), FakeAnnotator()))
+    work = settings.out / "v2/_work"
+    work.mkdir(parents=True)
+    full = work / "part-00002.parquet.tmp"
+    full.symlink_to("/dev/full")  # the device whose every write fails with ENOSPC
+    with pytest.raises(InputError, match=r"No space left on device.*2 shards are whole"):
+        build(settings, FakeAnnotator())
+    full.unlink()
+    annotator = FakeAnnotator()
+    assert contents(build(settings, annotator)) == clean
+    assert annotator.asked == ["p4", "p5", "p6"]
+
+
+def test_build_that_dies_anywhere_goes_on_to_the_same_bytes(settings, captioned, tmp_path):
+    for config, source in (("v2", settings.source), ("v1", captioned)):
+        given = replace(settings, config=config, source=source, pairs=PairSettings(min_shared=1))
+        clean = contents(build(replace(given, out=tmp_path / "clean"), FakeAnnotator()))
+        for pairs in range(4):
+            interrupted = replace(given, out=tmp_path / f"killed{pairs}")
+            with pytest.raises(KeyboardInterrupt):
+                build(interrupted, FakeAnnotator(die_after=pairs))
+            assert contents(build(interrupted, FakeAnnotator())) == clean
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before a rename", "after a rename"])
+def test_build_that_dies_around_any_rename_goes_on_to_the_same_bytes(settings, tmp_path, monkeypatch, after):
+    clean = contents(build(replace(settings, out=tmp_path / "clean"), FakeAnnotator()))
+    rename = Path.replace
+    deaths = 0
+    while True:
+        left = deaths
+
+        def dying(self, target):
+            nonlocal left
+            if after:
+                rename(self, target)
+            if left == 0:
+                raise KeyboardInterrupt
+            left -= 1
+            return target if after else rename(self, target)
+
+        given = replace(settings, out=tmp_path / f"killed{deaths}")
+        try:
+            with monkeypatch.context() as patch:
+                patch.setattr(Path, "replace", dying)
+                build(given, FakeAnnotator())
+            break  # more deaths than renames
+        except KeyboardInterrupt:
+            assert contents(build(given, FakeAnnotator())) == clean
+        deaths += 1
+    assert deaths == 17  # recipe, two stages, four shards with facts, layout, four final names, report
+
+
+def test_overwriting_that_dies_can_be_repeated(settings, monkeypatch):
+    build(settings, FakeAnnotator())
+    other = replace(settings, seed=1, overwrite=True)
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            build(other, FakeAnnotator())
+    with pytest.raises(InputError, match="another recipe"):
+        build(replace(other, overwrite=False), FakeAnnotator())
+    folder = build(other, FakeAnnotator())
+    assert contents(folder) == contents(build(replace(other, out=settings.out / "fresh"), FakeAnnotator()))
+
+
+def test_other_os_errors_are_not_taken_for_a_full_disk(settings):
+    class Disconnected(FakeAnnotator):
+        def annotate(self, pairs, image_root):
+            raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
+
+    with pytest.raises(ConnectionResetError):
+        build(settings, Disconnected())
+
+
+def test_build_killed_by_the_system_goes_on_to_the_same_bytes(settings, tmp_path):
+    clean = contents(build(replace(settings, out=tmp_path / "clean"), FakeAnnotator()))
+    script = (
+        "import sys; from pathlib import Path; from builds import *; from cadvi_hub.build import *\n"
+        "source = SourceSettings(Path(sys.argv[1]), 'similar')\n"
+        "build(BuildSettings('v2', source, Path(sys.argv[2]), rows_per_shard=2), FakeAnnotator(hang_after=5))\n"
+    )
+    command = [sys.executable, "-c", script, str(settings.source.path), str(settings.out)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    process = subprocess.Popen(command, env=environment, start_new_session=True)
+    try:
+        until = time.monotonic() + 300
+        while not (settings.out / "v2/_work/part-00001.parquet").exists():
+            assert process.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.02)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    annotator = FakeAnnotator()
+    assert contents(build(settings, annotator)) == clean
+    assert annotator.asked == ["p4", "p5", "p6"]
