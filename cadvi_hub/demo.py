@@ -1,6 +1,6 @@
-"""The method of the paper at small scale: the very stages of the full-scale recipes, on the embedded world and a small base.
+"""The method of the paper at small scale: the stages of the full-scale recipes, on the embedded world and a small base.
 
-    world → instruct, V1 data → V1 model → V2 data (written by the V1 model) → V2 model, two ablations → evaluation → report
+    world → V1 data → V1 model → V2 data (written by the V1 model) → V2 model, two ablations → evaluation → report
 
 Each stage leaves its folder alone when it is finished, so that a killed demo goes on where it stood.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -20,14 +19,14 @@ from cadvi_hub.annotation import AnnotatorSettings
 from cadvi_hub.build import BuildSettings, build
 from cadvi_hub.errors import InputError
 from cadvi_hub.pairing.pairs import PairSettings
-from cadvi_hub.scenes.base import BaseRecipe, base_folder
+from cadvi_hub.scenes.base_recipe import BaseRecipe, base_folder
 from cadvi_hub.scenes.world import WorldSettings, make_world
 from cadvi_hub.sources import SourceSettings
 
 NOTE = (
-    "V1's summaries were written by `mentions`, which notes down what the two captions say, aspect by aspect, and no more; "
-    "V2's by the V1 model, which saw the images. Pictures, captions and questions are drawn by code: the numbers show "
-    "the method at work on a model of 3 million parameters, not what LLaVA-1.5 reaches on photographs."
+    "V1's summaries were written by the annotator “mentions”, which notes down what the two captions say, aspect by "
+    "aspect, and no more; V2's by the V1 model, which saw the images. Pictures, captions and questions are drawn by "
+    "code: the numbers show the method at work on a model of 3 million parameters, not what LLaVA-1.5 reaches on photos."
 )
 
 
@@ -38,7 +37,7 @@ class DemoSettings:
     Attributes:
         out: Output folder.
         seed: Of scenes, pairs, conversations and training.
-        base: `shipped` takes the base model of the package, `from-scratch` trains it first (about an hour on two cores).
+        base: `shipped` takes the base model of the package, `from-scratch` trains it first (an hour on two cores).
         world: How much of the world is drawn.
         pairs: How V1's pairs are mined.
         v1_annotator: Who writes V1's summaries.
@@ -95,9 +94,10 @@ def _claim(settings: DemoSettings) -> None:
             return
         unfinished = marker.with_suffix(".new")
         unfinished.write_text(text, "utf-8")
-        os.replace(unfinished, marker)
+        unfinished.replace(marker)
     except OSError as error:
-        raise InputError(str(settings.out), f"cannot be written ({error.strerror or error})", "Name another out") from error
+        fault = f"cannot be written ({error.strerror or error})"
+        raise InputError(str(settings.out), fault, "Name another out") from error
 
 
 def _base(settings: DemoSettings) -> Path:
@@ -156,6 +156,7 @@ def demo(settings: DemoSettings) -> str:
         v1_build = BuildSettings("v1", captioned, data, pairs=pairs, annotator=settings.v1_annotator, seed=seed)
         build(v1_build)
         build(replace(v1_build, out=ablations, turns="which_image"))
+        build(BuildSettings("cad_qa", SourceSettings(world / "questions", "scenes"), data, seed=seed))
 
     def source(folder: Path, config: str, **limits: Any) -> dict[str, Any]:
         return {"path": str(folder), "config": config, **limits}
@@ -173,7 +174,8 @@ def demo(settings: DemoSettings) -> str:
         v2 = tune(settings, base, "v2", {"instruct": single, "v1": source(data, "v1"), "v2": source(data, "v2")})
     with timer.stage("ablations"):
         which = tune(settings, base, "which_image", {"instruct": single, "which_image": source(ablations, "v1")})
-        notes = tune(settings, base, "difference_notes", {"instruct": single, "difference_notes": source(ablations, "v2")})
+        noted = {"instruct": single, "difference_notes": source(ablations, "v2")}
+        notes = tune(settings, base, "difference_notes", noted)
 
     models = {"base": base, "v1": v1, "v2": v2, "which_image": which, "difference_notes": notes}
     with timer.stage("evaluation"):
@@ -185,7 +187,7 @@ def demo(settings: DemoSettings) -> str:
 
         evaluated = {name: out / "evaluation" / name for name in (*models, "constant")}
         trainings = {name: out / "models" / name for name in models if name != "base"}
-        page = report(ReportSettings(models=evaluated, data=data, questions=questions, trainings=trainings, out=out, note=NOTE, seed=seed))
+        page = report(ReportSettings(evaluated, data, questions, out, trainings=trainings, note=NOTE, seed=seed))
         results = json.loads((out / "results.json").read_text("utf-8"))
     (out / "seconds.json").write_text(json.dumps(timer.seconds, indent=1) + "\n", "utf-8")
     return f"{format_table(results)}\n\n{NOTE}\n\nPage: {page}"

@@ -60,13 +60,13 @@ def open_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image.Im
         raise InputError(name, fault, "Replace the file or remove its row") from error
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error, ValueError …
         raise InputError(name, f"picture does not decode ({error})", "Replace the file or remove its row") from error
-    if image.mode == "RGB":
-        return image
+    if image.mode.startswith("I;16"):
+        image = image.point(lambda value: value / 256).convert("L")  # Pillow would clip 16 bits to 8, not scale them
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")
         return Image.alpha_composite(white, rgba).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> Image.Image:

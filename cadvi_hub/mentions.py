@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
@@ -59,8 +59,8 @@ class Mention:
 
     @property
     def bare(self) -> str:
-        """The thing without its attributes, "two cats"; the article stays that of the name with them."""
-        return self.named.replace(" ".join((*self.attributes, "")), "")
+        """The thing without its attributes, "two cats"."""
+        return replace(self, attributes=()).named
 
 
 @dataclass

@@ -4,14 +4,14 @@ With lighteval's own command: `lighteval custom constant eval/constant_model.py 
 cadvi_hub.eval.tasks`.
 """
 
-from cadvi_hub.eval.sample_cache import NoSampleCache
-from cadvi_hub.eval.tasks import specific
 from lighteval.models.abstract_model import LightevalModel, ModelConfig
 from lighteval.models.model_output import ModelResponse
 from lighteval.tasks.requests import Doc
 from transformers import PreTrainedTokenizerBase
 
 from cadvi_hub.errors import InputError
+from cadvi_hub.eval.sample_cache import NoSampleCache
+from cadvi_hub.eval.tasks import specific
 
 
 class ConstantModel(LightevalModel):

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cadvi_hub.errors import InputError
 from cadvi_hub.eval.benchmarks import TASKS
 from cadvi_hub.eval.scoring import is_correct, normal_interval, wilson_interval
-
-from cadvi_hub.errors import InputError
 
 if TYPE_CHECKING:
     from lighteval.models.abstract_model import LightevalModel
@@ -63,9 +62,10 @@ def evaluate(settings: EvaluateSettings, model: "LightevalModel | None" = None) 
     Raises:
         InputError: unknown task, question set that does not load, folder that cannot be written.
     """
+    from lighteval.logging.evaluation_tracker import EvaluationTracker
+
     from cadvi_hub.eval.pipeline import TaskPipeline
     from cadvi_hub.eval.tasks import task_configs
-    from lighteval.logging.evaluation_tracker import EvaluationTracker
 
     if unknown := set(settings.tasks) - set(TASKS):
         raise InputError("tasks", f"unknown: {', '.join(sorted(unknown))}", f"Use some of {', '.join(TASKS)}")
@@ -106,7 +106,6 @@ def load_model(settings: EvaluateSettings) -> "LightevalModel":
         return ConstantModel(config)
 
     from cadvi_hub.eval.vision_model import VisionModel, local_model
-
     from cadvi_hub.generation.store import ReplyStore
 
     local = local_model(settings.model, settings.batch_size)

@@ -2,7 +2,6 @@
 
 from collections import Counter, defaultdict
 
-from cadvi_hub.eval.tasks import specific
 from lighteval.logging.evaluation_tracker import EvaluationTracker
 from lighteval.models.abstract_model import LightevalModel
 from lighteval.pipeline import ParallelismManager, Pipeline, PipelineParameters
@@ -10,6 +9,7 @@ from lighteval.tasks.lighteval_task import LightevalTask, LightevalTaskConfig
 from lighteval.tasks.requests import Doc
 
 from cadvi_hub.errors import InputError
+from cadvi_hub.eval.tasks import specific
 
 
 class TaskPipeline(Pipeline):

@@ -6,11 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cadvi_hub.errors import InputError
 from cadvi_hub.eval.report_charts import COLOURS, loss_chart, panels
 from cadvi_hub.eval.report_samples import TWO_IMAGE_TASKS, sample_answers, sample_pairs
 from cadvi_hub.eval.report_table import COLUMNS, Column, category_columns, cells, format_table, percent, sizes
-
-from cadvi_hub.errors import InputError
 
 __all__ = ["ReportSettings", "collect", "format_table", "report", "write_page"]
 

@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cadvi_hub.eval.benchmarks import TASKS
-from cadvi_hub.eval.scoring import token_f1
 from PIL import Image
 
 from cadvi_hub.errors import InputError
+from cadvi_hub.eval.benchmarks import TASKS
+from cadvi_hub.eval.scoring import token_f1
 from cadvi_hub.images import encode_png, open_image
 from cadvi_hub.pairing.nouns import load_tagger
 from cadvi_hub.schema import IMAGE_PLACEHOLDER

@@ -16,13 +16,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from cadvi_hub.eval import scoring
 from lighteval.metrics.metrics_corpus import CorpusLevelComputation
 from lighteval.metrics.metrics_sample import SampleLevelComputation
 from lighteval.metrics.utils.metric_utils import CorpusLevelMetric, Metric, SampleLevelMetric
 from lighteval.models.model_output import ModelResponse
 from lighteval.tasks.lighteval_task import LightevalTaskConfig
 from lighteval.tasks.requests import Doc, SamplingMethod
+
+from cadvi_hub.eval import scoring
 
 DATA = os.environ.get("CADVI_EVAL_DATA", "cadvi-hub/cad-eval")
 

@@ -9,9 +9,6 @@ import tempfile
 from pathlib import Path
 
 import torch
-from cadvi_hub.eval.sample_cache import NoSampleCache
-from cadvi_hub.eval.tasks import specific
-from cadvi_hub.training.adapters import is_adapter, merge
 from lighteval.models.abstract_model import LightevalModel, ModelConfig
 from lighteval.models.model_output import ModelResponse
 from lighteval.tasks.requests import Doc
@@ -19,10 +16,13 @@ from PIL import Image
 from transformers import PreTrainedTokenizerBase
 
 from cadvi_hub.errors import InputError
+from cadvi_hub.eval.sample_cache import NoSampleCache
+from cadvi_hub.eval.tasks import specific
 from cadvi_hub.generation import ChatRequest, Decoding, Failed, Generator, MadeAsRead
 from cadvi_hub.generation.local import LocalGenerator
 from cadvi_hub.generation.store import ReplyStore, StoredGenerator
 from cadvi_hub.schema import message
+from cadvi_hub.training.adapters import is_adapter, merge
 
 
 class VisionModel(LightevalModel):

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from cadvi_hub.training import adapters
-from cadvi_hub.training.adapters import check_trainable, is_adapter, load_adapted, lora_targets, merge, projector_name
 from peft import LoraConfig, PeftModel, get_peft_model
 from PIL import Image
 from tiny_llava import make_tiny_llava
 from transformers import AutoModelForImageTextToText, AutoProcessor, LlamaConfig, LlamaForCausalLM
 
 from cadvi_hub.errors import InputError
+from cadvi_hub.training import adapters
+from cadvi_hub.training.adapters import check_trainable, is_adapter, load_adapted, lora_targets, merge, projector_name
 
 
 @pytest.fixture(scope="module")

@@ -7,18 +7,9 @@ import pytest
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from cadvi_hub.scenes.base import (
-    IMAGE_TOKENS,
-    PROBE_QUESTIONS,
-    BaseRecipe,
-    answers_right,
-    base_folder,
-    build_model,
-    build_processor,
-    collate,
-    conversation_text,
-    world_digest,
-)
+from cadvi_hub.scenes.base import PROBE_QUESTIONS, answers_right, build_model, build_processor
+from cadvi_hub.scenes.base_data import collate, conversation_text, world_digest
+from cadvi_hub.scenes.base_recipe import IMAGE_TOKENS, BaseRecipe, base_folder
 
 MEGABYTE = 2**20
 

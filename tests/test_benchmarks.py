@@ -4,11 +4,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from cadvi_hub.eval.benchmarks import OPTIONS, BenchmarkSettings, make_benchmark, read_questions, write_questions
 from datasets import load_dataset
 from PIL import Image
 
 from cadvi_hub.errors import InputError
+from cadvi_hub.eval.benchmarks import OPTIONS, BenchmarkSettings, make_benchmark, read_questions, write_questions
 from cadvi_hub.images import encode_png, open_image
 from cadvi_hub.schema import question_features
 

@@ -5,11 +5,6 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from cadvi_hub.eval.benchmarks import OPTIONS, read_questions, write_questions
-from cadvi_hub.eval.constant_model import ConstantModel
-from cadvi_hub.eval.evaluate import EvaluateSettings, evaluate
-from cadvi_hub.eval.scoring import token_f1
-from cadvi_hub.eval.tasks import SETS, TASKS_TABLE, prompt, specific
 from hub import LoopbackHub
 from huggingface_hub import HfApi
 from lighteval.models.abstract_model import ModelConfig
@@ -18,6 +13,11 @@ from lighteval.tasks.requests import Doc
 from PIL import Image
 
 from cadvi_hub.errors import InputError
+from cadvi_hub.eval.benchmarks import OPTIONS, read_questions, write_questions
+from cadvi_hub.eval.constant_model import ConstantModel
+from cadvi_hub.eval.evaluate import EvaluateSettings, evaluate
+from cadvi_hub.eval.scoring import token_f1
+from cadvi_hub.eval.tasks import SETS, TASKS_TABLE, prompt, specific
 from cadvi_hub.images import encode_png
 
 QUESTIONS = Path(__file__).parents[2] / "shared/data/questions"

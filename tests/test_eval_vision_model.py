@@ -4,10 +4,6 @@ from typing import Any
 
 import pytest
 import torch
-from cadvi_hub.eval import constant_model, vision_model
-from cadvi_hub.eval.benchmarks import write_questions
-from cadvi_hub.eval.evaluate import EvaluateSettings, evaluate
-from cadvi_hub.eval.vision_model import VisionModel, local_model
 from lighteval.models.abstract_model import LightevalModel, ModelConfig
 from lighteval.tasks.requests import Doc
 from PIL import Image
@@ -15,6 +11,10 @@ from tiny_llava import make_tiny_llava
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from cadvi_hub.errors import InputError
+from cadvi_hub.eval import constant_model, vision_model
+from cadvi_hub.eval.benchmarks import write_questions
+from cadvi_hub.eval.evaluate import EvaluateSettings, evaluate
+from cadvi_hub.eval.vision_model import VisionModel, local_model
 from cadvi_hub.generation.local import LocalGenerator
 from cadvi_hub.images import encode_png
 from cadvi_hub.schema import message
@@ -205,8 +205,9 @@ def test_a_stopped_run_goes_on_where_it_was(
 
 
 def test_an_adapter_folder_answers_as_its_merged_model(tmp_path: Path, folder: Path) -> None:
-    from cadvi_hub.training.adapters import lora_targets, merge
     from peft import LoraConfig, get_peft_model
+
+    from cadvi_hub.training.adapters import lora_targets, merge
 
     base = AutoModelForImageTextToText.from_pretrained(folder)
     adapted = get_peft_model(base, LoraConfig(r=4, target_modules=lora_targets(base), init_lora_weights=False))

@@ -54,13 +54,11 @@ def deep(value: int) -> Image.Image:
             encoded(deep(32768)),
             (128, 128, 128),
             id="16 bit grey",
-            marks=pytest.mark.xfail(strict=True, reason="Pillow clips 16 bit to 8 instead of scaling"),
         ),
         pytest.param(
             encoded(Image.new("RGB", (4, 3), RED), transparency=RED),
             WHITE,
             id="RGB with a transparent colour",
-            marks=pytest.mark.xfail(strict=True, reason="mode RGB is returned before its transparency is looked at"),
         ),
         pytest.param(encoded(Image.new("CMYK", (4, 3), (0, 255, 255, 0)), "TIFF"), RED, id="CMYK"),
         pytest.param(

@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cadvi_hub.training.mixture import load_mixture, parse_sources, row_lengths
-from cadvi_hub.training.models import TEMPLATES
 from datasets import Dataset
 from PIL import Image
 from tiny_llava import make_tiny_llava
@@ -16,6 +14,8 @@ from transformers import AutoProcessor, LlavaProcessor
 from cadvi_hub.errors import InputError
 from cadvi_hub.images import encode_png
 from cadvi_hub.schema import instruct_features, message
+from cadvi_hub.training.mixture import load_mixture, parse_sources, row_lengths
+from cadvi_hub.training.models import TEMPLATES
 
 Write = Callable[..., Path]
 

@@ -9,15 +9,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from datasets import Features
+from PIL import Image
+
+from cadvi_hub.errors import InputError
 from cadvi_hub.eval import report_samples
 from cadvi_hub.eval.benchmarks import OPTIONS, write_questions
 from cadvi_hub.eval.report import ReportSettings, collect, format_table, report, write_page
 from cadvi_hub.eval.report_charts import loss_chart
 from cadvi_hub.eval.scoring import wilson_interval
-from datasets import Features
-from PIL import Image
-
-from cadvi_hub.errors import InputError
 from cadvi_hub.images import encode_png
 from cadvi_hub.pairing.nouns import load_tagger
 from cadvi_hub.schema import message, v1_features, v2_features

@@ -3,9 +3,10 @@ import math
 from pathlib import Path
 
 import pytest
-from cadvi_hub.eval import scoring
 from hypothesis import given
 from hypothesis import strategies as st
+
+from cadvi_hub.eval import scoring
 
 QUESTIONS = Path(__file__).parents[2] / "shared/data/questions"
 

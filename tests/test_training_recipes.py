@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-import cadvi_hub.training as training
 import pytest
-from cadvi_hub.training.settings import TuningConfig, TuningModel, check_settings, parse
 
+import cadvi_hub.training as training
 from cadvi_hub.errors import InputError
 from cadvi_hub.schema import message
+from cadvi_hub.training.settings import TuningConfig, TuningModel, check_settings, parse
 
 ROOM = Path(training.__file__).parent
 RECIPES = ROOM / "recipes" / "llava-1.5-7b"

@@ -8,9 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from cadvi_hub.training import sft
-from cadvi_hub.training.models import TEMPLATES
-from cadvi_hub.training.settings import DataArguments, TuningConfig, TuningModel
 from datasets import Dataset
 from PIL import Image
 from safetensors.torch import load_file
@@ -21,6 +18,9 @@ from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 from cadvi_hub.errors import InputError
 from cadvi_hub.images import encode_png
 from cadvi_hub.schema import instruct_features, message
+from cadvi_hub.training import sft
+from cadvi_hub.training.models import TEMPLATES
+from cadvi_hub.training.settings import DataArguments, TuningConfig, TuningModel
 
 COLOURS = ("red", "green", "blue", "white")
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cadvi_hub.training.adapters import is_adapter, projector_name
-from cadvi_hub.training.settings import TuningModel
 from transformers import AutoModelForImageTextToText, AutoProcessor, LlavaProcessor, PreTrainedModel
 from trl import get_quantization_config
 from trl.chat_template_utils import is_chat_template_stop_token_trained
 
 from cadvi_hub.errors import InputError
+from cadvi_hub.training.adapters import is_adapter, projector_name
+from cadvi_hub.training.settings import TuningModel
 
 TEMPLATES = Path(__file__).parent / "chat_templates"
 

@@ -7,9 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cadvi_hub.training.mixture import Mixture
-
 from cadvi_hub.errors import InputError
+from cadvi_hub.training.mixture import Mixture
 
 LOG_NAME = "training.json"
 # Where a run is and what it shows, not what it computes; the last is filled in by accelerate itself.

@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from trl import SFTTrainer, get_peft_config
+
+from cadvi_hub.errors import InputError
 from cadvi_hub.training.adapters import check_trainable, lora_targets, merge, projector_name
 from cadvi_hub.training.mixture import load_mixture
 from cadvi_hub.training.models import load_base, load_processor, template_file
 from cadvi_hub.training.runs import chosen_settings, claim_folder, last_checkpoint, run_log, write_log
 from cadvi_hub.training.settings import DataArguments, TuningConfig, TuningModel, check_settings, parse
-from trl import SFTTrainer, get_peft_config
-
-from cadvi_hub.errors import InputError
 
 
 class TuningTrainer(SFTTrainer):

@@ -1,4 +1,4 @@
-"""Training the base model from scratch: its vision tower first, then projector and language model on single images and text."""
+"""Training the base model from scratch: its vision tower, then reading plain text, then single images."""
 
 from __future__ import annotations
 
@@ -12,15 +12,11 @@ import torch
 from torch import nn
 
 from cadvi_hub.scenes import graph
-from cadvi_hub.scenes.base import (
-    BaseRecipe,
-    build_model,
-    build_processor,
-    collate,
-    draw_conversation,
-    save_base,
-)
+from cadvi_hub.scenes.base import build_model, build_processor, save_base
+from cadvi_hub.scenes.base_data import collate, draw_conversation, draw_reading
+from cadvi_hub.scenes.base_recipe import BaseRecipe
 from cadvi_hub.scenes.graph import Scene, draw_scene
+from cadvi_hub.scenes.instruct import Turn
 from cadvi_hub.scenes.render import render
 
 if TYPE_CHECKING:
@@ -29,17 +25,19 @@ if TYPE_CHECKING:
 VISION_BATCH = 128
 # What can be said of a ninth of the picture: the vision tower learns to name it, as CLIP's learned from captions.
 VISION_WORDS = (
-    *graph.ANIMATE, *graph.THINGS, *graph.SHAPES, *graph.COLORS, "small", "medium", "big", *graph.FILLS[1:], *graph.ACTIONS[1:],
-    *graph.BACKDROPS,
-)  # fmt: skip
+    *(*graph.ANIMATE, *graph.THINGS, *graph.SHAPES, *graph.COLORS, *graph.BOX_SIZES),
+    *(*graph.FILLS[1:], *graph.ACTIONS[1:], *graph.BACKDROPS),
+)
 
 
 class Pools:
-    """Item k is a list of `POOL` batches, made from `random.Random(f"{seed} {name} {k}")` alone; for a `DataLoader`."""
+    """Item k is a list of `POOL` batches, made from seed, name and k alone; for a `DataLoader`."""
 
     POOL = 10
 
-    def __init__(self, make: Callable[[random.Random, float], list[Any]], seed: int, name: str, steps: int, first_step: int):
+    def __init__(
+        self, make: Callable[[random.Random, float], list[Any]], seed: int, name: str, steps: int, first_step: int
+    ):
         self.make, self.seed, self.name, self.steps = make, seed, name, steps
         self.first = first_step // self.POOL
 
@@ -73,7 +71,7 @@ def _vision_labels(scene: Scene) -> torch.Tensor:
 
 
 def train_vision(recipe: BaseRecipe, model: LlavaForConditionalGeneration, processor: LlavaProcessor) -> float:
-    """Teach the vision tower to name what stands in each ninth of a picture; returns the share of ninths named without error."""
+    """Teach the vision tower to name what stands in each ninth of a picture; returns the share named without error."""
     from tqdm import tqdm
 
     def make(rng: random.Random, progress: float) -> list[Any]:
@@ -81,7 +79,9 @@ def train_vision(recipe: BaseRecipe, model: LlavaForConditionalGeneration, proce
         for _ in range(Pools.POOL):
             looks = ["boxes" if rng.random() < recipe.boxes_share else "sketch" for _ in range(VISION_BATCH)]
             scenes = [draw_scene(rng, "train", look) for look in looks]  # type: ignore[arg-type]
-            pixels = processor.image_processor([render(scene) for scene in scenes], return_tensors="pt")["pixel_values"]
+            pixels = processor.image_processor([render(scene) for scene in scenes], return_tensors="pt")[
+                "pixel_values"
+            ]
             batches.append((pixels, torch.stack([_vision_labels(scene) for scene in scenes])))
         return batches
 
@@ -90,7 +90,11 @@ def train_vision(recipe: BaseRecipe, model: LlavaForConditionalGeneration, proce
     weights = [*tower.parameters(), *head.parameters()]
     optimizer = torch.optim.AdamW(weights, lr=1e-3, weight_decay=0.01, betas=(0.9, 0.98))
     named = torch.zeros(())
-    progress = tqdm(_batches(Pools(make, recipe.seed, "vision", recipe.vision_steps, 0)), total=recipe.vision_steps, desc="vision tower")
+    progress = tqdm(
+        _batches(Pools(make, recipe.seed, "vision", recipe.vision_steps, 0)),
+        total=recipe.vision_steps,
+        desc="vision tower",
+    )
     for step, (pixels, labels) in enumerate(progress):
         for group in optimizer.param_groups:
             group["lr"] = 1e-3 * _schedule(step, recipe.vision_steps)
@@ -141,20 +145,28 @@ def train_base(recipe: BaseRecipe, out: Path) -> None:
         optimizer.load_state_dict(state["optimizer"])
     first, curve = state["step"], state["curve"]
 
+    total_steps = recipe.reading_steps + recipe.steps
+
     def make(rng: random.Random, progress: float) -> list[Any]:
-        size = recipe.batch_size
-        drawn = [draw_conversation(rng, recipe, progress) for _ in range(Pools.POOL * size)]
+        step = progress * total_steps
+        drawn: list[tuple[Scene | None, list[Turn]]]
+        if step < recipe.reading_steps:
+            size = 2 * recipe.batch_size
+            drawn = [(None, draw_reading(rng, recipe, step / recipe.reading_steps)) for _ in range(Pools.POOL * size)]
+        else:
+            size, seen = recipe.batch_size, (step - recipe.reading_steps) / recipe.steps
+            drawn = [draw_conversation(rng, recipe, seen) for _ in range(Pools.POOL * size)]
         drawn.sort(key=lambda pair: sum(len(q) + len(a) for q, a in pair[1]))  # little padding within a batch
         batches = [drawn[start : start + size] for start in range(0, len(drawn), size)]
         rng.shuffle(batches)
         return [collate(processor, batch, recipe.question_weight) for batch in batches]
 
-    batches = _batches(Pools(make, recipe.seed, "base", recipe.steps, first))
-    progress = tqdm(batches, total=recipe.steps, initial=first, desc="base model", mininterval=5)
+    batches = _batches(Pools(make, recipe.seed, "base", total_steps, first))
+    progress = tqdm(batches, total=total_steps, initial=first, desc="base model", mininterval=5)
     total = torch.zeros(())
     for step, (inputs, weights) in enumerate(progress, start=first):
         for group in optimizer.param_groups:
-            group["lr"] = recipe.learning_rate * _schedule(step, recipe.steps)
+            group["lr"] = recipe.learning_rate * _schedule(step, total_steps)
         loss = weighted_loss(model(**inputs).logits, inputs["input_ids"], weights)
         loss.backward()
         nn.utils.clip_grad_norm_(trained, 1.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from cadvi_hub.scenes.graph import Item, Scene
 
@@ -257,7 +258,8 @@ def falsify(rng: random.Random, scene: Scene, phrase: Phrase, edits: int = 1) ->
         changed = phrase
         for name in rng.sample(said, min(edits, len(said))):
             choices = [value for value in values[name] if value != getattr(phrase, name)]
-            changed = replace(changed, **{name: rng.choice(choices)})
+            wrong: dict[str, Any] = {name: rng.choice(choices)}
+            changed = replace(changed, **wrong)
         if changed.kind not in graph.ANIMATE and changed.action not in ("", "standing"):
             changed = replace(changed, action="")
         if not changed.holds(scene):

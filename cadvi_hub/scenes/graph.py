@@ -7,7 +7,7 @@ import json
 import random
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 ANIMATE = ("cat", "dog", "bird", "fish", "girl")
 THINGS = ("car", "house", "tree", "ball", "star", "cup", "boat", "flower", "box")
@@ -174,7 +174,8 @@ def _change_one(rng: random.Random, scene: Scene, edit: Edit) -> Scene | None:
         choices = [value for value in values[edit] if value != getattr(item, edit)]
         if not choices:
             return None
-        return make_scene([*others, replace(item, **{edit: rng.choice(choices)})], scene.backdrop, scene.look)
+        changed: dict[str, Any] = {edit: rng.choice(choices)}
+        return make_scene([*others, replace(item, **changed)], scene.backdrop, scene.look)
     free = [cell for cell in CELLS if cell not in {i.cell for i in scene.items}]
     if not free or scene.look == "boxes":
         return None

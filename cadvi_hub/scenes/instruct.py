@@ -26,13 +26,13 @@ from cadvi_hub.scenes.captions import (
     relations,
     say,
 )
-from cadvi_hub.scenes.graph import Item, Scene, Split, draw_scene, edit_scene
+from cadvi_hub.scenes.graph import Edit, Item, Scene, Split, draw_scene, edit_scene
 
 Turn = tuple[str, str]
 DESCRIBE = ("Describe the image.", "What does the image show?", "Describe this picture in detail.")
 LETTER = "Answer with the option's letter from the given choices directly."
 # A tuned LLaVA has seen questions with options; these are edits that make a caption wrong for the picture.
-NEAR_EDITS = ("kind", "color", "size", "fill", "action", "place", "count", "backdrop", "swap")
+NEAR_EDITS: tuple[Edit, ...] = ("kind", "color", "size", "fill", "action", "place", "count", "backdrop", "swap")
 
 
 def _subject(rng: random.Random, item: Item, without: str) -> Phrase:

@@ -135,7 +135,7 @@ def _only_in(one: Scene, other: Scene) -> Item | None:
 
 
 def _said(item: Item, names: Iterable[str], count: int = 1) -> Phrase:
-    """A phrase that tells the properties `names` of `item`, as far as words tell them: plain and standing are not said."""
+    """A phrase that tells the properties `names` of `item`, as words do: plain and standing are not said."""
     told = {name: getattr(item, name) for name in names}
     silent = ("plain", "standing")
     return Phrase(item.kind, count, **{name: "" if value in silent else value for name, value in told.items()})

@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from cadvi_hub.eval import vision_model
-from cadvi_hub.eval.benchmarks import write_questions
 from PIL import Image
 from tiny_llava import make_tiny_llava
 
+from cadvi_hub.eval import vision_model
+from cadvi_hub.eval.benchmarks import write_questions
 from cadvi_hub.images import encode_png
 
 # lighteval's tiny_benchmarks downloads a file when it is imported: here the answer is "not found".
