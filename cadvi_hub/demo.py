@@ -1,4 +1,4 @@
-"""The method of the paper at small scale: the stages of the full-scale recipes, on the embedded world and a small base.
+"""The method of the paper at small scale: the stages of the full-scale recipes on the embedded world and a small base.
 
     world → V1 data → V1 model → V2 data (written by the V1 model) → V2 model, two ablations → evaluation → report
 
@@ -26,7 +26,7 @@ from cadvi_hub.sources import SourceSettings
 NOTE = (
     "V1's summaries were written by the annotator “mentions”, which notes down what the two captions say, aspect by "
     "aspect, and no more; V2's by the V1 model, which saw the images. Pictures, captions and questions are drawn by "
-    "code: the numbers show the method at work on a model of 3 million parameters, not what LLaVA-1.5 reaches on photos."
+    "code: the numbers show the method at work on a model of 3 million parameters, not what LLaVA-1.5 would reach."
 )
 
 

@@ -117,7 +117,7 @@ def build_model(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerFast) -> Llava
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
         ),
-        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
         image_seq_length=IMAGE_TOKENS,
         vision_feature_layer=-1,  # LLaVA-1.5 takes -2: CLIP's last layer serves its contrastive loss, here is none
         vision_feature_select_strategy="default",

@@ -53,7 +53,8 @@ class Pools:
 
 def _batches(pools: Pools) -> Iterator[Any]:
     """The batches in order, made ahead by one worker process."""
-    loader = torch.utils.data.DataLoader(pools, batch_size=None, num_workers=1)  # type: ignore[arg-type]
+    dataset: Any = pools  # a map-style data set without being a Dataset
+    loader: torch.utils.data.DataLoader[Any] = torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=1)
     return (batch for pool in loader for batch in pool)
 
 
