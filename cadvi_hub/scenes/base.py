@@ -94,6 +94,7 @@ def build_model(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerFast) -> Llava
     from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
     width, heads = recipe.hidden_size, recipe.hidden_size // 32
+    image_token: Any = tokenizer.convert_tokens_to_ids("<image>")
     config = LlavaConfig(
         vision_config=CLIPVisionConfig(
             hidden_size=width,
@@ -117,7 +118,7 @@ def build_model(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerFast) -> Llava
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
         ),
-        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        image_token_index=image_token,
         image_seq_length=IMAGE_TOKENS,
         vision_feature_layer=-1,  # LLaVA-1.5 takes -2: CLIP's last layer serves its contrastive loss, here is none
         vision_feature_select_strategy="default",
