@@ -137,6 +137,9 @@ def save_base(model: Any, processor: Any, recipe: BaseRecipe, training: dict[str
     import torch
 
     model.to(torch.float16).save_pretrained(out)
+    config = json.loads((out / "config.json").read_text("utf-8"))
+    config["dtype"] = "float32"  # half precision is for the disk alone
+    (out / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", "utf-8")
     processor.save_pretrained(out)
     for file in (out / "model.safetensors", out / "tokenizer.json"):
         file.chmod(0o644)
