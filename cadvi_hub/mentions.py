@@ -72,6 +72,10 @@ class Reading:
     relations: list[str] = field(default_factory=list)
 
 
+def _plural(kind: str) -> str:
+    return kind + ("es" if kind.endswith(("s", "x", "ch", "sh")) else "s")
+
+
 def _join(parts: list[str]) -> str:
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
@@ -219,7 +223,7 @@ class Mentions:
         plurals = {self._singular(m): m.kind for r in (first, second) for m in r.mentions if m.count > 1}
         different = [kind for kind in self._shared(first, second) if tallies[0][kind] != tallies[1][kind]]
         for tally in tallies:
-            names = [kind if tally[kind] == 1 else plurals.get(kind, kind + "s") for kind in different]
+            names = [kind if tally[kind] == 1 else plurals.get(kind, _plural(kind)) for kind in different]
             numbers = [WORDS.get(tally[kind], str(tally[kind])) for kind in different]
             counted.append([f"{number} {name}" for number, name in zip(numbers, names, strict=True)])
         return self._sides(*counted)

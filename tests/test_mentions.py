@@ -140,6 +140,11 @@ def test_articles_suit_the_word_that_follows() -> None:
     assert not re.search(r"\ban [^aeiou]|\ba [aeiou]", said(summary), re.IGNORECASE)
 
 
+def test_a_counted_thing_is_named_in_the_plural_though_no_caption_does() -> None:
+    summary = MENTIONS.summarize(("A big box on the left.", "A blue box at the top left and a red box on the right."))
+    assert "Image 1 shows one box, while image 2 shows two boxes." in said(summary)
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.text(max_size=60), st.lists(st.sampled_from(["a", "two", "the", "cat", "is", "on", "left."]), max_size=8))
 def test_any_text_has_a_summary_and_shares_all_with_itself(text: str, pieces: list[str]) -> None:
