@@ -3,7 +3,7 @@
 It answers what `huggingface_hub`, `datasets`, `transformers` and `peft` ask for: accounts, repositories, commits with
 LFS uploads, listings, downloads with byte ranges. By hand:
 
-    python tests/hub.py --root /tmp/hub --port 8900
+    python tests/hub.py --root hub --port 8900
 
 prints the lines to export; `HF_ENDPOINT` must be set before the clients are imported.
 """
