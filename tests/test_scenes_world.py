@@ -14,6 +14,7 @@ from PIL import Image
 from scene_reader import true_of
 
 from cadvi_hub.errors import InputError
+from cadvi_hub.eval.benchmarks import PAIR_TASKS
 from cadvi_hub.images import encode_png
 from cadvi_hub.scenes import world
 from cadvi_hub.scenes.graph import Scene
@@ -100,7 +101,7 @@ def test_instruct_rows_have_the_fields_of_the_llava_mix(made: Path) -> None:
 @pytest.mark.parametrize("task", list(MAKERS))
 def test_question_files_have_the_benchmarks_keys_and_name_pictures_that_are_there(made: Path, task: str) -> None:
     questions = rows(made / f"questions/{task}.jsonl")
-    assert len(questions) == (12 if task in world.PAIR_TASKS else 6)
+    assert len(questions) == (12 if task in PAIR_TASKS else 6)
     keys = {"image", "text", "answer", "question_id"} | ({"category"} if task == "svo_probes" else set())
     for row in questions:
         assert set(row) == keys
@@ -108,7 +109,7 @@ def test_question_files_have_the_benchmarks_keys_and_name_pictures_that_are_ther
         assert all((made / "questions" / name).is_file() for name in row["image"])
     if task == "eqben":  # the first part of the path is the kind of change
         assert len({row["image"][0].split("/")[0] for row in questions}) == 6
-    if task in world.PAIR_TASKS:
+    if task in PAIR_TASKS:
         pairs = [questions[k : k + 2] for k in range(0, 12, 2)]
         assert all(first["image"] == second["image"] for first, second in pairs)
 

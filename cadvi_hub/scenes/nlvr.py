@@ -16,7 +16,7 @@ from pathlib import Path
 from PIL import Image
 
 from cadvi_hub.errors import InputError
-from cadvi_hub.images import encode_png, image_file, read_image
+from cadvi_hub.images import image_file, read_image
 from cadvi_hub.scenes.captions import make_caption
 from cadvi_hub.scenes.graph import Item, Scene, make_scene
 from cadvi_hub.scenes.render import BOX_PIXELS
@@ -106,10 +106,7 @@ def captioned_boxes(settings: NlvrSettings) -> int:
     folder = SceneFolder(settings.out)
     rows = []
     for box_id, picture, scene in read_boxes(settings.path, settings.annotations):
-        name = f"images/{box_id}.png"
-        (settings.out / "images").mkdir(exist_ok=True)
-        (settings.out / name).write_bytes(encode_png(picture))
-        folder.graphs.append({"image": name, "scene": scene.to_dict()})
+        name = folder.add(f"images/{box_id}.png", scene, picture)
         caption = make_caption(rng, scene, settings.tell).text
         rows.append({"dataset_id": "nlvr", "image_id": box_id, "annotator_id": 0, "caption": caption, "image": name})
     folder.close()

@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cadvi_hub.errors import InputError
 from cadvi_hub.images import encode_png
@@ -27,7 +27,8 @@ from cadvi_hub.scenes.questions import MAKERS
 from cadvi_hub.scenes.render import render
 from cadvi_hub.scenes.similar import QUESTIONS, draw_similar_pair
 
-PAIR_TASKS = ("eqben", "cola")  # two questions a pair
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 @dataclass
@@ -63,11 +64,11 @@ class SceneFolder:
         self.graphs: list[dict[str, Any]] = []
         folder.mkdir(parents=True)
 
-    def add(self, name: str, scene: Scene) -> str:
-        """Draw `scene` as `name` (below the folder) and return the name."""
+    def add(self, name: str, scene: Scene, picture: Image.Image | None = None) -> str:
+        """Write `picture`, or our drawing of `scene`, as `name` (below the folder) and return the name."""
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encode_png(render(scene)))
+        path.write_bytes(encode_png(picture or render(scene)))
         self.graphs.append({"image": name, "scene": scene.to_dict()})
         return name
 
