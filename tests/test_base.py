@@ -2,11 +2,14 @@
 
 import hashlib
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from cadvi_hub.scenes import base_training
 from cadvi_hub.scenes.base import PROBE_QUESTIONS, answers_right, build_model, build_processor
 from cadvi_hub.scenes.base_data import collate, conversation_text, world_digest
 from cadvi_hub.scenes.base_recipe import IMAGE_TOKENS, BaseRecipe, base_folder
@@ -76,3 +79,26 @@ def test_the_loss_covers_answers_and_their_end_tokens_alone(processor) -> None:
     inputs, weights = collate(processor, [(None, [("Repeat: red cat", "red cat"), ("How many?", "two")])])
     heard = inputs["input_ids"][0][weights[0] > 0]
     assert processor.tokenizer.decode(heard) == "red cat<|end|>two<|end|>"
+
+
+def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = {"batch_size": 2, "hidden_size": 32, "vision_layers": 1, "text_layers": 1}
+    recipe = BaseRecipe(vision_steps=10, reading_steps=10, steps=20, **small)
+    monkeypatch.setattr(base_training, "STEPS_PER_CHECKPOINT", 10)
+    base_training.train_base(recipe, tmp_path / "whole")
+    write = base_training._write
+
+    def killed(file: Path, tensors: dict[str, torch.Tensor], record: Any) -> None:
+        write(file, tensors, record)
+        if isinstance(record, list) and record[0] == 20:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(base_training, "_write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            base_training.train_base(recipe, tmp_path / "stopped")
+    base_training.train_base(recipe, tmp_path / "stopped")
+    whole, resumed = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "stopped"))
+    assert whole == resumed
+    left = {path.name for path in (tmp_path / "stopped").iterdir()}
+    assert left == {path.name for path in base_folder().iterdir()}  # no checkpoint stays

@@ -91,20 +91,21 @@ def build_processor(recipe: BaseRecipe) -> LlavaProcessor:
 def build_model(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGeneration:
     """The untrained model: CLIP vision tower, MLP projector, Llama."""
     import torch
-    from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
+    from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
     width, heads = recipe.hidden_size, recipe.hidden_size // 32
     image_token: Any = tokenizer.convert_tokens_to_ids("<image>")
+    vision = CLIPVisionConfig(
+        hidden_size=width,
+        intermediate_size=3 * width,
+        num_hidden_layers=recipe.vision_layers,
+        num_attention_heads=heads,
+        image_size=IMAGE_PIXELS,
+        patch_size=PATCH_PIXELS,
+        projection_dim=width,
+    )
     config = LlavaConfig(
-        vision_config=CLIPVisionConfig(
-            hidden_size=width,
-            intermediate_size=3 * width,
-            num_hidden_layers=recipe.vision_layers,
-            num_attention_heads=heads,
-            image_size=IMAGE_PIXELS,
-            patch_size=PATCH_PIXELS,
-            projection_dim=width,
-        ),
+        vision_config=vision,
         text_config=LlamaConfig(
             vocab_size=len(tokenizer),
             hidden_size=width,
@@ -125,7 +126,10 @@ def build_model(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerFast) -> Llava
         tie_word_embeddings=True,
     )
     torch.manual_seed(recipe.seed)
-    return LlavaForConditionalGeneration(config)
+    model = LlavaForConditionalGeneration(config)
+    torch.manual_seed(recipe.seed)  # once more: the tower starts from the same weights whatever the vocabulary
+    model.model.vision_tower = CLIPVisionModel(vision)
+    return model
 
 
 def save_base(model: Any, processor: Any, recipe: BaseRecipe, training: dict[str, Any], out: Path) -> None:

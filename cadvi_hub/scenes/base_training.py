@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 from collections.abc import Callable, Iterator
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import nn
 
 from cadvi_hub.scenes import graph
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
 VISION_BATCH = 128
+STEPS_PER_CHECKPOINT = 500
+TOWER, CHECKPOINT = "vision_tower.safetensors", "checkpoint.safetensors"
 # What can be said of a ninth of the picture: the vision tower learns to name it, as CLIP's learned from captions.
 VISION_WORDS = (
     *(*graph.ANIMATE, *graph.THINGS, *graph.SHAPES, *graph.COLORS, *graph.BOX_SIZES),
@@ -125,26 +130,24 @@ def weighted_loss(logits: torch.Tensor, ids: torch.Tensor, weights: torch.Tensor
 def train_base(recipe: BaseRecipe, out: Path) -> None:
     """Train the base model from scratch and save it, its processor and its recipe under `out`.
 
-    A checkpoint is kept every 500 steps; a rerun goes on from it.
+    The vision tower is kept when it is done, and a checkpoint every `STEPS_PER_CHECKPOINT` steps of the language
+    model: a rerun goes on from them.
     """
     from tqdm import tqdm
 
     out.mkdir(parents=True, exist_ok=True)
     processor = build_processor(recipe)
     model = build_model(recipe, processor.tokenizer).train()
-    checkpoint = out / "checkpoint.pt"
-    state = torch.load(checkpoint, weights_only=True) if checkpoint.exists() else None
-    if state is None:
+    tower, tower_file, checkpoint = model.model.vision_tower, out / TOWER, out / CHECKPOINT
+    if not tower_file.exists():
         named = train_vision(recipe, model, processor)
-        state = {"model": model.state_dict(), "optimizer": None, "step": 0, "curve": [], "named": named}
-        _save(state, checkpoint)
-    model.load_state_dict(state["model"])
-    model.model.vision_tower.requires_grad_(False)
+        _write(tower_file, tower.state_dict(), named)
+    tower_weights, named = _read(tower_file)
+    tower.load_state_dict(tower_weights)
+    tower.requires_grad_(False)
     trained = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=recipe.learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
-    if state["optimizer"]:
-        optimizer.load_state_dict(state["optimizer"])
-    first, curve = state["step"], state["curve"]
+    first, curve = _resume(checkpoint, model, optimizer) if checkpoint.exists() else (0, [])
 
     total_steps = recipe.reading_steps + recipe.steps
 
@@ -178,13 +181,46 @@ def train_base(recipe: BaseRecipe, out: Path) -> None:
             curve.append({"step": step + 1, "loss": round(total.item() / 100, 4)})
             progress.set_postfix(loss=curve[-1]["loss"])
             total.zero_()
-        if (step + 1) % 500 == 0:
-            weights_now = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
-            _save({**weights_now, "step": step + 1, "curve": curve, "named": state["named"]}, checkpoint)
-    save_base(model, processor, recipe, {"named_by_vision_tower": state["named"], "loss": curve}, out)
-    checkpoint.unlink(missing_ok=True)
+        if (step + 1) % STEPS_PER_CHECKPOINT == 0:
+            _write(checkpoint, _state(model, optimizer), [step + 1, curve])
+    save_base(model, processor, recipe, {"named_by_vision_tower": named, "loss": curve}, out)
+    for file in (checkpoint, tower_file):
+        file.unlink(missing_ok=True)
 
 
-def _save(state: dict[str, Any], path: Path) -> None:
-    torch.save(state, path.with_suffix(".new"))
-    path.with_suffix(".new").replace(path)
+def _state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """Weights and the optimizer's state under flat names."""
+    state = {f"model/{name}": weight for name, weight in model.state_dict().items()}
+    for index, values in optimizer.state_dict()["state"].items():
+        state |= {f"optimizer/{index}/{name}": value for name, value in values.items()}
+    return state
+
+
+def _resume(file: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, list[dict[str, Any]]]:
+    """Load the checkpoint; gives the steps that are done and their loss curve."""
+    state, (steps, curve) = _read(file)
+    weights: dict[str, torch.Tensor] = {}
+    values: dict[int, dict[str, torch.Tensor]] = {}
+    for key, value in state.items():
+        kind, name = key.split("/", 1)
+        if kind == "model":
+            weights[name] = value
+        else:
+            index, name = name.split("/")
+            values.setdefault(int(index), {})[name] = value
+    model.load_state_dict(weights)
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": values})
+    return steps, curve
+
+
+def _write(file: Path, tensors: dict[str, torch.Tensor], record: Any) -> None:
+    own = {name: value.clone() for name, value in tensors.items()}  # tied weights share their memory
+    unfinished = file.with_suffix(".new")
+    save_file(own, unfinished, {"record": json.dumps(record)})
+    unfinished.replace(file)
+
+
+def _read(file: Path) -> tuple[dict[str, torch.Tensor], Any]:
+    with safe_open(file, "pt") as opened:
+        record = json.loads(opened.metadata()["record"])
+        return {name: opened.get_tensor(name) for name in opened.keys()}, record  # noqa: SIM118  # not a dict
