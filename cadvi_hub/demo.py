@@ -183,14 +183,13 @@ def demo(settings: DemoSettings) -> str:
         for name, model in {**{k: str(v) for k, v in models.items()}, "constant": "constant"}.items():
             _evaluate(name, model, questions, out / "evaluation" / name)
     with timer.stage("report"):
-        from cadvi_hub.eval.report import ReportSettings, format_table, report
+        from cadvi_hub.eval.report import ReportSettings, report
 
         evaluated = {name: out / "evaluation" / name for name in (*models, "constant")}
         trainings = {name: out / "models" / name for name in models if name != "base"}
-        page = report(ReportSettings(evaluated, data, questions, out, trainings=trainings, note=NOTE, seed=seed))
-        results = json.loads((out / "results.json").read_text("utf-8"))
+        shown = report(ReportSettings(evaluated, data, questions, out, trainings=trainings, note=NOTE, seed=seed))
     (out / "seconds.json").write_text(json.dumps(timer.seconds, indent=1) + "\n", "utf-8")
-    return f"{format_table(results)}\n\n{NOTE}\n\nPage: {page}"
+    return shown
 
 
 def _questions(world: Path, folder: Path) -> Path:

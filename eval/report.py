@@ -40,9 +40,14 @@ class ReportSettings:
     seed: int = 0
 
 
-def report(settings: ReportSettings) -> Path:
-    """Write `out/results.json` and `out/index.html`; returns the page. Errors as of the two steps."""
-    return write_page(settings, collect(settings))
+def report(settings: ReportSettings) -> str:
+    """Write `out/results.json` and `out/index.html`; returns the table, the note and where the page lies.
+
+    Errors as of the two steps.
+    """
+    results = collect(settings)
+    page = write_page(settings, results)
+    return "\n\n".join(filter(None, (format_table(results), settings.note, f"Page: {page}")))
 
 
 def collect(settings: ReportSettings) -> Results:

@@ -1,6 +1,7 @@
 import json
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
@@ -29,6 +30,10 @@ CLOSED = ("bison", "svo_probes", "nlvr2", "eqben", "cola", "single_image")
 
 def picture(colour: str, size: int = 16) -> dict[str, Any]:
     return {"bytes": encode_png(Image.new("RGB", (size, size), colour)), "path": f"{colour}.png"}
+
+
+def page_of(settings: ReportSettings) -> Path:
+    return write_page(settings, collect(settings))
 
 
 def write_json(path: Path, content: Any) -> Path:
@@ -194,6 +199,13 @@ def test_results_map_model_task_and_metric_to_value_interval_and_n(settings: Rep
     assert [file.name for file in settings.out.iterdir()] == ["results.json"]
 
 
+def test_the_command_shows_the_table_the_note_and_where_the_page_lies(settings: ReportSettings) -> None:
+    shown = report(replace(settings, note="Drawn by code."))
+    page = settings.out / "index.html"
+    assert shown == f"{format_table(collect(settings))}\n\nDrawn by code.\n\nPage: {page}"
+    assert page.is_file()
+
+
 def test_the_table_shows_percent_interval_n_chance_and_categories(settings: ReportSettings) -> None:
     lines = format_table(collect(settings)).split("\n")
     assert max(map(len, lines)) <= 120
@@ -244,7 +256,7 @@ def test_different_numbers_of_questions_are_both_told(settings: ReportSettings) 
 
 
 def test_the_page_holds_scores_curves_pairs_answers_and_the_note(settings: ReportSettings) -> None:
-    page = Page(report(settings))
+    page = Page(page_of(settings))
     for text in ("80.0", "49.0–94.3", "loss 2.00 → 0.07", "90 rows", "Both images show a dog (v1).", "1,234"):
         assert text in page.text
     assert page.text.count(settings.note) == 3
@@ -257,7 +269,7 @@ def test_the_page_holds_scores_curves_pairs_answers_and_the_note(settings: Repor
 
 
 def test_the_page_loads_nothing(settings: ReportSettings) -> None:
-    path = report(settings)
+    path = page_of(settings)
     page = Page(path)
     assert "http://" not in path.read_text("utf-8")
     assert "https://" not in path.read_text("utf-8")
@@ -275,7 +287,7 @@ def test_every_shown_text_is_escaped(settings: ReportSettings, tmp_path: Path) -
     settings.models[HOSTILE] = settings.models["base"]
     settings.trainings[HOSTILE] = settings.trainings["v2"]
     settings.note = HOSTILE
-    path = report(settings)
+    path = page_of(settings)
     assert "<script" not in path.read_text("utf-8")
     page = Page(path)
     assert "script" not in {tag for tag, _ in page.tags}
@@ -283,17 +295,17 @@ def test_every_shown_text_is_escaped(settings: ReportSettings, tmp_path: Path) -
 
 
 def test_equal_input_gives_equal_bytes_and_the_seed_chooses_the_samples(settings: ReportSettings) -> None:
-    first = report(settings).read_bytes()
-    assert report(settings).read_bytes() == first
+    first = page_of(settings).read_bytes()
+    assert page_of(settings).read_bytes() == first
     settings.seed = 1
-    assert report(settings).read_bytes() != first
+    assert page_of(settings).read_bytes() != first
 
 
 def test_photographs_become_thumbnails(settings: ReportSettings, tmp_path: Path) -> None:
     noise = Image.frombytes("RGB", (900, 600), random.Random(0).randbytes(900 * 600 * 3))
     row = {**question("bison", 0), "images": [{"bytes": encode_png(noise), "path": "a.png"}] * 2}
     write_questions([{**row, "id": str(index)} for index in range(10)], tmp_path / "questions")
-    page = report(settings)
+    page = page_of(settings)
     assert page.stat().st_size < 1_000_000
     assert ("224", "149") in {(image["width"], image["height"]) for image in Page(page).attributes("img")}
 
@@ -303,14 +315,14 @@ def test_what_lacks_is_left_out(settings: ReportSettings, tmp_path: Path) -> Non
     bare.mkdir()
     settings.data = settings.questions = bare
     settings.trainings = {}
-    page = Page(report(settings))
+    page = Page(page_of(settings))
     assert not list(page.attributes("img"))
     assert {attributes["id"] for attributes in page.attributes("section")} == {"scores"}
 
 
 def test_half_a_character_in_a_prediction_does_not_stop_the_page(settings: ReportSettings, tmp_path: Path) -> None:
     settings.models["v2"] = evaluation(tmp_path / "evaluation" / "v2", 8, wrong="\ud83d")
-    assert "?" in Page(report(settings)).text
+    assert "?" in Page(page_of(settings)).text
 
 
 @pytest.mark.parametrize("field", ["data", "questions", "models", "trainings"])
@@ -318,7 +330,7 @@ def test_a_folder_that_does_not_exist_is_named(settings: ReportSettings, tmp_pat
     absent = tmp_path / "absent"
     setattr(settings, field, absent if field in ("data", "questions") else {"v1": absent})
     with pytest.raises(InputError, match="absent: no such folder"):
-        report(settings)
+        page_of(settings)
 
 
 def test_no_models_are_refused(settings: ReportSettings) -> None:
@@ -343,7 +355,7 @@ def test_no_models_are_refused(settings: ReportSettings) -> None:
 def test_a_broken_file_is_named(settings: ReportSettings, tmp_path: Path, file: str, content: str, fault: str) -> None:
     (tmp_path / file).write_text(content, "utf-8")
     with pytest.raises(InputError, match=fault) as raised:
-        report(settings)
+        page_of(settings)
     assert raised.value.place == str(tmp_path / file)
 
 
@@ -357,10 +369,10 @@ def test_answers_to_other_questions_are_refused(settings: ReportSettings, tmp_pa
     other = [{**question("bison", index), "id": f"other-{index}"} for index in range(10)]
     write_questions(other, tmp_path / "questions")
     with pytest.raises(InputError, match="another question"):
-        report(settings)
+        page_of(settings)
     write_questions(other[:1], tmp_path / "questions")
     with pytest.raises(InputError, match="there is no row"):
-        report(settings)
+        page_of(settings)
 
 
 def test_an_unwritable_output_folder_is_named(settings: ReportSettings, tmp_path: Path) -> None:
