@@ -110,6 +110,18 @@ def test_seed_decides_between_equals_and_nothing_else_does():
     assert Counter(len(pair.shared_nouns) for pair in first)[7] == Counter(len(p.shared_nouns) for p in other)[7]
 
 
+def test_pairs_of_any_overlap_are_taken_where_the_closest_do_not_come_first():
+    images, nouns = captioned(list(range(300))), random_nouns(300)
+    close, mixed = (
+        mine_pairs(images, nouns, PairSettings(min_shared=2, max_pairs=200, closest_first=first)).pairs
+        for first in (True, False)
+    )
+    assert len(close) == len(mixed) == 200
+    shared = [[len(pair.shared_nouns) for pair in pairs] for pairs in (close, mixed)]
+    assert min(shared[1]) == 2
+    assert np.mean(shared[0]) > np.mean(shared[1]) + 0.5
+
+
 def test_either_image_may_stand_first():
     result = mine_pairs(captioned(list(range(400))), random_nouns(400), PairSettings())
     in_order = [int(a.removesuffix(".jpg")) < int(b.removesuffix(".jpg")) for a, b in (p.images for p in result.pairs)]

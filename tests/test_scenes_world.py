@@ -114,6 +114,19 @@ def test_question_files_have_the_benchmarks_keys_and_name_pictures_that_are_ther
         assert all(first["image"] == second["image"] for first, second in pairs)
 
 
+def test_no_picture_shows_more_groups_than_the_settings_allow(tmp_path: Path) -> None:
+    folder = make_world(settings(tmp_path / "world", max_groups=2))
+    for part in ("captioned", "instruct"):
+        sketches = [scene for scene in scenes(folder / part).values() if scene.look == "sketch"]
+        assert max(len({item.look for item in scene.items}) for scene in sketches) == 2
+
+
+def test_a_world_without_two_things_in_a_picture_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="max_groups: 1 is below 2"):
+        make_world(settings(tmp_path / "world", max_groups=1))
+    assert not (tmp_path / "world").exists()
+
+
 def test_equal_settings_give_equal_bytes_and_another_seed_none_of_the_pictures(made: Path, tmp_path: Path) -> None:
     again = make_world(settings(tmp_path / "again"))
     assert contents(again) == contents(made)

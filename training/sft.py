@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
 import torch
 from trl import SFTTrainer, get_peft_config
 
@@ -24,6 +25,7 @@ from cadvi_hub.training.adapters import check_trainable, lora_targets, merge, pr
 from cadvi_hub.training.mixture import load_mixture
 from cadvi_hub.training.models import load_base, load_processor, template_file
 from cadvi_hub.training.runs import chosen_settings, claim_folder, last_checkpoint, run_log, write_log
+from cadvi_hub.training.sampling import GroupedSampler
 from cadvi_hub.training.settings import DataArguments, TuningConfig, TuningModel, check_settings, parse
 
 
@@ -31,6 +33,16 @@ class TuningTrainer(SFTTrainer):
     """TRL's trainer with the projector at its own learning rate; it leaves no pickle in what it saves."""
 
     args: TuningConfig
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        if self.args.train_sampling_strategy != "group_by_length":
+            return super()._get_train_sampler(train_dataset)
+        rows: Any = self.train_dataset if train_dataset is None else train_dataset
+        table = rows.with_format("arrow")
+        images = pc.list_value_length(table["images"][:]).fill_null(0).to_numpy()
+        rows_per_step = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        return GroupedSampler(table["length"][:].to_numpy(), images, rows_per_step, seed)
 
     def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
         optimizer = super().create_optimizer(model)

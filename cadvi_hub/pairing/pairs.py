@@ -33,7 +33,9 @@ class PairSettings:
     Attributes:
         min_shared: nouns that two captions must share at least.
         max_uses_per_image: pairs in which one image may stand.
-        max_pairs: pairs at most, best first.
+        max_pairs: pairs at most.
+        closest_first: whether pairs that share the most nouns are taken first, or any that share `min_shared`. The
+            closest pairs differ least: they are the hardest to tell apart, and the published ones are not all close.
         posting_cap: captions per noun that take part in the search for candidates.
         seed: decides between pairs of equal score, which captions take part, and which image of a pair comes first.
     """
@@ -42,19 +44,20 @@ class PairSettings:
     max_uses_per_image: int = 4
     max_pairs: int = 278_000
     posting_cap: int = 200
+    closest_first: bool = True
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class PairResult:
-    """Mined pairs, best first, and how many captions or candidates each rule left out."""
+    """Mined pairs, those to take first in front, and how many captions or candidates each rule left out."""
 
     pairs: list[ImagePair]
     counts: dict[str, int]
 
 
 def mine_pairs(images: list[CaptionedImage], nouns: list[tuple[str, ...]], settings: PairSettings) -> PairResult:
-    """Pair images whose captions share at least `min_shared` nouns, most shared nouns first.
+    """Pair images whose captions share at least `min_shared` nouns, most shared nouns first unless told otherwise.
 
     Args:
         images: one entry per caption; an image may have several.
@@ -83,7 +86,7 @@ def mine_pairs(images: list[CaptionedImage], nouns: list[tuple[str, ...]], setti
     }
     kept = enough & ~alike
     first, second, score = first[kept], second[kept], score[kept]
-    order = np.lexsort((keys[first] ^ keys[second], -score))
+    order = np.lexsort((keys[first] ^ keys[second], -score * settings.closest_first))
     first, second = first[order], second[order]
 
     left, right = np.minimum(image_of[first], image_of[second]), np.maximum(image_of[first], image_of[second])
@@ -177,7 +180,7 @@ def _candidates(postings: csr_matrix, image_of: Ints, keys: Ints, settings: Pair
             other = image_of[rows] != image_of[columns]
             rows, columns, score = rows[other], columns[other], score[other]
             # one sort key: score descending in the high bits, the pair's hash in the low ones
-            rank = (keys[rows] ^ keys[columns]) >> 16 | (2**15 - 1 - score) << 47
+            rank = (keys[rows] ^ keys[columns]) >> 16 | (2**15 - 1 - score * settings.closest_first) << 47
             order = np.lexsort((rank, rows))
             rows, columns = rows[order], columns[order]
             best = np.arange(len(rows)) - np.searchsorted(rows, rows) < per_caption

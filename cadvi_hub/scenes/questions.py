@@ -1,6 +1,7 @@
 """Questions about scenes as rows of each benchmark's question file (`image`, `text`, `answer`, `question_id`).
 
-Every maker yields `Question`s whose answers are true of the scene graphs; the scenes are of the evaluation split.
+Every maker yields `number` `Question`s (pairs of them for EQBEN and COLA) whose answers are true of the scene graphs;
+the scenes are of the evaluation split and have up to `max_groups` groups of like items.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from dataclasses import dataclass, field, replace
 
 from cadvi_hub.scenes import graph
 from cadvi_hub.scenes.captions import (
-    SETTINGS,
     Phrase,
     Relation,
     Setting,
@@ -51,7 +51,7 @@ def _ordered(rng: random.Random, right: Scene, wrong: Scene) -> tuple[tuple[Scen
     return ((right, wrong), "A") if rng.random() < 0.5 else ((wrong, right), "B")
 
 
-def _related(rng: random.Random, scene: Scene) -> Scene:
+def _related(rng: random.Random, scene: Scene, max_groups: int) -> Scene:
     """A scene that shares things with `scene`: two edits away, or another one with the same kinds of items."""
     if rng.random() < 0.5:
         first = edit_scene(rng, scene, rng.choice(("color", "place", "kind", "size")))
@@ -59,7 +59,7 @@ def _related(rng: random.Random, scene: Scene) -> Scene:
         if second and second.digest != scene.digest:  # the second edit may undo the first
             return second
     while True:
-        other = draw_scene(rng, "eval")
+        other = draw_scene(rng, "eval", max_groups=max_groups)
         kinds = [item.kind for item in scene.items]
         items = [replace(item, kind=rng.choice(kinds)) for item in other.items]
         items = [item if item.kind in ANIMATE else replace(item, action="standing") for item in items]
@@ -68,12 +68,12 @@ def _related(rng: random.Random, scene: Scene) -> Scene:
             return renamed
 
 
-def bison(rng: random.Random, number: int) -> Iterator[Question]:
+def bison(rng: random.Random, number: int, max_groups: int = 3) -> Iterator[Question]:
     """One caption, two related images (as BISON: COCO captions and near neighbours)."""
     count = 0
     while count < number:
-        scene = draw_scene(rng, "eval")
-        other = _related(rng, scene)
+        scene = draw_scene(rng, "eval", max_groups=max_groups)
+        other = _related(rng, scene, max_groups)
         caption = make_caption(rng, scene, 0.7)
         if caption.holds(other):
             continue
@@ -82,10 +82,11 @@ def bison(rng: random.Random, number: int) -> Iterator[Question]:
         count += 1
 
 
-def _acting(rng: random.Random, subject: str, verb: str, backdrop: str) -> Scene | None:
+def _acting(rng: random.Random, subject: str, verb: str, backdrop: str, max_groups: int) -> Scene | None:
     """Somebody doing something somewhere, among other things; None where the draw falls into the training split."""
-    scene = draw_scene(rng, "train", max_groups=2)  # only material: what comes of it is another scene
+    scene = draw_scene(rng, "train", max_groups=max_groups)  # only material: what comes of it is another scene
     items = [item for item in scene.items if item.kind not in ANIMATE]
+    items = [item for item in items if item.look in {i.look for i in items[: max_groups - 1]}]
     free = [cell for cell in graph.CELLS if cell not in {item.cell for item in items}]
     row, column = rng.choice(free)
     color, size, fill = rng.choice(graph.COLORS), rng.choice(graph.SKETCH_SIZES), rng.choice(graph.FILLS)
@@ -94,7 +95,7 @@ def _acting(rng: random.Random, subject: str, verb: str, backdrop: str) -> Scene
     return acted if acted.split == "eval" else None
 
 
-def svo_probes(rng: random.Random, number: int) -> Iterator[Question]:
+def svo_probes(rng: random.Random, number: int, max_groups: int = 3) -> Iterator[Question]:
     """Subject, verb and object probes in equal parts: a sentence, its image, and one in which one of them differs."""
     others: dict[str, tuple[str, ...]] = {"subject": ANIMATE, "verb": VERBS, "object": BACKDROPS}
     count = 0
@@ -102,22 +103,22 @@ def svo_probes(rng: random.Random, number: int) -> Iterator[Question]:
         category = ("subject", "verb", "object")[count % 3]
         triple = {name: rng.choice(values) for name, values in others.items()}
         negative = {**triple, category: rng.choice([v for v in others[category] if v != triple[category]])}
-        right, wrong = (_acting(rng, t["subject"], t["verb"], t["object"]) for t in (triple, negative))
+        right, wrong = (_acting(rng, t["subject"], t["verb"], t["object"], max_groups) for t in (triple, negative))
         if right is None or wrong is None:
             continue
-        article = Phrase(triple["subject"]).text()
-        sentence = f"{article.capitalize()} is {triple['verb']} {SETTINGS[triple['object']]}."
+        acting = Phrase(triple["subject"], action=triple["verb"])
+        sentence = say(rng, (acting, Setting(triple["object"])))  # in the words of captions: the base reads no others
         scenes, answer = _ordered(rng, right, wrong)
         yield Question(str(count), scenes, which_image(sentence), answer, category=category)
         count += 1
 
 
-def nlvr2(rng: random.Random, number: int) -> Iterator[Question]:
+def nlvr2(rng: random.Random, number: int, max_groups: int = 3) -> Iterator[Question]:
     """Statements about both images; one true and one false for each image pair."""
     count = 0
     while count < number:
-        first = draw_scene(rng, "eval")
-        scenes = (first, _related(rng, first))
+        first = draw_scene(rng, "eval", max_groups=max_groups)
+        scenes = (first, _related(rng, first, max_groups))
         found: dict[bool, str] = {}
         for _ in range(30):
             sentence, true = pair_statement(rng, scenes)
@@ -125,7 +126,7 @@ def nlvr2(rng: random.Random, number: int) -> Iterator[Question]:
         if len(found) < 2:
             continue
         for true in (True, False):
-            text = f'{PAIR_PROMPT}Is the statement "{found[true]}" true or false? Answer with True or False.'
+            text = f"{PAIR_PROMPT}True or False: {found[true]}"
             yield Question(str(count), scenes, text, str(true))
             count += 1
 
@@ -189,12 +190,12 @@ def _caption_pair(
 EQBEN_EDITS: tuple[Edit, ...] = ("count", "place", "color", "size", "action", "kind", "backdrop", "fill")
 
 
-def eqben(rng: random.Random, number: int) -> Iterator[Question]:
+def eqben(rng: random.Random, number: int, max_groups: int = 3) -> Iterator[Question]:
     """`number` pairs of images that differ by one edit, with a caption for each (EqBen's minimal changes)."""
     count = 0
     while count < number:
         edit = EQBEN_EDITS[count % len(EQBEN_EDITS)]
-        scene = draw_scene(rng, "eval")
+        scene = draw_scene(rng, "eval", max_groups=max_groups)
         other = edit_scene(rng, scene, edit)
         captions = other and _edited_captions(rng, (scene, other), edit)
         if other and captions:
@@ -202,11 +203,11 @@ def eqben(rng: random.Random, number: int) -> Iterator[Question]:
             count += 1
 
 
-def cola(rng: random.Random, number: int) -> Iterator[Question]:
+def cola(rng: random.Random, number: int, max_groups: int = 3) -> Iterator[Question]:
     """`number` pairs of images in which two items trade colours; the captions hold the same words, bound otherwise."""
     count = 0
     while count < number:
-        scene = draw_scene(rng, "eval")
+        scene = draw_scene(rng, "eval", max_groups=max_groups)
         other = edit_scene(rng, scene, "swap")
         changed = [item for item in scene.items if other and item not in other.items]
         if other is None or len(changed) != 2:
@@ -231,31 +232,31 @@ def cola(rng: random.Random, number: int) -> Iterator[Question]:
         count += 1
 
 
-def cad_qa(rng: random.Random, number: int) -> Iterator[Question]:
+def cad_qa(rng: random.Random, number: int, max_groups: int = 3) -> Iterator[Question]:
     """Open questions about related images with a reference answer in a sentence."""
     count = 0
     while count < number:
-        first = draw_scene(rng, "eval")
-        scenes = (first, _related(rng, first))
+        first = draw_scene(rng, "eval", max_groups=max_groups)
+        scenes = (first, _related(rng, first, max_groups))
         turn = open_turn(rng, scenes)
         if turn:
             yield Question(str(count), scenes, PAIR_PROMPT + turn[0], turn[1])
             count += 1
 
 
-def single_image(rng: random.Random, number: int) -> Iterator[Question]:
+def single_image(rng: random.Random, number: int, max_groups: int = 3) -> Iterator[Question]:
     """Short closed questions about one image, as in the base model's training: what tuning must not make it forget."""
     makers = (property_turn, verify_turn, count_turn, verify_turn, kind_turn, caption_turn)
     count = 0
     while count < number:
-        scene = draw_scene(rng, "eval")
+        scene = draw_scene(rng, "eval", max_groups=max_groups)
         turn = makers[count % len(makers)](rng, scene)
         if turn:
             yield Question(str(count), (scene,), f"<image>\n{turn[0]}", turn[1])
             count += 1
 
 
-MAKERS: dict[str, Callable[[random.Random, int], Iterator[Question]]] = {
+MAKERS: dict[str, Callable[[random.Random, int, int], Iterator[Question]]] = {
     "bison": bison,
     "svo_probes": svo_probes,
     "nlvr2": nlvr2,

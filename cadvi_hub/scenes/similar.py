@@ -61,10 +61,12 @@ def difference_notes(rng: random.Random, first: Scene, second: Scene) -> list[st
     return [note[0].upper() + note[1:] + "." for note in notes]
 
 
-def draw_similar_pair(rng: random.Random, split: Split) -> SimilarPair:
-    """A scene, one or two edits of it, and notes on them; now and then one of two changes goes unnoticed."""
+def draw_similar_pair(rng: random.Random, split: Split, max_groups: int = 3) -> SimilarPair:
+    """A scene, one or two edits of it, and notes on them; now and then one of two changes goes unnoticed.
+
+    The first scene has up to `max_groups` groups of like items."""
     while True:
-        first = draw_scene(rng, split)
+        first = draw_scene(rng, split, max_groups=max_groups)
         second = edit_scene(rng, first, rng.choice(NEAR_EDITS))
         if second and rng.random() < 0.5:
             second = edit_scene(rng, second, rng.choice(NEAR_EDITS))

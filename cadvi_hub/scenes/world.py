@@ -43,6 +43,7 @@ class WorldSettings:
         questions: Questions per benchmark (pairs of questions for EQBEN and COLA).
         boxes_share: Share of the training images in the look of NLVR's boxes.
         tell: How much the captions tell, from 0 to 1.
+        max_groups: Groups of like items in a sketch at most: the fewer, the easier a picture is to read.
         out: Output folder.
     """
 
@@ -53,6 +54,7 @@ class WorldSettings:
     questions: int = 240
     boxes_share: float = 0.06
     tell: float = 0.6
+    max_groups: int = 3
     out: Path = Path("out/world")
 
 
@@ -82,8 +84,8 @@ class SceneFolder:
         self.write_lines("scenes.jsonl", self.graphs)
 
 
-def _train_scene(rng: random.Random, boxes_share: float) -> Scene:
-    return draw_scene(rng, "train", "boxes" if rng.random() < boxes_share else "sketch")
+def _train_scene(rng: random.Random, settings: WorldSettings) -> Scene:
+    return draw_scene(rng, "train", "boxes" if rng.random() < settings.boxes_share else "sketch", settings.max_groups)
 
 
 def _rng(settings: WorldSettings, part: str) -> random.Random:
@@ -94,7 +96,7 @@ def _captioned(folder: SceneFolder, settings: WorldSettings) -> None:
     rng = _rng(settings, "captioned")
     rows = []
     for index in range(settings.captioned):
-        scene = _train_scene(rng, settings.boxes_share)
+        scene = _train_scene(rng, settings)
         image = folder.add(f"images/{index:06d}.png", scene)
         caption = make_caption(rng, scene, settings.tell).text
         ids = {"dataset_id": "scenes", "image_id": f"{index:06d}", "annotator_id": 0}
@@ -106,7 +108,7 @@ def _similar(folder: SceneFolder, settings: WorldSettings) -> None:
     rng = _rng(settings, "similar")
     rows = []
     for index in range(settings.similar):
-        pair = draw_similar_pair(rng, "train")
+        pair = draw_similar_pair(rng, "train", settings.max_groups)
         images = [folder.add(f"images/{index:06d}_{side}.png", scene) for side, scene in enumerate(pair.scenes)]
         texts = [
             {"user": QUESTIONS[min(k, 1)], "assistant": note, "source": "scenes"} for k, note in enumerate(pair.notes)
@@ -119,7 +121,7 @@ def _instruct(folder: SceneFolder, settings: WorldSettings) -> None:
     rng = _rng(settings, "instruct")
     rows = []
     for index in range(settings.instruct):
-        scene = _train_scene(rng, settings.boxes_share)
+        scene = _train_scene(rng, settings)
         image = folder.add(f"images/{index:06d}.png", scene)
         conversations = []
         for turn, (question, answer) in enumerate(image_conversation(rng, scene)):
@@ -134,7 +136,7 @@ def _questions(folder: SceneFolder, settings: WorldSettings) -> None:
         rng = _rng(settings, task)
         rows: list[dict[str, Any]] = []
         drawn: dict[Scene, str] = {}  # both questions of a pair show the same two files
-        for question in make(rng, settings.questions):
+        for question in make(rng, settings.questions, settings.max_groups):
             names = []
             for scene in question.scenes:
                 if scene not in drawn:
@@ -159,9 +161,11 @@ def make_world(settings: WorldSettings) -> Path:
     """Draw the world under `settings.out`; a folder that is there already with the same settings is left as it is.
 
     Raises:
-        InputError: the folder holds a world of other settings, or cannot be written.
+        InputError: the folder holds a world of other settings, or cannot be written, or a setting is out of range.
     """
     out = settings.out
+    if settings.max_groups < 2:  # COLA's questions need two things that trade colours
+        raise InputError("world.max_groups", f"{settings.max_groups} is below 2", "Give 2 or 3")
     chosen = {name: value for name, value in asdict(settings).items() if name != "out"}
     marker = out / "world.json"
     try:
