@@ -13,6 +13,7 @@ two, and half a pair counts as wrong. Few-shot examples are refused: the paper a
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -145,12 +146,15 @@ SETS: dict[str, tuple[list[Metric], int]] = {
 
 def task_configs(data: str) -> list[LightevalTaskConfig]:
     """The tasks over the data set folder or Hub repo `data`."""
+    # `datasets` knows a folder with a card by its name alone, and gives what another one of that name held when it was
+    # first read. The folder of one set has no card and is known by its files.
+    local = Path(data).is_dir()
     return [
         LightevalTaskConfig(
             name=name,
             prompt_function=prompt,
-            hf_repo=data,
-            hf_subset=name,
+            hf_repo=str(Path(data, name)) if local else data,
+            hf_subset="default" if local else name,
             hf_avail_splits=["test"],
             evaluation_splits=["test"],
             few_shots_split="test",  # the only split; our models refuse few-shot examples, see above

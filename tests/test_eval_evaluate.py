@@ -9,6 +9,7 @@ from hub import LoopbackHub
 from huggingface_hub import HfApi
 from lighteval.models.abstract_model import ModelConfig
 from lighteval.models.model_output import ModelResponse
+from lighteval.tasks.lighteval_task import LightevalTask
 from lighteval.tasks.requests import Doc
 from PIL import Image
 
@@ -17,7 +18,7 @@ from cadvi_hub.eval.benchmarks import OPTIONS, read_questions, write_questions
 from cadvi_hub.eval.constant_model import ConstantModel
 from cadvi_hub.eval.evaluate import EvaluateSettings, evaluate
 from cadvi_hub.eval.scoring import token_f1
-from cadvi_hub.eval.tasks import SETS, TASKS_TABLE, prompt, specific
+from cadvi_hub.eval.tasks import SETS, TASKS_TABLE, prompt, specific, task_configs
 from cadvi_hub.images import encode_png
 
 QUESTIONS = Path(__file__).parents[2] / "shared/data/questions"
@@ -54,6 +55,15 @@ def row(task: str, index: int, **changes: Any) -> dict[str, Any]:
 def pairs(task: str, count: int, **changes: Any) -> Iterator[dict[str, Any]]:
     for index in range(2 * count):
         yield row(task, index, id=f"{index // 2}_{index % 2}", group=str(index // 2), **changes)
+
+
+def test_questions_are_read_from_the_folder_as_it_is_now(tmp_path: Path) -> None:
+    for folder, question in (("a/questions", "First?"), ("b/questions", "Second?"), ("b/questions", "Third?")):
+        write_questions([row("bison", 0, question=f"<image><image> {question}")], tmp_path / folder)
+        (config,) = (config for config in task_configs(str(tmp_path / folder)) if config.name == "bison")
+        task = LightevalTask(config)
+        LightevalTask.load_datasets({"bison": task})
+        assert [doc.query for doc in task.get_docs()] == [f"<image><image> {question}"]
 
 
 def gold(doc: Doc) -> str:
