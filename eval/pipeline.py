@@ -2,14 +2,18 @@
 
 from collections import Counter, defaultdict
 
+import torch
 from lighteval.logging.evaluation_tracker import EvaluationTracker
 from lighteval.models.abstract_model import LightevalModel
-from lighteval.pipeline import ParallelismManager, Pipeline, PipelineParameters
 from lighteval.tasks.lighteval_task import LightevalTask, LightevalTaskConfig
 from lighteval.tasks.requests import Doc
 
 from cadvi_hub.errors import InputError
 from cadvi_hub.eval.tasks import specific
+
+with torch.set_grad_enabled(torch.is_grad_enabled()):
+    # lighteval switches gradients off as it is imported: a training in the same process would then fail
+    from lighteval.pipeline import ParallelismManager, Pipeline, PipelineParameters
 
 
 class TaskPipeline(Pipeline):

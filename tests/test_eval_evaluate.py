@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -55,6 +57,11 @@ def row(task: str, index: int, **changes: Any) -> dict[str, Any]:
 def pairs(task: str, count: int, **changes: Any) -> Iterator[dict[str, Any]]:
     for index in range(2 * count):
         yield row(task, index, id=f"{index // 2}_{index % 2}", group=str(index // 2), **changes)
+
+
+def test_the_pipeline_leaves_gradients_on_for_a_training_in_the_same_process() -> None:
+    code = "import torch, cadvi_hub.eval.pipeline; assert torch.is_grad_enabled()"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_questions_are_read_from_the_folder_as_it_is_now(tmp_path: Path) -> None:
