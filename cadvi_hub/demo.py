@@ -173,7 +173,8 @@ def demo(settings: DemoSettings) -> str:
         return tune(settings, base, name, mixture)
 
     # V1 and V2 are asked V1's second turn once more, alone: it is one letter after some sixty words of a summary that
-    # gives it away, and with V1's rows only a model this small did not learn it in 700 steps.
+    # gives it away, and with V1's rows only a model this small did not learn it in 700 steps (closest pairs, and steps
+    # sorted by length; not tried since).
     with timer.stage("V1 model"):
         v1 = tuned("v1", "instruct", "v1", "which_image")
     with timer.stage("V2 data"):

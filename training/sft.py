@@ -38,11 +38,13 @@ class TuningTrainer(SFTTrainer):
         if self.args.train_sampling_strategy != "group_by_length":
             return super()._get_train_sampler(train_dataset)
         rows: Any = self.train_dataset if train_dataset is None else train_dataset
-        table = rows.with_format("arrow")
-        images = pc.list_value_length(table["images"][:]).fill_null(0).to_numpy()
+        # From the stored lists' offsets: a gathered column would hold every picture of the mixture in memory.
+        images = pc.list_value_length(rows.data.column("images")).fill_null(0).to_numpy()
+        if rows._indices is not None:  # the rows are a shuffled view
+            images = images[rows._indices.column(0).to_numpy()]
         rows_per_step = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-        return GroupedSampler(table["length"][:].to_numpy(), images, rows_per_step, seed)
+        return GroupedSampler(rows["length"][:], images, rows_per_step, seed)
 
     def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
         optimizer = super().create_optimizer(model)

@@ -86,7 +86,8 @@ def _acting(rng: random.Random, subject: str, verb: str, backdrop: str, max_grou
     """Somebody doing something somewhere, among other things; None where the draw falls into the training split."""
     scene = draw_scene(rng, "train", max_groups=max_groups)  # only material: what comes of it is another scene
     items = [item for item in scene.items if item.kind not in ANIMATE]
-    items = [item for item in items if item.look in {i.look for i in items[: max_groups - 1]}]
+    kept = {item.look for item in items[: max_groups - 1]}  # the actor is a group of its own
+    items = [item for item in items if item.look in kept]
     free = [cell for cell in graph.CELLS if cell not in {item.cell for item in items}]
     row, column = rng.choice(free)
     color, size, fill = rng.choice(graph.COLORS), rng.choice(graph.SKETCH_SIZES), rng.choice(graph.FILLS)
