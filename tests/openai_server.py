@@ -13,14 +13,18 @@ from typing import Any
 
 @dataclass
 class Answer:
-    """What the endpoint sends back; a `body` is sent as it is, otherwise a completion with `text`."""
+    """What the endpoint sends back; a `body` is sent as it is, otherwise a completion with `text`.
 
-    text: str = ""
+    With `breaks_off` the connection ends in mid body.
+    """
+
+    text: str | None = ""
     status: int = 200
     finish_reason: str = "stop"
     body: bytes | None = None
     content_type: str = "application/json"
     headers: dict[str, str] = field(default_factory=dict)
+    breaks_off: bool = False
 
 
 Behaviour = Callable[[dict[str, Any], int], Answer]  # the request's JSON and its number, from 0, to what is answered
@@ -47,8 +51,8 @@ def echo(request: dict[str, Any], number: int) -> Answer:
 
 
 @contextmanager
-def openai_server(behaviour: Behaviour = echo) -> Iterator[OpenAIServer]:
-    """Serve `behaviour` at `/v1/chat/completions` until the block ends."""
+def openai_server(behaviour: Behaviour = echo, port: int = 0) -> Iterator[OpenAIServer]:
+    """Serve `behaviour` at `/v1/chat/completions` until the block ends; port 0 is any that is free."""
     lock = threading.Lock()
     at_once = 0
 
@@ -84,14 +88,15 @@ def openai_server(behaviour: Behaviour = echo) -> Iterator[OpenAIServer]:
                 for name, value in headers.items():
                     self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(body)
+                self.wfile.write(body[: len(body) // 2] if answer.breaks_off else body)
+                self.close_connection |= answer.breaks_off
             except (BrokenPipeError, ConnectionResetError):
                 self.close_connection = True  # the client has given up waiting
 
         def log_message(self, *_: object) -> None:
             pass
 
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    httpd = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     httpd.daemon_threads = True
     server = OpenAIServer(f"http://127.0.0.1:{httpd.server_port}/v1", [], [])
     thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)

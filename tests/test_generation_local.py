@@ -40,11 +40,13 @@ def test_a_local_model_answers_in_order_whatever_the_batches(local: LocalGenerat
         two_images("red", "blue"),
         ask("Hello, what do you see in a text without pictures?", decoding=SHORT),
     ]
-    arrived: list[str] = []
-    together = texts(local.generate(requests, lambda request, reply: arrived.append(reply.text)))
+    arrived: dict[int, str] = {}
+    together = texts(
+        local.generate(requests, lambda replies: arrived.update({number: reply.text for number, reply in replies}))
+    )
     alone = [texts(local.generate([request]))[0] for request in requests]
     assert together == alone
-    assert sorted(arrived) == sorted(together)
+    assert [arrived[number] for number in range(len(requests))] == together
     assert together[2] != together[3], "the order of the images must matter"
 
 

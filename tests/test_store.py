@@ -7,16 +7,14 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
-import threading
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from cadvi_hub.errors import InputError
-from cadvi_hub.generation import ChatRequest, Failed, MadeAsRead, OnReply, Reply
+from cadvi_hub.generation import ChatRequest, Failed, MadeAsRead, OnReplies, Reply
 from cadvi_hub.generation.store import ReplyStore, StoredGenerator
 from cadvi_hub.schema import message
 
@@ -38,8 +36,10 @@ class Echo:
         self.failing, self.deadly = set(failing), deadly
         self.asked: list[str] = []
 
-    def generate(self, requests: Iterable[ChatRequest], on_reply: OnReply | None = None) -> Iterator[Reply | Failed]:
-        for request in requests:
+    def generate(
+        self, requests: Iterable[ChatRequest], on_replies: OnReplies | None = None
+    ) -> Iterator[Reply | Failed]:
+        for number, request in enumerate(requests):
             text = request.messages[0]["content"][0]["text"]
             self.asked.append(text)
             if text == self.deadly:
@@ -47,8 +47,8 @@ class Echo:
             if text in self.failing:
                 yield Failed("too long")
                 continue
-            if on_reply:
-                on_reply(request, reply_to(request))
+            if on_replies:
+                on_replies([(number, reply_to(request))])
             yield reply_to(request)
 
 
@@ -64,14 +64,14 @@ def store(tmp_path: Path) -> ReplyStore:
 def test_a_reply_comes_back_as_it_was_put(store: ReplyStore) -> None:
     reply = Reply("é \U0001f600 \x00 \n 'quoted'", "length", 11, 22)
     assert store.get("key") is None
-    store.put("key", reply)
+    store.put({"key": reply})
     assert store.get("key") == reply
     assert ReplyStore(store.path).get("key") == reply
 
 
 def test_of_two_replies_to_one_request_the_first_stays(store: ReplyStore) -> None:
-    store.put("key", Reply("first", "stop", 1, 1))
-    store.put("key", Reply("second", "stop", 1, 1))
+    store.put({"key": Reply("first", "stop", 1, 1)})
+    store.put({"key": Reply("second", "stop", 1, 1)})
     assert store.get("key") == Reply("first", "stop", 1, 1)
     assert len(store) == 1
 
@@ -111,44 +111,74 @@ def test_another_model_gets_its_own_replies(store: ReplyStore) -> None:
     assert other.asked == ["a"]
 
 
-def test_two_writers_share_one_file(tmp_path: Path) -> None:
+def test_a_long_stretch_of_stored_replies_is_handed_on_before_the_engine_reads_on(
+    store: ReplyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cadvi_hub.generation.store.STORED_AHEAD", 4)
+    numbers = [str(i) for i in range(30)]
+    answers(StoredGenerator(Echo(), store), [i for i in numbers if i not in ("3", "9", "11")])
+    read: list[str] = []
+    engine = Echo()
+    outcomes = StoredGenerator(engine, store).generate(ask(read.append(i) or i) for i in numbers)  # type: ignore[func-returns-value]
+    assert [next(outcomes) for _ in range(4)] == [reply_to(ask(i)) for i in numbers[:4]]
+    assert len(read) <= 4 + 4
+    assert list(outcomes) == [reply_to(ask(i)) for i in numbers[4:]]
+    assert engine.asked == ["3", "9", "11"]
+
+
+def test_what_is_handed_on_is_what_a_rerun_will_give(store: ReplyStore) -> None:
+    class Late(Echo):
+        def generate(
+            self, requests: Iterable[ChatRequest], on_replies: OnReplies | None = None
+        ) -> Iterator[Reply | Failed]:
+            for outcome in super().generate(requests, on_replies):
+                other = ReplyStore(store.path)  # another process, which had asked the same and was first
+                assert isinstance(outcome, Reply)
+                assert len(other) == 1
+                yield replace(outcome, text="mine")
+
+    assert answers(StoredGenerator(Late(), store), ["a"]) == ["echo a"]
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from cadvi_hub.generation import Reply
+from cadvi_hub.generation.store import ReplyStore
+store, name = ReplyStore(Path(sys.argv[1])), sys.argv[2]
+for i in range(int(sys.argv[3])):
+    mine = {f"{name}-{i}-{k}": Reply("x" * 2000, "stop", 1, 1) for k in range(3)}
+    store.put({**mine, f"shared-{i}": Reply(name, "stop", 1, 1)})
+    print(i, flush=True)
+"""
+
+
+def writer(path: Path, name: str, puts: int) -> subprocess.Popen:
+    command = [sys.executable, "-c", WRITER, str(path), name, str(puts)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_of_two_processes_on_one_file_the_killed_one_loses_nothing_and_the_other_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "replies.sqlite"
-
-    def write(writer: int) -> None:
-        store = ReplyStore(path)
-        for i in range(100):
-            store.put(f"{writer}-{i}", Reply(str(i), "stop", 1, 1))
-        store.close()
-
-    threads = [threading.Thread(target=write, args=(writer,)) for writer in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(ReplyStore(path)) == 200
-
-
-def test_a_killed_process_loses_no_reply_that_was_put(tmp_path: Path) -> None:
-    path = tmp_path / "replies.sqlite"
-    script = textwrap.dedent("""
-        import sys
-        from pathlib import Path
-        from cadvi_hub.generation import Reply
-        from cadvi_hub.generation.store import ReplyStore
-        store = ReplyStore(Path(sys.argv[1]))
-        for i in range(1_000_000):
-            store.put(f"key-{i}", Reply(str(i), "stop", 1, 1))
-            print(i, flush=True)
-    """)
-    process = subprocess.Popen([sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    for _ in range(50):
-        last = int(process.stdout.readline())
-    os.kill(process.pid, signal.SIGKILL)
-    said = [int(line) for line in process.stdout.read().split("\n")[:-1]]
-    process.wait()
+    killed, other = writer(path, "killed", 1_000_000), writer(path, "other", 300)
+    assert killed.stdout is not None
+    assert other.stdout is not None
+    last = 0
+    while last < 50:
+        last = int(killed.stdout.readline())
+    os.kill(killed.pid, signal.SIGKILL)
+    last = max([last, *(int(line) for line in killed.stdout.read().split("\n")[:-1])])
+    killed.wait()
+    said = other.stdout.read().split()
+    assert other.wait() == 0
+    assert said == [str(i) for i in range(300)]
     store = ReplyStore(path)
-    assert all(store.get(f"key-{i}") is not None for i in range(max([last, *said]) + 1))
+    for name, puts in (("killed", last + 1), ("other", 300)):
+        assert all(
+            store.get(f"{name}-{i}-{k}") == Reply("x" * 2000, "stop", 1, 1) for i in range(puts) for k in range(3)
+        )
+    parts = [store.get(f"killed-{last + 1}-{k}") is None for k in range(3)]
+    assert len(set(parts)) == 1, "a transaction is there as a whole or not at all"
 
 
 def test_a_file_that_is_no_store_is_named(tmp_path: Path) -> None:
@@ -162,15 +192,15 @@ def test_a_full_disk_stops_the_run(store: ReplyStore) -> None:
     pages = store._database.execute("PRAGMA page_count").fetchone()[0]
     store._database.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(InputError, match="full"):
-        store.put("key", Reply("x" * 1_000_000, "stop", 1, 1))
+        store.put({"key": Reply("x" * 1_000_000, "stop", 1, 1)})
     assert store.get("key") is None
 
 
 def test_a_store_that_became_unwritable_is_named_by_every_method(store: ReplyStore) -> None:
-    store.put("key", Reply("kept", "stop", 1, 1))
+    store.put({"key": Reply("kept", "stop", 1, 1)})
     store._database.execute("PRAGMA query_only = ON")
     with pytest.raises(InputError, match=r"replies\.sqlite: replies cannot be stored \(attempt to write a readonly"):
-        store.put("other", Reply("lost", "stop", 1, 1))
+        store.put({"other": Reply("lost", "stop", 1, 1)})
     store._database.execute("PRAGMA query_only = OFF")
     store._database.execute("DROP TABLE replies")
     for use in (lambda: store.get("key"), lambda: len(store)):
@@ -191,10 +221,15 @@ def test_the_engine_learns_how_many_requests_may_still_come(
     store: ReplyStore, wrap: Callable[[Iterable[ChatRequest]], Iterable[ChatRequest]]
 ) -> None:
     class Counting(Echo):
-        def generate(self, requests: Iterable[ChatRequest], on_reply: OnReply | None = None) -> Iterator[Any]:
-            for request in requests:
-                left.append(operator.length_hint(requests))
-                yield from super().generate([request], on_reply)
+        def generate(
+            self, requests: Iterable[ChatRequest], on_replies: OnReplies | None = None
+        ) -> Iterator[Reply | Failed]:
+            def counted() -> Iterator[ChatRequest]:
+                for request in requests:
+                    left.append(operator.length_hint(requests))
+                    yield request
+
+            return super().generate(counted(), on_replies)
 
     left: list[int] = []
     answers(StoredGenerator(Echo(), store), ["b"])

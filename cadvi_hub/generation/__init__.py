@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import operator
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -55,7 +55,7 @@ class Failed:
     reason: str
 
 
-OnReply = Callable[[ChatRequest, Reply], None]
+OnReplies = Callable[[Sequence[tuple[int, Reply]]], None]  # each with the number of its request, from 0
 
 
 class MadeAsRead(Iterator[ChatRequest]):
@@ -82,10 +82,13 @@ class Generator(Protocol):
         """Model name and, where it is known, revision: what the rows of a data set record; never a machine's path."""
         ...
 
-    def generate(self, requests: Iterable[ChatRequest], on_reply: OnReply | None = None) -> Iterator[Reply | Failed]:
+    def generate(
+        self, requests: Iterable[ChatRequest], on_replies: OnReplies | None = None
+    ) -> Iterator[Reply | Failed]:
         """One result per request, in their order; `requests` is read only a little ahead of what is yielded.
 
-        `on_reply` gets each reply the moment it is there, possibly before its turn, in the caller's thread.
+        `on_replies` gets the replies the moment they are there, those that came together in one call, possibly before
+        their turn and from another thread; never two calls at once.
         """
         ...
 
@@ -102,8 +105,11 @@ def request_key(model: str, request: ChatRequest) -> str:
         "model": model,
         "messages": request.messages,
         "images": [hashlib.sha256(image).hexdigest() for image in request.images],
-        "decoding": asdict(request.decoding),
+        "decoding": {name: getattr(request.decoding, name) for name in _DECODING},  # `asdict` copies deeply: slow
         "json_schema": request.json_schema,
     }
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return hashlib.sha256(_CANONICAL(content).encode()).hexdigest()
+
+
+_DECODING = [field.name for field in fields(Decoding)]
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from cadvi_hub.errors import InputError
-from cadvi_hub.generation import ChatRequest, Failed, OnReply, Reply, public_name
+from cadvi_hub.generation import ChatRequest, Failed, OnReplies, Reply, public_name
+from cadvi_hub.generation.usage import Usage
 from cadvi_hub.images import open_image
 
 if TYPE_CHECKING:
@@ -42,21 +43,29 @@ class LocalGenerator:
         self.name = _name(model, revision)
         self._loaded: tuple[Any, Any, Any] | None = None
 
-    def generate(self, requests: Iterable[ChatRequest], on_reply: OnReply | None = None) -> Iterator[Reply | Failed]:
+    def generate(
+        self, requests: Iterable[ChatRequest], on_replies: OnReplies | None = None
+    ) -> Iterator[Reply | Failed]:
         remaining = iter(requests)
         is_counted = operator.length_hint(remaining) > 0
+        usage, first = Usage(), 0  # number of the first request of a window
         with tqdm(desc=self.name, unit=" replies", leave=False, disable=None) as progress:
             while window := list(itertools.islice(remaining, LOOK_AHEAD * self._batch_size)):
                 if is_counted:
-                    progress.total = progress.n + len(window) + operator.length_hint(remaining)
-                outcomes: list[Reply | Failed] = [Failed("")] * len(window)
+                    progress.total = first + len(window) + operator.length_hint(remaining)
+                outcomes: dict[int, Reply | Failed] = {}
                 for indices in self._batches(window):
-                    for index, outcome in zip(indices, self._answer([window[i] for i in indices]), strict=True):
-                        outcomes[index] = outcome
-                        if on_reply and isinstance(outcome, Reply):
-                            on_reply(window[index], outcome)
-                    progress.update(len(indices))
-                yield from outcomes
+                    answers = zip(indices, self._answer([window[index] for index in indices]), strict=True)
+                    batch = {first + index: outcome for index, outcome in answers}
+                    if on_replies:
+                        on_replies([(number, reply) for number, reply in batch.items() if isinstance(reply, Reply)])
+                    for outcome in batch.values():
+                        usage.count(outcome)
+                    outcomes |= batch
+                    progress.set_postfix_str(usage.speed(), refresh=False)
+                    progress.update(len(batch))
+                yield from (outcomes[number] for number in sorted(outcomes))
+                first += len(window)
 
     def _batches(self, window: list[ChatRequest]) -> Iterator[list[int]]:
         """Positions in `window`, longest prompts first, alike in decoding and in whether they have images."""

@@ -1,0 +1,218 @@
+"""One OpenAI-compatible endpoint: what is sent to it, what its replies say, and what its failures mean.
+
+The API: https://platform.openai.com/docs/api-reference/chat; vLLM, llama.cpp and hosted services speak it.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from PIL import Image, UnidentifiedImageError
+
+from cadvi_hub.errors import InputError
+from cadvi_hub.generation import ChatRequest, Failed, Reply
+from cadvi_hub.schema import message
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+REFUSED = (400, 413, 422)  # about this one request: too long, say; not sent again
+MAX_REFUSALS = 8  # an endpoint that refused so many requests and answered none is asked whether it answers any
+BROKEN_OFF = ("abort", "content_filter", "error")  # finish reasons of replies that the model did not bring to an end
+
+
+class EndpointError(InputError):
+    """The endpoint is of no use any more; another one may answer what it was asked."""
+
+
+class Endpoint:
+    """Answers requests one by one, and remembers in `fault` why it is of no use any more.
+
+    Args:
+        base_url: its address, up to and including `/v1`.
+        model: name of the model there.
+        api_key_env: environment variable that holds the key; unset or empty means that the endpoint wants none.
+        timeout: seconds until a request counts as lost.
+        max_retries: how often the client sends a request again after 408, 409, 429, 5xx, a timeout or a lost
+            connection, with growing pauses or those that the endpoint asks for (`Retry-After`).
+
+    Raises:
+        InputError: `base_url` is no address.
+    """
+
+    def __init__(self, base_url: str, model: str, api_key_env: str, timeout: float, max_retries: int):
+        address = urlsplit(base_url)
+        if address.scheme not in ("http", "https") or not address.hostname:
+            raise InputError("base_url", "it is no http(s) address", "Write it like http://127.0.0.1:8000/v1")
+        self.fault: EndpointError | None = None
+        self._url, self._model, self._api_key_env = base_url, model, api_key_env
+        self._shown_url = address._replace(netloc=address.netloc.rpartition("@")[2], query="").geturl()
+        self._timeout, self._max_retries = timeout, max_retries
+        self._replies = self._refusals = 0
+
+    def connect(self) -> AsyncOpenAI:
+        """A client for `answer`, to be used in one event loop and closed there."""
+        from openai import AsyncOpenAI
+
+        return AsyncOpenAI(
+            base_url=self._url, api_key=self._key(), timeout=self._timeout, max_retries=self._max_retries
+        )
+
+    async def answer(self, client: AsyncOpenAI, request: ChatRequest) -> Reply | Failed:
+        """The reply to `request`; `Failed` if it is the request that cannot be answered.
+
+        Raises:
+            EndpointError: it is the endpoint that cannot answer.
+            InputError: a picture of the request is none.
+        """
+        try:
+            outcome = await self._post(client, request)
+            if isinstance(outcome, Reply):
+                self._replies += 1
+            elif not self._replies:
+                self._refusals += 1
+                await self._blame_form(client, request, outcome)
+            return outcome
+        except InputError:
+            raise
+        except Exception as error:
+            fault, mend = self._meaning(error)
+            if not self.fault and _may_be_the_requests_own(error) and await self._is_alive(client, request):
+                return Failed(f"the endpoint {fault}, though it answers others")
+            raise self._unusable(fault, mend) from None
+
+    async def _post(self, client: AsyncOpenAI, request: ChatRequest) -> Reply | Failed:
+        from openai import APIStatusError
+
+        decoding = request.decoding
+        body: dict[str, Any] = {
+            "model": self._model,
+            "messages": chat_messages(request),
+            "temperature": decoding.temperature,
+            "max_tokens": decoding.max_tokens,
+            "top_p": decoding.top_p,
+            "seed": decoding.seed,
+        }
+        if decoding.stop:
+            body["stop"] = list(decoding.stop)
+        if request.json_schema:
+            schema = {"name": "reply", "schema": request.json_schema, "strict": True}
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        try:  # as JSON: the client's typed call takes half as much time again, to check what `_read` checks
+            return _read(await client.post("/chat/completions", body=body, cast_to=object))
+        except APIStatusError as error:
+            if error.status_code not in REFUSED:
+                raise
+            return Failed(f"{error.status_code}: {self._without_key(error.message)[:500]}")
+
+    async def _blame_form(self, client: AsyncOpenAI, request: ChatRequest, refusal: Failed) -> None:
+        """Raise if requests of this form are refused whatever they say; so far the endpoint has answered none."""
+        if self._refusals == 1 and request.json_schema:
+            plain = replace(request, json_schema=None)
+            if not await self._answers_short(client, request) and await self._answers_short(client, plain):
+                raise self._unusable(f"takes no JSON schema ({refusal.reason})", "Set json_schema to false")
+        if self._refusals == MAX_REFUSALS and not await self._answers_short(client, request):
+            raise self._unusable(f"refuses every request ({refusal.reason})", "Check the model and the settings")
+
+    async def _answers_short(self, client: AsyncOpenAI, request: ChatRequest) -> bool:
+        """Whether it answers the shortest request of the same form as `request`."""
+        short = message("user", "<image>\n" * len(request.images) + "Hello.")
+        return isinstance(await self._post(client, replace(request, messages=[short])), Reply)
+
+    async def _is_alive(self, client: AsyncOpenAI, request: ChatRequest) -> bool:
+        try:
+            return await self._answers_short(client, request)
+        except Exception:  # whatever it is: the first failure is the one that is told
+            return False
+
+    def _meaning(self, error: Exception) -> tuple[str, str]:
+        """Fault and mend of what went wrong, after the last retry."""
+        from openai import APIConnectionError, APIStatusError, APITimeoutError
+
+        tries = f"tried {self._max_retries + 1} times"
+        match error:
+            case APIStatusError(status_code=401 | 403):
+                return "does not take the key", f"Set {self._api_key_env} to a key that is valid there"
+            case APIStatusError(status_code=404):
+                mend = "Check the model's name, and that the address ends in /v1"
+                return f"knows no model {self._model!r} or no chat completions (404)", mend
+            case APIStatusError(status_code=status):
+                mend = "Lower the concurrency" if status == 429 else "Look at its log"
+                said = self._without_key(error.message)[:200]
+                return f"still answers {status} after {self._max_retries} retries ({said})", f"{mend}; run again"
+            case APITimeoutError():
+                mend = "Look at its log, or raise the timeout; run again"
+                return f"gave no answer within {self._timeout:g} s, {tries}", mend
+            case APIConnectionError():
+                is_there = "Connect" not in type(error.__cause__).__name__
+                fault = "breaks off the connection" if is_there else "cannot be reached"
+                return f"{fault}, {tries}", "Look at its log; run again" if is_there else "Start it; run again"
+        mend = "Check that the address ends in /v1 and that an OpenAI-compatible server runs there"
+        return f"answers with something other than a chat completion ({type(error).__name__})", mend
+
+    def _unusable(self, fault: str, mend: str) -> EndpointError:
+        self.fault = self.fault or EndpointError(f"endpoint {self._shown_url}", fault, mend)
+        return self.fault
+
+    def _key(self) -> str:
+        return os.environ.get(self._api_key_env) or "EMPTY"
+
+    def _without_key(self, text: str) -> str:
+        return text.replace(self._key(), "[key]")
+
+
+def chat_messages(request: ChatRequest) -> list[dict[str, Any]]:
+    """The messages in the form of the chat completions API, images as data URLs where the prompt has them."""
+    images = iter(request.images)
+
+    def content(parts: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
+        if all(part["type"] == "text" for part in parts):
+            return _whole("".join(part["text"] for part in parts))
+        return [
+            {"type": "text", "text": _whole(part["text"])}
+            if part["type"] == "text"
+            else {"type": "image_url", "image_url": {"url": _data_url(next(images))}}
+            for part in parts
+        ]
+
+    return [{"role": turn["role"], "content": content(turn["content"])} for turn in request.messages]
+
+
+def _data_url(data: bytes) -> str:
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            mime = image.get_format_mimetype()
+    except UnidentifiedImageError as error:
+        raise InputError("picture of a request", "its format is not known", "Give PNG or JPEG pictures") from error
+    return f"data:{mime};base64,{base64.b64encode(data).decode()}"
+
+
+def _read(completion: Any) -> Reply | Failed:
+    """What a completion says; raises LookupError or TypeError if it is none."""
+    choice, usage = completion["choices"][0], completion.get("usage") or {}
+    text, finish_reason = choice["message"].get("content"), choice.get("finish_reason")
+    if finish_reason in BROKEN_OFF or (text is None and finish_reason != "length"):
+        return Failed(f"the reply has no {'end' if text else 'text'} (finish_reason {finish_reason!r})")
+    return Reply(
+        text=_whole(text or ""),
+        finish_reason="length" if finish_reason == "length" else "stop",
+        prompt_tokens=usage.get("prompt_tokens") or 0,
+        completion_tokens=usage.get("completion_tokens") or 0,
+    )
+
+
+def _may_be_the_requests_own(error: Exception) -> bool:
+    """Whether one request may fail so at an endpoint that answers others; it may not if the endpoint is overloaded."""
+    from openai import APIConnectionError, APIStatusError
+
+    return error.status_code == 500 if isinstance(error, APIStatusError) else not isinstance(error, APIConnectionError)
+
+
+def _whole(text: str) -> str:
+    """`text` without lone surrogates, which JSON can carry and UTF-8 cannot."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
