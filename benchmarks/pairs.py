@@ -1,9 +1,16 @@
-"""Pair mining: seconds and peak memory on synthetic captions, beside the same search as a polars join.
+"""Pair mining on synthetic captions: seconds, peak memory and pairs, beside a plain scipy product and a polars join.
 
-    python benchmarks/pairs.py --captions 200000
+    python benchmarks/pairs.py --captions 20000 50000
+    python benchmarks/pairs.py --all --engines ours
 
 The captions have 8.5 nouns on average from 15,000 that follow Zipf's law, half of them drawn from one of 200 topics.
-Each engine runs in a process of its own, so that its peak memory is its own; the join needs `pip install polars`.
+All engines get the same nouns and caps, take the pairs that share the most nouns first, and run in a process of their
+own each, so that a peak is its own; `--all` stands for the sizes 50K, 200K and 873K, the paper's. Peaks include
+the nouns. The join needs `pip install polars`.
+
+The plain product and the join are what one would write first: they cap each noun by independent draws, keep all
+candidates until they are sorted, and tell no rule's count. Ours does more: it keeps the overlap of capped captions,
+counts all nouns of a candidate, prefers rare nouns, leaves out equal captions and gives finished `ImagePair`s.
 """
 
 import argparse
@@ -13,6 +20,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -20,6 +28,8 @@ from cadvi_hub.pairing.pairs import PairSettings, mine_pairs
 from cadvi_hub.schema import CaptionedImage
 
 NOUNS, TOPICS, MEAN_NOUNS = 15_000, 200, 8.5
+SIZES = (50_000, 200_000, 873_000)
+ADDRESS_SPACE = 12 << 30  # bytes; an engine that wants more fails, instead of taking the machine down
 
 
 def synthetic_nouns(captions: int, seed: int = 0) -> list[tuple[str, ...]]:
@@ -36,14 +46,39 @@ def synthetic_nouns(captions: int, seed: int = 0) -> list[tuple[str, ...]]:
     return [tuple(sorted({names[number] for number in row})) for row in rows]
 
 
-def run_blocks(nouns: list[tuple[str, ...]], settings: PairSettings) -> int:
-    """Our engine; returns the number of pairs."""
+def ours(nouns: list[tuple[str, ...]], settings: PairSettings) -> int:
+    """What `cadvi build` runs; returns the number of pairs."""
     images = [CaptionedImage(str(k), f"{k}.jpg", f"caption {k}", "synthetic") for k in range(len(nouns))]
     return len(mine_pairs(images, nouns, settings).pairs)
 
 
-def run_join(nouns: list[tuple[str, ...]], settings: PairSettings) -> int:
-    """Capped postings joined with themselves, counted per pair, then the same greedy choice."""
+def scipy_product(nouns: list[tuple[str, ...]], settings: PairSettings, block: int = 2_000) -> int:
+    """Capped matrix times its transpose, `block` rows at a time, then a greedy choice."""
+    from scipy.sparse import csr_matrix, triu
+
+    numbers = {noun: number for number, noun in enumerate(sorted({noun for row in nouns for noun in row}))}
+    rows = np.repeat(np.arange(len(nouns)), [len(row) for row in nouns])
+    columns = np.array([numbers[noun] for row in nouns for noun in row])
+    draw = np.random.default_rng(settings.seed).permutation(len(rows))
+    rows, columns = rows[draw], columns[draw]
+    order = np.argsort(columns, kind="stable")
+    place = np.arange(len(order)) - np.searchsorted(columns[order], columns[order])
+    kept = order[place < settings.posting_cap]
+    ones = np.ones(len(kept), np.int16)
+    matrix = csr_matrix((ones, (rows[kept], columns[kept])), shape=(len(nouns), len(numbers)))
+    transposed = matrix.T.tocsr()
+    found = []
+    for start in range(0, len(nouns), block):
+        product = triu(matrix[start : start + block] @ transposed, k=start + 1)
+        enough = product.data >= settings.min_shared
+        found.append((product.row[enough] + start, product.col[enough], product.data[enough]))
+    first, second, shared = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    order = np.argsort(-shared, kind="stable")
+    return choose(zip(first[order].tolist(), second[order].tolist(), strict=True), len(nouns), settings)
+
+
+def polars_join(nouns: list[tuple[str, ...]], settings: PairSettings) -> int:
+    """Capped postings joined with themselves, counted per pair, then a greedy choice."""
     import polars as pl
 
     rows = pl.DataFrame({"image": range(len(nouns)), "noun": nouns}).explode("noun")
@@ -58,9 +93,14 @@ def run_join(nouns: list[tuple[str, ...]], settings: PairSettings) -> int:
         .sort("shared", "image", "image2", descending=[True, False, False])
         .collect()
     )
-    uses = [0] * len(nouns)
+    return choose(zip(candidates["image"], candidates["image2"], strict=True), len(nouns), settings)
+
+
+def choose(candidates: Iterable[tuple[int, int]], images: int, settings: PairSettings) -> int:
+    """Pairs that are taken in the order given, as long as both images are free."""
+    uses = [0] * images
     pairs = 0
-    for a, b in zip(candidates["image"], candidates["image2"], strict=True):
+    for a, b in candidates:
         if pairs < settings.max_pairs and max(uses[a], uses[b]) < settings.max_uses_per_image:
             uses[a] += 1
             uses[b] += 1
@@ -68,45 +108,59 @@ def run_join(nouns: list[tuple[str, ...]], settings: PairSettings) -> int:
     return pairs
 
 
-ENGINES = {"blocks": run_blocks, "join": run_join}
+ENGINES: dict[str, Callable[[list[tuple[str, ...]], PairSettings], int]] = {
+    "ours": ours,
+    "scipy": scipy_product,
+    "polars": polars_join,
+}
 
 
 def measure(engine: str, captions: int, settings: PairSettings) -> dict[str, float]:
-    """Seconds, peak MB of the process, and pairs."""
+    """Seconds, CPU seconds, peak MB of the process, and pairs."""
     nouns = synthetic_nouns(captions)
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), time.process_time()
     pairs = ENGINES[engine](nouns, settings)
-    seconds = time.perf_counter() - start
-    return {"seconds": seconds, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "pairs": pairs}
+    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"seconds": seconds, "cpu_seconds": cpu_seconds, "peak_mb": peak, "pairs": pairs}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--captions", type=int, default=50_000)
+    parser.add_argument("--captions", type=int, nargs="+", default=[20_000])
+    parser.add_argument(
+        "--all", action="store_const", dest="captions", const=SIZES, help="50K, 200K and 873K captions"
+    )
+    parser.add_argument("--engines", nargs="+", choices=list(ENGINES), default=list(ENGINES))
     parser.add_argument("--min-shared", type=int, default=PairSettings.min_shared)
     parser.add_argument("--posting-cap", type=int, default=PairSettings.posting_cap)
-    parser.add_argument("--engine", choices=[*ENGINES, "both"], default="both")
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)  # one engine, one size, this process
     given = parser.parse_args()
     settings = PairSettings(min_shared=given.min_shared, posting_cap=given.posting_cap)
-    if given.engine != "both":
-        print(json.dumps(measure(given.engine, given.captions, settings)))
+    if given.here:
+        resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
+        print(json.dumps(measure(given.engines[0], given.captions[0], settings)))
         return
-    results = {}
-    for engine in ENGINES:
-        if engine == "join" and importlib.util.find_spec("polars") is None:
-            print("join: polars is not installed, so there is nothing to compare with")
-            continue
-        command = [sys.executable, __file__, *sys.argv[1:], "--engine", engine]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-        results[engine] = json.loads(done.stdout)
-        print(
-            f"{engine}: {given.captions} captions, "
-            + "{seconds:.1f} s, {peak_mb:.0f} MB, {pairs} pairs".format(**results[engine])
-        )
-    if len(results) == 2:
-        blocks, join = results["blocks"], results["join"]
-        print(f"join / blocks: {join['seconds'] / blocks['seconds']:.1f} × time, ", end="")
-        print(f"{join['peak_mb'] / blocks['peak_mb']:.1f} × memory")
+    if "polars" in given.engines and importlib.util.find_spec("polars") is None:
+        print("polars is not installed: the join is left out")
+        given.engines.remove("polars")
+    print(f"{'captions':>8}  {'engine':<7} {'seconds':>8} {'CPU s':>7} {'peak MB':>8} {'pairs':>8}  beside the first")
+    caps = ["--min-shared", str(given.min_shared), "--posting-cap", str(given.posting_cap)]
+    for captions in given.captions:
+        first: dict[str, float] = {}
+        for engine in given.engines:
+            command = [sys.executable, __file__, "--here", "--captions", str(captions), "--engines", engine, *caps]
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode:
+                print(f"{captions:>8}  {engine:<7} failed, most likely for want of memory", flush=True)
+                continue
+            result = json.loads(done.stdout)
+            first = first or result
+            beside = (
+                f"{result['seconds'] / first['seconds']:.1f} × time, {result['peak_mb'] / first['peak_mb']:.1f} × MB"
+            )
+            figures = "{seconds:>8.1f} {cpu_seconds:>7.1f} {peak_mb:>8.0f} {pairs:>8}".format(**result)
+            print(f"{captions:>8}  {engine:<7} {figures}  {beside}", flush=True)
 
 
 if __name__ == "__main__":

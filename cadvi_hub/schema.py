@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from datasets import Features
 
 IMAGE_PLACEHOLDER = "<image>"
+LONGEST_CAPTION = 10_000  # characters, some 1,700 words; of brackets alone, spaCy takes ten seconds for as many
 
 
 class Aspect(StrEnum):
@@ -29,9 +30,9 @@ class Aspect(StrEnum):
 
 
 class EmbeddedImage(TypedDict):
-    """Encoded picture and the file name that it had."""
+    """Encoded picture and the file name that it had; no bytes where a row only refers to it."""
 
-    bytes: bytes
+    bytes: bytes | None
     path: str | None
 
 
@@ -142,7 +143,8 @@ def v1_features() -> Features:
     """CaD-Inst V1: two images, two turns (summary; which image a caption belongs to)."""
     from datasets import List, Value
 
-    return _features(captions=List(Value("string")), **_summary_columns())
+    score = Value("float32")  # null where no CLIP model was asked
+    return _features(captions=List(Value("string")), clip_sim_score=score, **_summary_columns())
 
 
 def v2_features() -> Features:

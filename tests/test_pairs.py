@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cadvi_hub.errors import InputError
 from cadvi_hub.pairing import pairs as pairing
 from cadvi_hub.pairing.pairs import PairSettings, mine_pairs
 from cadvi_hub.schema import CaptionedImage
@@ -69,14 +70,38 @@ def test_greedy_choice_keeps_every_rule_and_leaves_no_possible_pair(data):
             assert rules.max_uses_per_image in (uses[first.image], uses[second.image])
 
 
-def test_every_candidate_is_accounted_for():
-    for max_pairs in (50, 10_000):
-        rules = PairSettings(min_shared=3, max_uses_per_image=2, max_pairs=max_pairs)
-        counts = dict(mine_pairs(captioned(list(range(300))), random_nouns(300), rules).counts)
-        candidates, captions = counts.pop("candidates"), counts.pop("captions")
-        assert counts.pop("captions without nouns") == sum(not row for row in random_nouns(300))
-        assert sum(counts.values()) == candidates > captions == 300
-        assert counts["pairs"] <= max_pairs
+@pytest.mark.parametrize("min_shared", [1, 3])
+@pytest.mark.parametrize("posting_cap", [3, 200])
+@pytest.mark.parametrize("max_pairs", [5, 10_000])
+def test_every_caption_and_every_candidate_is_accounted_for(min_shared, posting_cap, max_pairs):
+    nouns = random_nouns(300)
+    rules = PairSettings(min_shared=min_shared, max_uses_per_image=2, max_pairs=max_pairs, posting_cap=posting_cap)
+    counts = mine_pairs(captioned([k // 2 for k in range(300)]), nouns, rules).counts
+    assert counts["captions"] == 300
+    assert counts["captions without nouns"] == sum(not row for row in nouns)
+    assert counts["captions with fewer nouns than a pair must share"] == sum(0 < len(n) < min_shared for n in nouns)
+    assert (counts["captions left out by posting_cap"] > 0) == (posting_cap == 3)
+    removed = ["caption pairs of one image", "caption pairs not among the best of either caption"]
+    assert counts["candidates"] == counts["caption pairs found"] - sum(counts[key] for key in removed)
+    removed = [key for key in counts if key.startswith("candidates ")]
+    assert counts["pairs"] == counts["candidates"] - sum(counts[key] for key in removed)
+    assert 0 < counts["pairs"] <= max_pairs
+    assert min(counts.values()) >= 0
+
+
+def test_found_caption_pairs_are_those_that_share_enough_nouns():
+    images, nouns = captioned([k // 2 for k in range(120)]), random_nouns(120)
+    counts = mine_pairs(images, nouns, PairSettings(min_shared=2)).counts
+    sharing = [(a, b) for a, b in combinations(range(120), 2) if len(set(nouns[a]) & set(nouns[b])) >= 2]
+    assert counts["caption pairs found"] == len(sharing)
+    assert counts["caption pairs of one image"] == sum(a // 2 == b // 2 for a, b in sharing)
+
+
+def test_among_pairs_that_share_as_many_nouns_the_rarer_come_first():
+    nouns = [("man", "shirt", f"n{k}") for k in range(50)] + [("axolotl", "quasar"), ("axolotl", "quasar")]
+    pairs = mine_pairs(captioned(list(range(52))), nouns, PairSettings(min_shared=2)).pairs
+    assert pairs[0].shared_nouns == ("axolotl", "quasar")
+    assert {pair.shared_nouns for pair in pairs[1:]} == {("man", "shirt")}
 
 
 def test_several_captions_of_an_image_never_pair_it_with_itself_or_twice_with_another():
@@ -140,3 +165,9 @@ def test_captions_without_anything_to_share_give_no_pairs(nouns):
     result = mine_pairs(captioned(list(range(len(nouns)))), nouns, PairSettings())
     assert result.pairs == []
     assert result.counts["captions"] == len(nouns)
+
+
+@pytest.mark.parametrize("name", ["min_shared", "max_uses_per_image", "max_pairs", "posting_cap"])
+def test_settings_that_allow_no_pair_are_refused_by_name(name):
+    with pytest.raises(InputError, match=rf"pairs\.{name}: 0 is below 1"):
+        mine_pairs([], [], PairSettings(**{name: 0}))

@@ -73,7 +73,7 @@ SUMMARY = {
 ASKED = {"question": STRING, "answer": STRING}
 CONFIGS = {
     "instruct": BASIC | MESSAGES,
-    "v1": BASIC | MESSAGES | SUMMARY | {"captions": STRINGS},
+    "v1": BASIC | MESSAGES | SUMMARY | {"captions": STRINGS, "clip_sim_score": Value("float32")},
     "v2": BASIC | MESSAGES | SUMMARY | {"context": STRING},
     "cad_qa": BASIC | SUMMARY | ASKED | {"captions": STRINGS},
     "question": BASIC | ASKED | {"options": STRINGS, "task": STRING, "category": STRING, "group": STRING},
@@ -97,6 +97,8 @@ def example(feature: Any) -> Any:
         return {"bytes": buffer.getvalue(), "path": "a.png"}
     if isinstance(feature, List):
         return [example(feature.feature)] * 2
+    if feature == Value("float32"):
+        return 0.5
     return {name: example(kind) for name, kind in feature.items()} if isinstance(feature, dict) else "words"
 
 

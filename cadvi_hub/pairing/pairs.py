@@ -3,7 +3,8 @@
 The paper gives the result (278K pairs from 873K captions) but neither threshold nor sampling: the settings are ours.
 Candidates come from a sparse product of the caption × noun matrix with itself, one block of rows at a time. Nouns
 that stand in very many captions would make nearly everything a candidate, so only `posting_cap` captions of such a
-noun take part in the search: rare nouns decide who is compared, and then all nouns are counted.
+noun take part in the search: rare nouns decide who is compared, and then all nouns are counted. Among candidates that
+share as many nouns, those that share rarer ones come first.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cadvi_hub.errors import InputError
 from cadvi_hub.schema import CaptionedImage, ImagePair
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 BLOCK_PRODUCTS = 10_000_000  # elements of the sparse product held at once, about 400 MB with their sort
 MIN_CANDIDATES = 16  # best candidates kept per caption
+ONE_SHARED = 1 << 16  # in a score, above the sum of all rarities: the count decides, and among equals the rarity
+RAREST = 1_000  # rarity of a noun that stands in one caption; 65 shared nouns fit below ONE_SHARED
 
 
 @dataclass
@@ -37,7 +41,8 @@ class PairSettings:
         closest_first: whether pairs that share the most nouns are taken first, or any that share `min_shared`. The
             closest pairs differ least: they are the hardest to tell apart, and the published ones are not all close.
         posting_cap: captions per noun that take part in the search for candidates.
-        seed: decides between pairs of equal score, which captions take part, and which image of a pair comes first.
+        seed: decides between pairs whose shared nouns are as many and as rare, which captions take part, and which
+            image of a pair comes first.
     """
 
     min_shared: int = 2
@@ -66,20 +71,33 @@ def mine_pairs(images: list[CaptionedImage], nouns: list[tuple[str, ...]], setti
     An image is never paired with itself, nor twice with the same other image. Two images with one and the same
     caption are no pair: nothing in their captions tells them apart. The same captions and settings give the same
     pairs in the same order.
+
+    Raises:
+        InputError: settings below 1.
     """
+    for name in ("min_shared", "max_uses_per_image", "max_pairs", "posting_cap"):
+        if (value := getattr(settings, name)) < 1:
+            raise InputError(f"pairs.{name}", f"{value} is below 1", "Give at least 1")
     incidence = _incidence(nouns)
+    worth = _worth(incidence)
     image_of = _numbers(entry.image for entry in images)
     wording_of = _numbers(" ".join(entry.caption.casefold().split()) for entry in images)
     # The xor of two captions' keys is their pair's hash: seeded, symmetric, and another order for every caption.
     keys = np.random.default_rng(settings.seed).integers(2**63, size=len(images), dtype=np.int64)
 
-    first, second = _candidates(_cap_postings(incidence, keys, settings.posting_cap), image_of, keys, settings)
-    score = _shared(incidence, first, second)
-    enough = score >= settings.min_shared
+    sizes = np.diff(incidence.indptr)
+    postings = _cap_postings(incidence, sizes >= settings.min_shared, keys, settings.posting_cap)
+    searched = np.diff(postings.indptr) >= _search_threshold(settings)
+    first, second, search_counts = _candidates(postings, worth, image_of, keys, settings)
+    score = _scores(incidence, worth, first, second)
+    enough = score >= settings.min_shared * ONE_SHARED
     alike = wording_of[first] == wording_of[second]
     counts = {
         "captions": len(images),
-        "captions without nouns": sum(not row for row in nouns),
+        "captions without nouns": int((sizes == 0).sum()),
+        "captions with fewer nouns than a pair must share": int(((sizes > 0) & (sizes < settings.min_shared)).sum()),
+        "captions left out by posting_cap": int(((sizes >= settings.min_shared) & (sizes > 0) & ~searched).sum()),
+        **search_counts,
         "candidates": len(score),
         "candidates with too few shared nouns": int((~enough).sum()),
         "candidates with the same caption twice": int((enough & alike).sum()),
@@ -131,11 +149,24 @@ def _incidence(nouns: list[tuple[str, ...]]) -> csr_matrix:
     numbers: dict[str, int] = {}
     starts = np.cumsum([0, *map(len, nouns)])
     columns = np.fromiter((numbers.setdefault(n, len(numbers)) for row in nouns for n in row), np.int32, starts[-1])
-    return csr_matrix((np.ones(len(columns), np.int16), columns, starts), shape=(len(nouns), max(len(numbers), 1)))
+    return csr_matrix((np.ones(len(columns), np.int32), columns, starts), shape=(len(nouns), max(len(numbers), 1)))
 
 
-def _cap_postings(incidence: csr_matrix, keys: Ints, cap: int) -> csr_matrix:
-    """Keep, per noun, the `cap` captions of lowest key.
+def _worth(incidence: csr_matrix) -> Ints:
+    """Per noun, what sharing it adds to a pair's score: `ONE_SHARED`, and a rarity from 0 (stands in every caption)
+    to `RAREST` that grows with the inverse document frequency."""
+    captions = np.bincount(incidence.indices, minlength=incidence.shape[1]).clip(1)
+    total = max(incidence.shape[0], 2)
+    return (ONE_SHARED + RAREST * np.log(total / captions) / np.log(total)).astype(np.int32)
+
+
+def _search_threshold(settings: PairSettings) -> int:
+    """Nouns that a search of capped postings must show; a pair that shares `min_shared` may show fewer."""
+    return min(settings.min_shared, 2)
+
+
+def _cap_postings(incidence: csr_matrix, eligible: NDArray[np.bool_], keys: Ints, cap: int) -> csr_matrix:
+    """Keep, per noun, the `cap` captions of lowest key among the `eligible` ones.
 
     One key per caption, not one per entry: two captions of low key keep all their nouns, so that their overlap stays
     whole, where independent draws would thin it out.
@@ -144,6 +175,7 @@ def _cap_postings(incidence: csr_matrix, keys: Ints, cap: int) -> csr_matrix:
 
     rows = np.repeat(np.arange(incidence.shape[0], dtype=np.int32), np.diff(incidence.indptr))
     order = np.lexsort((keys[rows], incidence.indices))
+    order = order[eligible[rows[order]]]
     by_noun = incidence.indices[order]
     first_of_noun = np.searchsorted(by_noun, by_noun)
     kept = order[np.arange(len(order)) - first_of_noun < cap]
@@ -162,15 +194,18 @@ def _blocks(postings: csr_matrix) -> Iterator[tuple[int, int]]:
         start = end
 
 
-def _candidates(postings: csr_matrix, image_of: Ints, keys: Ints, settings: PairSettings) -> tuple[Ints, Ints]:
-    """Caption numbers (first < second) of the best candidates of every caption, each pair once."""
+def _candidates(
+    postings: csr_matrix, worth: Ints, image_of: Ints, keys: Ints, settings: PairSettings
+) -> tuple[Ints, Ints, dict[str, int]]:
+    """Caption numbers (first < second) of the best candidates of every caption, each pair once, and counts."""
     from tqdm import tqdm
 
     total = len(keys)
     per_caption = max(MIN_CANDIDATES, 4 * settings.max_uses_per_image)
-    at_least = min(settings.min_shared, 2)  # counted on capped postings, so a pair of min_shared may show fewer
-    transposed = postings.T.tocsr()
-    found = []
+    at_least = _search_threshold(settings) * ONE_SHARED
+    transposed = _weighted(postings, worth).T.tocsr()
+    best_of = []
+    found = of_one_image = 0
     with tqdm(total=total, desc="pairs", unit="caption", disable=None) as bar:
         for start, end in _blocks(postings):
             product = postings[start:end] @ transposed
@@ -178,23 +213,39 @@ def _candidates(postings: csr_matrix, image_of: Ints, keys: Ints, settings: Pair
             rows = np.searchsorted(product.indptr, keep, side="right") - 1 + start
             columns, score = product.indices[keep].astype(np.int64), product.data[keep].astype(np.int64)
             other = image_of[rows] != image_of[columns]
+            once = rows < columns  # each pair is found from both of its captions
+            found += int(once.sum())
+            of_one_image += int((once & ~other).sum())
             rows, columns, score = rows[other], columns[other], score[other]
             # one sort key: score descending in the high bits, the pair's hash in the low ones
-            rank = (keys[rows] ^ keys[columns]) >> 16 | (2**15 - 1 - score * settings.closest_first) << 47
+            rank = (keys[rows] ^ keys[columns]) >> 32 | (2**31 - 1 - score * settings.closest_first) << 32
             order = np.lexsort((rank, rows))
             rows, columns = rows[order], columns[order]
             best = np.arange(len(rows)) - np.searchsorted(rows, rows) < per_caption
             rows, columns = rows[best], columns[best]
-            found.append(np.unique(np.minimum(rows, columns) * total + np.maximum(rows, columns)))
+            best_of.append(np.unique(np.minimum(rows, columns) * total + np.maximum(rows, columns)))
             bar.update(end - start)
-    pairs = np.unique(np.concatenate(found)) if found else np.empty(0, np.int64)
-    return pairs // max(total, 1), pairs % max(total, 1)
+    pairs = np.unique(np.concatenate(best_of)) if best_of else np.empty(0, np.int64)
+    counts = {
+        "caption pairs found": found,
+        "caption pairs of one image": of_one_image,
+        "caption pairs not among the best of either caption": found - of_one_image - len(pairs),
+    }
+    return pairs // max(total, 1), pairs % max(total, 1), counts
 
 
-def _shared(incidence: csr_matrix, first: Ints, second: Ints, step: int = 200_000) -> Ints:
-    """Number of nouns that captions `first[k]` and `second[k]` share."""
+def _weighted(incidence: csr_matrix, worth: Ints) -> csr_matrix:
+    """`incidence` with the worth of its noun in place of each 1."""
+    from scipy.sparse import csr_matrix
+
+    return csr_matrix((worth[incidence.indices], incidence.indices, incidence.indptr), shape=incidence.shape)
+
+
+def _scores(incidence: csr_matrix, worth: Ints, first: Ints, second: Ints, step: int = 200_000) -> Ints:
+    """Score of captions `first[k]` and `second[k]`: the worth of all nouns that they share."""
+    weighted = _weighted(incidence, worth)
     parts = [
-        np.asarray(incidence[first[k : k + step]].multiply(incidence[second[k : k + step]]).sum(axis=1)).ravel()
+        np.asarray(incidence[first[k : k + step]].multiply(weighted[second[k : k + step]]).sum(axis=1)).ravel()
         for k in range(0, len(first), step)
     ]
     return np.concatenate(parts).astype(np.int64) if parts else np.empty(0, np.int64)

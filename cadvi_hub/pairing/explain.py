@@ -1,0 +1,163 @@
+"""What became of the captions of a built data set, rule by rule, up to its rows (`cadvi pairs explain`)."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cadvi_hub.errors import InputError
+
+BAR = 40  # characters of the longest bar
+
+# What is counted, the rules that remove from it with the setting that each follows, and what is left; all but the
+# last name of the first step are keys of `pair_counts` (pairing/pairs.py).
+STEPS = (
+    (
+        "captions",
+        {
+            "captions without nouns": "",
+            "captions with fewer nouns than a pair must share": "min_shared",
+            "captions left out by posting_cap": "posting_cap",
+        },
+        "captions searched",
+    ),
+    (
+        "caption pairs found",
+        {"caption pairs of one image": "", "caption pairs not among the best of either caption": ""},
+        "candidates",
+    ),
+    (
+        "candidates",
+        {
+            "candidates with too few shared nouns": "min_shared",
+            "candidates with the same caption twice": "",
+            "candidates with the same two images": "",
+            "candidates of images used up": "max_uses_per_image",
+            "candidates left when max_pairs was reached": "max_pairs",
+        },
+        "pairs",
+    ),
+)
+
+
+@dataclass
+class ExplainSettings:
+    """Which data set to explain.
+
+    Attributes:
+        folder: of a finished build whose pairs were mined from captions, with its `build.json`.
+    """
+
+    folder: Path
+
+
+def explain(settings: ExplainSettings) -> str:
+    """A table of what each rule removed or kept, and a histogram of the nouns that pairs share.
+
+    Raises:
+        InputError: the folder holds no finished build, or one whose pairs were not mined from captions.
+    """
+    file = settings.folder / "build.json"
+    report = _report(file)
+    try:
+        counts, chosen = report["pair_counts"], report["recipe"]["pairs"]
+        sections = [_source(report)]
+        sections += [_step(start, rules, end, counts, chosen) for start, rules, end in STEPS]
+        sections.append(_rows(report))
+        sections += [_drops(report["drops"]), _histogram(report["statistics"].get("rows_with_shared_nouns", {}))]
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        fault = f"the report lacks what pairs are explained by ({error!r})"
+        raise InputError(str(file), fault, "Build the data set again with this version") from error
+    return "\n\n".join(filter(None, sections))
+
+
+def explain_mined(counted: dict[str, Any], chosen: dict[str, Any], shared: Iterable[int]) -> str:
+    """The same of pairs that no build has used yet.
+
+    Args:
+        counted: what the mining counted.
+        chosen: the settings of pairs.
+        shared: number of shared nouns of each pair.
+    """
+    sections = [_step(start, rules, end, counted["pair_counts"], chosen) for start, rules, end in STEPS]
+    histogram = {str(number): count for number, count in Counter(shared).items()}
+    return "\n\n".join(filter(None, [*sections, _drops(counted["drops"]), _histogram(histogram)]))
+
+
+def _report(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        unfinished = (file.parent / "_work").is_dir()
+        fault = "the build is not finished" if unfinished else "the folder holds no build"
+        raise InputError(str(file.parent), fault, "Run its command again" if unfinished else "Name a built data set")
+    try:
+        report = json.loads(file.read_bytes())
+        mined = bool(report["pair_counts"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(str(file), f"not the report of a build ({error!r})", "Build the data set again") from error
+    if not mined:
+        raise InputError(str(file), "no pairs were mined from captions for it", "Name a data set built from captions")
+    return report
+
+
+def _records(report: dict[str, Any]) -> int:
+    """Pairs that went into the build; those that became no row are dropped, each for one reason."""
+    pairs, most = report["pair_counts"]["pairs"], report["recipe"]["max_rows"]
+    return pairs if most is None else min(pairs, most)
+
+
+def _source(report: dict[str, Any]) -> str:
+    dropped = sum(entry["count"] for entry in report["drops"].values())
+    unread = dropped - (_records(report) - report["rows"])
+    return _table("records of the source", report["records_read"] + unread, {"dropped when read": unread}, "captions")
+
+
+def _step(start: str, rules: dict[str, str], end: str, counts: dict[str, int], chosen: dict[str, Any]) -> str:
+    removed = {f"{rule} ({key} {chosen[key]})" if key else rule: counts[rule] for rule, key in rules.items()}
+    return _table(start, counts[start], removed, end, counts.get(end))
+
+
+def _rows(report: dict[str, Any]) -> str:
+    pairs, records = report["pair_counts"]["pairs"], _records(report)
+    most = report["recipe"]["max_rows"]
+    beyond = {} if most is None else {f"beyond max_rows ({most})": pairs - records}
+    removed = {**beyond, "dropped after pairing": records - report["rows"]}
+    return _table("pairs", pairs, removed, "rows", report["rows"])
+
+
+def _table(start: str, count: int, removed: dict[str, int], end: str, left: int | None = None) -> str:
+    """Lines that add up: `count`, less what each rule removed, is what is left.
+
+    Raises:
+        ValueError: they do not, with `left`.
+    """
+    remainder = count - sum(removed.values())
+    if left not in (None, remainder):
+        raise ValueError(f"{remainder} {end} should be left, and {left} are counted")
+    lines = [f"  {count:>13,}  {start}"]
+    lines += [f"− {number:>13,}  {rule}" for rule, number in removed.items()]
+    return "\n".join([*lines, f"= {remainder:>13,}  {end}"])
+
+
+def _drops(drops: dict[str, Any]) -> str:
+    if not drops:
+        return ""
+    most_first = sorted(drops.items(), key=lambda item: (-item[1]["count"], item[0]))
+    return "\n".join(["dropped, by reason", *(f"  {entry['count']:>13,}  {reason}" for reason, entry in most_first)])
+
+
+def _histogram(rows: dict[str, int]) -> str:
+    """Rows by how many nouns their captions share, a bar per number."""
+    if not rows:
+        return ""
+    count_of = {int(shared): count for shared, count in rows.items()}
+    longest = max(count_of.values())
+    lines = ["pairs by shared nouns"]
+    for shared in range(min(count_of), max(count_of) + 1):
+        count = count_of.get(shared, 0)
+        bar = "█" * round(BAR * count / longest) or "▏" * bool(count)
+        lines.append(f"  {shared:>13}  {count:>9,}  {bar}".rstrip())
+    return "\n".join(lines)

@@ -1,0 +1,102 @@
+"""Similarity of the images of a pair: the cosine of their CLIP embeddings (`clip_sim_score` of the published data).
+
+The paper's authors name neither the CLIP model nor what they did with the score; ours is OpenAI's smallest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from cadvi_hub.errors import InputError
+from cadvi_hub.images import open_image
+from cadvi_hub.schema import ImagePair
+
+if TYPE_CHECKING:
+    import torch
+
+MODEL = "openai/clip-vit-base-patch32"
+
+
+class ImageSimilarity:
+    """Scores pairs by a CLIP model, on the device that is there; the model is loaded with the first pair.
+
+    Args:
+        model: Hub id, or folder with a CLIP model and its image processor; weights as safetensors.
+        batch_size: images per pass.
+
+    Raises:
+        InputError: `batch_size` is below 1.
+    """
+
+    def __init__(self, model: str = MODEL, batch_size: int = 32):
+        if batch_size < 1:
+            raise InputError("batch_size", f"{batch_size} is below 1", "Give at least 1")
+        self._model_name, self._batch_size = model, batch_size
+        self._loaded: tuple[Any, Any] | None = None
+
+    def scores(self, pairs: Sequence[ImagePair], read_image: Callable[[str], bytes]) -> list[float]:
+        """Cosine similarity, -1 to 1, of the two images of each pair.
+
+        Each image is read, decoded and embedded once, however many of `pairs` it stands in; `batch_size` pictures are
+        held at a time. An image has the same embedding in every batch but for rounding, hence the four decimals.
+
+        Args:
+            pairs: those of a shard, for instance.
+            read_image: encoded bytes of an image, by its name.
+
+        Raises:
+            InputError: no such CLIP model, or a picture that does not decode.
+        """
+        number_of = {
+            name: number for number, name in enumerate(dict.fromkeys(n for pair in pairs for n in pair.images))
+        }
+        if not number_of:
+            return []
+        import torch
+
+        names = iter(number_of)
+        batches = []
+        while batch := list(islice(names, self._batch_size)):
+            batches.append(self._embed([open_image(read_image(name), name) for name in batch]))
+        embeddings = torch.cat(batches)
+        first, second = (torch.tensor([number_of[pair.images[side]] for pair in pairs]) for side in (0, 1))
+        cosines = (embeddings[first] * embeddings[second]).sum(dim=1).clamp(-1, 1)
+        return [round(cosine, 4) for cosine in cosines.tolist()]
+
+    def _embed(self, pictures: list[Any]) -> torch.Tensor:
+        """Image embeddings of length 1, on the CPU: pictures × dimensions."""
+        import torch
+
+        model, processor = self._load()
+        pixels = processor(images=pictures, return_tensors="pt")["pixel_values"].to(model.device, model.dtype)
+        with torch.inference_mode():
+            embeddings = model.get_image_features(pixel_values=pixels).pooler_output.float().cpu()
+        return torch.nn.functional.normalize(embeddings)
+
+    def _load(self) -> tuple[Any, Any]:
+        if self._loaded is None:
+            import torch
+            from transformers import AutoConfig, AutoImageProcessor, CLIPModel
+
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+            mend = "Name a CLIP model on the Hub, or a folder that holds one as safetensors"
+            try:
+                kind = AutoConfig.from_pretrained(self._model_name).model_type
+                if kind != "clip":
+                    raise InputError(self._model_name, f"a model of type {kind!r}, not CLIP", mend)
+                loaded: Any = CLIPModel.from_pretrained(
+                    self._model_name, use_safetensors=True, output_loading_info=True
+                )
+                processor = AutoImageProcessor.from_pretrained(self._model_name, backend="pil")  # without torchvision
+            except InputError:
+                raise
+            except (OSError, ValueError, RuntimeError) as error:
+                reason = str(error).strip().split("\n")[0].removesuffix(".")
+                raise InputError(self._model_name, f"the CLIP model cannot be loaded ({reason})", mend) from error
+            model, loading = loaded
+            if loading["missing_keys"]:  # they would be random
+                raise InputError(self._model_name, f"it lacks {len(loading['missing_keys'])} weights of CLIP", mend)
+            self._loaded = model.eval().to(device), processor
+        return self._loaded
