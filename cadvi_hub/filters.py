@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from cadvi_hub.generation import Reply
+from cadvi_hub.grounding.check import Grounding
+from cadvi_hub.grounding.picture import Verdict
 from cadvi_hub.schema import CadSummary
 from cadvi_hub.summaries import parse_summary, parse_summary_json, render_summary
 
@@ -25,6 +27,7 @@ class DropReason(StrEnum):
     MENTIONS_CAPTION = "mentions_caption"
     LEAKED_TURN = "leaked_turn"
     CONTRADICTION = "contradiction"
+    UNGROUNDED = "ungrounded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,21 +38,21 @@ class Dropped:
     detail: str
 
 
-_REFUSAL = re.compile(
+REFUSAL = re.compile(
     r"\W*(?:i'?m sorry|i am sorry|sorry\b|i (?:cannot|can'?t|am unable|am not able)|as an ai\b|unfortunately)",
     re.IGNORECASE,
 )
 _MENTIONS_CAPTION = re.compile(
     r"\b(?:captions?|(?:image |text )?descriptions?|(?:the|this|given|provided|difference) notes?)\b", re.IGNORECASE
 )
-_LEAKED_TURN = re.compile(r"\b(?:USER|ASSISTANT|HUMAN|GPT|SYSTEM):|\[/?INST\]|</?s>|<\|")
+LEAKED_TURN = re.compile(r"\b(?:USER|ASSISTANT|HUMAN|GPT|SYSTEM):|\[/?INST\]|</?s>|<\|")
 
 
 def read_summary(reply: Reply, as_json: bool) -> CadSummary | Dropped:
     """The summary in a model's reply, or why there is none: cut off, a refusal, a section missing, not readable."""
     if reply.finish_reason == "length":
         return Dropped(DropReason.CUT_OFF, f"stopped after {reply.completion_tokens} tokens")
-    if _REFUSAL.match(reply.text):
+    if REFUSAL.match(reply.text):
         return Dropped(DropReason.REFUSAL, reply.text[:80])
     try:
         return parse_summary_json(reply.text) if as_json else parse_summary(reply.text)
@@ -81,12 +84,26 @@ def check_summary(summary: CadSummary, *, min_words: int, max_words: int) -> Dro
         return Dropped(DropReason.TOO_LONG, f"{words} words")
     if mention := _MENTIONS_CAPTION.search(text):
         return Dropped(DropReason.MENTIONS_CAPTION, mention[0])
-    if leak := _LEAKED_TURN.search(text):
+    if leak := LEAKED_TURN.search(text):
         return Dropped(DropReason.LEAKED_TURN, leak[0])
     different = {sentence for difference in summary.differences for sentence in _sentences(difference.text)}
     if shared := different & _sentences(summary.commonalities):
         return Dropped(DropReason.CONTRADICTION, f"both common and different: {min(shared)!r}")
     return None
+
+
+def check_grounded(grounding: Grounding, *, max_contradicted: float) -> Dropped | None:
+    """Why a summary is not true enough of its images, or None.
+
+    Args:
+        grounding: its statements, looked up in the scene graphs (`cadvi_hub.grounding.check.check_grounding`).
+        max_contradicted: largest share of all statements that the graphs may contradict, from 0 to 1.
+    """
+    wrong = grounding.first(Verdict.CONTRADICTED)
+    share = grounding.share(Verdict.CONTRADICTED)
+    if wrong is None or share <= max_contradicted:
+        return None
+    return Dropped(DropReason.UNGROUNDED, f"{share:.0%} of the statements, first {wrong.section}: {wrong.text!r}")
 
 
 def _sentences(text: str, min_words: int = 3) -> set[str]:

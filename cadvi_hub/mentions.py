@@ -81,7 +81,15 @@ def _join(parts: list[str]) -> str:
 
 
 class Mentions:
-    """The `mentions` annotator: captions in, summary out; deterministic, offline, no settings."""
+    """The `mentions` annotator: captions in, summary out; deterministic, offline.
+
+    Args:
+        prose: whether a verb after a noun ends the noun phrase ("the dog | runs"). Summaries have such verbs; captions
+            list things, and there the tagger takes too many a noun for a verb.
+    """
+
+    def __init__(self, prose: bool = False):
+        self._prose = prose
 
     @cached_property
     def _nlp(self) -> Language:
@@ -114,6 +122,8 @@ class Mentions:
             start = position + 1 if determined else position
             end = start
             while end < len(tokens) and not self._ends_phrase(tokens[end]):
+                if self._prose and self._is_predicate(tokens[start:end], tokens[end], determined):
+                    break
                 end += 1
             if end == start:
                 if not determined:
@@ -128,6 +138,12 @@ class Mentions:
     def _ends_phrase(token: Token) -> bool:
         word = token.lower_
         return token.is_punct or word in BOUNDARIES or word in DETERMINERS or word in NUMBERS
+
+    @staticmethod
+    def _is_predicate(run: list[Token], token: Token, determined: bool) -> bool:
+        """Whether `token` is a verb that follows a noun, or that stands where nothing announces a noun phrase."""
+        after = run[-1].pos_ in ("NOUN", "PROPN") if run else not determined
+        return after and token.tag_ in ("VB", "VBP", "VBZ")
 
     def _read_phrase(self, run: list[Token], count: int, preposition: str, article: str, reading: Reading) -> None:
         words = [token.lower_ for token in run]
@@ -167,10 +183,10 @@ class Mentions:
     def _singular(self, mention: Mention) -> str:
         if mention.count <= 1:
             return mention.kind
-        return self._lemma(mention.kind)
+        return self.singular(mention.kind)
 
     @cached_property
-    def _lemma(self) -> Callable[[str], str]:
+    def singular(self) -> Callable[[str], str]:
         """The singular of a plural; the tagger is slow, and the same things are mentioned again and again."""
         return cache(lambda plural: self._nlp(f"two {plural}")[-1].lemma_.lower())
 

@@ -19,14 +19,21 @@ ASPECT_NAMES = {
     Aspect.COUNTS: "(?:object )?counts?|numbers?|quantit(?:y|ies)",
     Aspect.ACTIONS: "actions?|activit(?:y|ies)",
     Aspect.LOCATIONS: "locations?|settings?",
-    Aspect.RELATIVE_POSITIONS: "(?:relative |spatial )?positions?|(?:relative|spatial) (?:locations?|relations?)",
+    Aspect.RELATIVE_POSITIONS: (
+        "(?:relative |spatial )?positions?|(?:relative|spatial) (?:locations?|relations?|relationships?)"
+    ),
 }
 FILLERS = {"none", "n/a", "na", "not mentioned", "not specified", "not applicable", "no difference", "no differences"}
 
 _MARK = r"[ \t]*(?:(?:[-*•–+]|#+|\(?\d{1,2}[.)]|[a-f][.)])[ \t]+)*"  # bullets, heading signs, numbers
 _NAMES = "|".join(f"(?P<{aspect.name}>{names})" for aspect, names in ASPECT_NAMES.items())
 _PLAIN_NAMES = "|".join(ASPECT_NAMES.values())
-_ASPECT = re.compile(rf"{_MARK}(?:{_NAMES})[ \t]*(?:(?::|[-–—][ \t])[ \t]*(?P<text>.*)|$)", re.IGNORECASE)
+# What may follow the name: "Number of objects", "Actions/Activities", "Locations and settings", "Attributes (colour)".
+_MORE = (
+    r"(?:[ \t]+of[ \t]+(?:the[ \t]+)?(?:objects|items|things|people))?"
+    r"(?:[ \t]*(?:/|&|\band\b|\bor\b)[ \t]*\w+)?(?:[ \t]*\([^()]*\))?"
+)
+_ASPECT = re.compile(rf"{_MARK}(?:{_NAMES}){_MORE}[ \t]*(?:(?::|[-–—][ \t])[ \t]*(?P<text>.*)|$)", re.IGNORECASE)
 _SECTION = re.compile(
     rf"{_MARK}(?:(?:key|main|the)[ \t]+)*(?:(?P<same>commonalit(?:y|ies)|similarit(?:y|ies))|(?P<differ>differences?))"
     r"(?:[ \t]+(?:between|of|in)[ \t]+(?:the[ \t]+)?(?:two[ \t]+)?(?:images|pictures|photos))?"
@@ -34,8 +41,12 @@ _SECTION = re.compile(
     re.IGNORECASE,
 )
 # A layout squeezed into one line gets its line breaks back.
-_INLINE_SECTION = re.compile(r"(?<=[.!?])[ \t]+(?=Differences:)")
+_INLINE_SECTION = re.compile(r"(?<=[.!?])(?<!^\d\.)[ \t]+(?=Differences:)", re.MULTILINE)
 _INLINE_ASPECT = re.compile(rf"[ \t]+(?=\d{{1,2}}[.)][ \t]+(?:{_PLAIN_NAMES}):)", re.IGNORECASE)
+_EMPHASIS = re.compile(
+    r"^((?:[ \t]|#|[-*•–+][ \t]|\(?\d{1,2}[.)][ \t])*)(\*|_{1,2})(?=\w)([^*_\n]{1,60})\2", re.MULTILINE
+)
+_FENCE = re.compile(r"\A\s*`{3}\w*|`{3}\s*\Z")
 _MARKED = re.compile(r"[ \t]*(?:[-*•–+]|\(?\d{1,2}[.)]|[a-z][.)])[ \t]+")
 _ABOUT_ONE_IMAGE = re.compile(r"(?:in )?(?:(?:the )?(?:first|second) image|image [12ab])\b", re.IGNORECASE)
 _NUMBERED = re.compile(r"\(?\d{1,2}[.)][ \t]+")
@@ -61,8 +72,8 @@ def render_summary(summary: CadSummary) -> str:
 def parse_summary(text: str) -> CadSummary:
     """Read a summary; the inverse of `render_summary` where texts are normalised and none is a mere filler.
 
-    Also read: bold or numbered headings, bullets, aspect synonyms, sub-lists per image, everything on one line, and
-    remarks before the first heading or after the list (left out).
+    Also read: bold, italic or numbered headings, bullets, aspect synonyms, sub-lists per image, everything on one
+    line, remarks before the first heading or after the list (left out), and JSON. A table counts as no differences.
 
     Raises:
         ValueError: no commonalities, no differences, a section twice, or a numbered difference of no known aspect.
@@ -70,7 +81,9 @@ def parse_summary(text: str) -> CadSummary:
     canonical = _parse_canonical(text.strip())
     if canonical is not None:
         return canonical
-    text = _INLINE_SECTION.sub("\n", re.sub(r"\*{2,}|`{3}\w*", "", text))
+    if _FENCE.sub("", text).lstrip().startswith("{"):
+        return parse_summary_json(text)
+    text = _INLINE_SECTION.sub("\n", _EMPHASIS.sub(r"\1\3", re.sub(r"\*{2,}|`{3}\w*", "", text)))
     sections: dict[str, list[str]] = {}
     lines: list[str] | None = None
     for line in text.split("\n"):
@@ -91,14 +104,14 @@ def parse_summary(text: str) -> CadSummary:
 
 
 def parse_summary_json(text: str) -> CadSummary:
-    """Read a summary written as JSON after `summary_json_schema`.
+    """Read a summary written as JSON after `summary_json_schema`, in a code fence or not, aspects by any name.
 
     Raises:
         ValueError: not JSON, not of that form, or without commonalities or differences.
     """
     try:
-        data = json.loads(text)
-        pairs = [(Aspect(item["aspect"]), str(item["text"])) for item in data["differences"]]
+        data = json.loads(_FENCE.sub("", text))
+        pairs = [(_aspect(item["aspect"]), str(item["text"])) for item in data["differences"]]
         return _summary(str(data["commonalities"]), pairs)
     except (KeyError, TypeError) as error:
         raise ValueError(f"JSON of another form ({error!r})") from error
@@ -132,6 +145,13 @@ def _parse_canonical(text: str) -> CadSummary | None:
     if found is None or not all(items):
         return None
     return _summary(found[1], ((Aspect(item[1]), item[2]) for item in items if item))
+
+
+def _aspect(name: str) -> Aspect:
+    found = _ASPECT.fullmatch(name.strip())
+    if found is None or found["text"]:
+        raise ValueError(f"{name!r} is no known aspect")
+    return next(aspect for aspect in Aspect if found[aspect.name])
 
 
 def _summary(commonalities: str, items: Iterable[tuple[Aspect, str]]) -> CadSummary:

@@ -124,11 +124,64 @@ Object types: Image 2 shows a stick.
 Commonalities:
 Both images show a dog on grass.
 """
+BOLD_WHOLE_LINES = """**1. Commonalities:**
+Both images show a dog on grass.
+
+**2. Differences:**
+
+**1. Types of objects:**
+Image 1 shows a ball. Image 2 shows a stick.
+
+**2. Number of objects:**
+One dog in Image 1, two in Image 2.
+
+**3. Relative Position of the objects**: The dog is left of the ball in Image 1.
+"""
+ITALIC = """*Commonalities:*
+1. Both images show a dog on grass.
+
+*Differences:*
+1. *Objects:* Image 1 shows a ball. Image 2 shows a stick.
+2. __Counts__: One dog in Image 1, two in Image 2.
+- *Spatial relationships*: The dog is left of the ball in Image 1.
+"""
+NUMBERED_SECTIONS = """1. Commonalities:
+- Both images show a dog on grass.
+
+2. Differences:
+a. Objects (types): Image 1 shows a ball. Image 2 shows a stick.
+b) Counts/Quantities: One dog in Image 1, two in Image 2.
+c) Spatial positions and relations: The dog is left of the ball in Image 1.
+"""
+FENCED_JSON = """```json
+{"commonalities": "Both images show a dog on grass.", "differences": [
+  {"aspect": "Objects", "text": "Image 1 shows a ball. Image 2 shows a stick."},
+  {"aspect": "counts", "text": "One dog in Image 1, two in Image 2."},
+  {"aspect": "Relative Positions", "text": "The dog is left of the ball in Image 1."}]}
+```"""
+LAYOUTS = [
+    BOLD, MARKDOWN, SUBLISTS, ONE_LINE, DIFFERENCES_FIRST, BOLD_WHOLE_LINES, ITALIC, NUMBERED_SECTIONS, FENCED_JSON,
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("text", [BOLD, MARKDOWN, SUBLISTS, ONE_LINE, DIFFERENCES_FIRST])
+@pytest.mark.parametrize("text", LAYOUTS)
 def test_what_llms_write_is_read(text: str) -> None:
     assert parse_summary(text) == DOGS
+
+
+def test_lists_per_image_become_running_text() -> None:
+    text = (
+        "### Commonalities\n1. Both show a dog.\n2. Both have grass.\n\n### Differences\n\n#### Object types\n"
+        "- **Image 1:** a ball\n- **Image 2:** a stick\n\n"
+        "**Attributes (colour, size)**:\nImage 1: brown\nImage 2: black\n"
+    )
+    assert parse_summary(text) == CadSummary(
+        "Both show a dog. Both have grass.",
+        (
+            Difference(Aspect.OBJECT_TYPES, "Image 1: a ball. Image 2: a stick"),
+            Difference(Aspect.ATTRIBUTES, "Image 1: brown. Image 2: black"),
+        ),
+    )
 
 
 def test_a_difference_said_twice_is_read_once() -> None:
@@ -144,6 +197,10 @@ def test_a_difference_said_twice_is_read_once() -> None:
         ("Commonalities:\nBoth show a dog.", "no differences"),
         ("Commonalities:\nBoth show a dog.\n\nDifferences:\nNone", "no differences"),
         ("Commonalities:\nBoth show a dog.\n\nDifferences:\n1. Counts: N/A", "no differences"),
+        (
+            "Commonalities:\nDogs.\n\nDifferences:\n| Aspect | 1 | 2 |\n|---|---|---|\n| Counts | 1 | 2 |",
+            "no differences",
+        ),
         ("Differences:\n1. Counts: one and two", "no commonalities"),
         ("Commonalities:\nNone.\n\nDifferences:\n1. Counts: one and two", "no commonalities"),
         ("Commonalities:\nDogs.\n\nDifferences:\n1. Counts: 1, 2\n2. Style: a photo and a drawing", "no known aspect"),

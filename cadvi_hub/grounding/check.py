@@ -1,0 +1,74 @@
+"""A summary's statements against the scene graphs of both images, with the verdicts of `cadvi_hub.grounding.picture`.
+
+A statement about both images is supported if it is so in both, and contradicted if it is so in one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cadvi_hub.grounding.claims import Claim, read_claims
+from cadvi_hub.grounding.graph import SceneGraph
+from cadvi_hub.grounding.picture import Picture, Verdict
+from cadvi_hub.schema import CadSummary
+
+COMMONALITIES = "Commonalities"
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement of a summary: `section` is "Commonalities" or an aspect; the words; the verdict."""
+
+    section: str
+    text: str
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Grounding:
+    """A summary's statements, each with its verdict."""
+
+    statements: tuple[Statement, ...]
+
+    @property
+    def counts(self) -> dict[str, Counter[str]]:
+        """Per section that has statements, the number of each verdict."""
+        counts: dict[str, Counter[str]] = {}
+        for statement in self.statements:
+            counts.setdefault(statement.section, Counter())[statement.verdict] += 1
+        return counts
+
+    def share(self, verdict: Verdict) -> float:
+        """Share of all statements that have `verdict`; 0 where there is no statement."""
+        return sum(s.verdict == verdict for s in self.statements) / max(len(self.statements), 1)
+
+    def first(self, verdict: Verdict) -> Statement | None:
+        """The first statement that has `verdict`."""
+        return next((s for s in self.statements if s.verdict == verdict), None)
+
+
+def check_grounding(summary: CadSummary, graphs: tuple[SceneGraph, SceneGraph]) -> Grounding:
+    """Look up every statement of `summary` in the graphs of image 1 and image 2."""
+    pictures = [Picture(graph) for graph in graphs]
+    sections = [(COMMONALITIES, summary.commonalities), *((str(d.aspect), d.text) for d in summary.differences)]
+    return Grounding(
+        tuple(
+            Statement(section, claim.text, _verdict(claim, pictures))
+            for section, text in sections
+            for claim in read_claims(text, common=section == COMMONALITIES)
+        )
+    )
+
+
+def _verdict(claim: Claim, pictures: Sequence[Picture]) -> Verdict:
+    content = claim.content
+    if content is None:
+        return Verdict.UNKNOWN
+    verdicts = {pictures[k].shows(content) for k in claim.shown_in}
+    verdicts |= {pictures[k].lacks(content) for k in claim.absent_from}
+    for verdict in (Verdict.CONTRADICTED, Verdict.UNKNOWN):
+        if verdict in verdicts:
+            return verdict
+    return Verdict.SUPPORTED

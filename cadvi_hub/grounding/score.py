@@ -1,0 +1,163 @@
+"""`cadvi ground`: how many of a built data set's statements its images' scene graphs support, and contradict."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from cadvi_hub.errors import InputError
+from cadvi_hub.grounding.check import COMMONALITIES, check_grounding
+from cadvi_hub.grounding.graph import SceneGraph
+from cadvi_hub.grounding.picture import Verdict
+from cadvi_hub.schema import Aspect, CadSummary, Difference
+from cadvi_hub.sources import FIRST_PLACES, Drops, SourceSettings, visual_genome
+
+RECORD = "grounding.json"
+NO_GRAPH = "no scene graph of an image"
+SECTIONS = (COMMONALITIES, *map(str, Aspect))
+LIMITS = (0.0, 0.1, 0.25, 0.5)  # of the contradicted share, by which a filter may drop rows
+
+_IMAGE_NAMES = "images.list.element.path"
+_COLUMNS = ["id", "source", _IMAGE_NAMES, "commonalities", "differences"]
+Row = dict[str, Any]
+
+
+@dataclass
+class GroundSettings:
+    """What is checked, and by what.
+
+    Attributes:
+        folder: a built data set with summaries, e.g. `data/v1`; `grounding.json` is written there.
+        graphs: folder with Visual Genome's `scene_graphs.json` (or `objects.json`, `attributes.json` and
+            `relationships.json`), or with the `scenes.jsonl` of drawn pictures.
+        source: rows of this source alone, where file names of several collections could coincide; left out, all rows.
+        bad_rows: `refuse` ends with an error that names a graph which cannot be read; `drop` counts it and goes on.
+    """
+
+    folder: Path
+    graphs: Path
+    source: str | None = None
+    bad_rows: Literal["refuse", "drop"] = "refuse"
+
+
+def ground(settings: GroundSettings) -> str:
+    """Check every row whose images both have a graph; write `grounding.json` and return the table per section.
+
+    Some 50 summaries a second on one core, nearly all of it the tagger's time.
+
+    Raises:
+        InputError: a folder without summaries or without graphs, a bad graph, or no row whose images have graphs.
+    """
+    from tqdm import tqdm
+
+    files = _parquet_files(settings.folder)
+    drops = Drops()
+    wanted = {name for row in _rows(files, settings.source, [_IMAGE_NAMES]) for name in _names(row)}
+    graphs = read_graphs(settings.graphs, wanted, settings.bad_rows, drops)
+    counts: dict[str, Counter[str]] = {section: Counter() for section in SECTIONS}
+    first: dict[str, list[str]] = {}
+    shares: list[float] = []
+    for row in tqdm(_rows(files, settings.source, _COLUMNS), desc="ground", unit="row", disable=None):
+        found = [graphs.get(name) for name in _names(row)]
+        if len(found) != 2 or found[0] is None or found[1] is None:
+            drops.add(NO_GRAPH, row["id"])
+            continue
+        grounding = check_grounding(_summary(row), (found[0], found[1]))
+        shares.append(grounding.share(Verdict.CONTRADICTED))
+        for section, verdicts in grounding.counts.items():
+            counts[section].update(verdicts)
+        for statement in grounding.statements:
+            places = first.setdefault(statement.section, [])
+            if statement.verdict == Verdict.CONTRADICTED and len(places) < FIRST_PLACES:
+                places.append(f"{row['id']}: {statement.text}")
+    if not shares:
+        fault = f"no row has a scene graph of both images ({len(wanted)} images, {len(graphs)} graphs)"
+        raise InputError(str(settings.folder), fault, f"Check graphs ({settings.graphs}) and source")
+    record = {
+        "build": _build_digest(settings.folder),
+        "source": settings.source,
+        "rows": len(shares),
+        "statements": {section: {str(v): counts[section][v] for v in Verdict} for section in SECTIONS},
+        "rows_above_contradicted_share": {str(limit): sum(share > limit for share in shares) for limit in LIMITS},
+        "first_contradicted": {section: first[section] for section in SECTIONS if first.get(section)},
+        "drops": drops.as_dict(),
+    }
+    unfinished = settings.folder / f".{RECORD}"
+    unfinished.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    unfinished.replace(settings.folder / RECORD)
+    return _table(record)
+
+
+def _parquet_files(folder: Path) -> list[Path]:
+    files = sorted(folder.glob("*.parquet"))
+    if not files or (folder / "_work").exists():
+        raise InputError(str(folder), "it holds no finished build", "Name the folder of one, such as data/v1")
+    return files
+
+
+def _rows(files: list[Path], source: str | None, columns: list[str]) -> Iterator[Row]:
+    """The rows of `source`, without their pictures."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for path in files:
+        try:
+            with pq.ParquetFile(path) as file:
+                missing = {"commonalities", "differences", "source"} - set(file.schema_arrow.names)
+                if missing:
+                    fault = f"it has no column {', '.join(sorted(missing))}"
+                    raise InputError(str(path), fault, "Name a data set with summaries: v1 or v2")
+                for batch in file.iter_batches(batch_size=1024, columns=[*columns, "source"]):
+                    yield from (row for row in batch.to_pylist() if source in (None, row["source"]))
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(str(path), f"it does not read as parquet ({error})", "Build it again") from error
+
+
+def _names(row: Row) -> list[str]:
+    return [PurePosixPath(image["path"] or "").name for image in row["images"]]
+
+
+def _summary(row: Row) -> CadSummary:
+    differences = (Difference(Aspect(item["aspect"]), item["text"]) for item in row["differences"])
+    return CadSummary(row["commonalities"], tuple(differences))
+
+
+def read_graphs(
+    folder: Path, wanted: Collection[str], bad_rows: Literal["refuse", "drop"], drops: Drops
+) -> dict[str, SceneGraph]:
+    """The graphs in `folder` of the wanted pictures, by file name.
+
+    Raises:
+        InputError: no graphs are there, or a bad one where `bad_rows` is `refuse`.
+    """
+    from cadvi_hub.scenes import ground_truth
+
+    if (folder / ground_truth.FILE).is_file():
+        return ground_truth.read_scenes(folder, wanted)
+    numbers = {name: number for name in wanted if (number := visual_genome.image_id(name)) is not None}
+    source = SourceSettings(folder, "visual_genome", bad_rows)
+    graphs = visual_genome.read_scene_graphs(source, set(numbers.values()), drops)
+    return {name: graphs[number] for name, number in numbers.items() if number in graphs}
+
+
+def _build_digest(folder: Path) -> str | None:
+    """Which build the figures are of; a rebuild leaves the old record standing."""
+    file = folder / "build.json"
+    return json.loads(file.read_bytes()).get("digest") if file.is_file() else None
+
+
+def _table(record: Row) -> str:
+    lines = [f"{'':<20}{'statements':>11}" + "".join(f"{verdict + ' %':>16}" for verdict in Verdict)]
+    statements = record["statements"]
+    total = {str(verdict): sum(counts[verdict] for counts in statements.values()) for verdict in Verdict}
+    for section, counts in {**statements, "all": total}.items():
+        number = sum(counts.values())
+        shares = [f"{100 * counts[verdict] / number:.1f}" if number else "–" for verdict in Verdict]
+        lines.append(f"{section:<20}{number:>11}" + "".join(f"{share:>16}" for share in shares))
+    skipped = sum(entry["count"] for entry in record["drops"].values())
+    above = ", ".join(f"{rows} above {limit}" for limit, rows in record["rows_above_contradicted_share"].items())
+    return "\n".join([*lines, "", f"{record['rows']} rows checked, {skipped} left out; contradicted share: {above}"])

@@ -1,0 +1,156 @@
+"""Visual Genome's scene graphs: what people marked in each picture, with attributes and relations; never complete.
+
+Each file is one JSON list with an entry per image, far too large to be parsed as a whole:
+
+- `scene_graphs.json`: `image_id`, `objects` (`object_id`, `names`, `x`, `y`, `w`, `h`, perhaps `attributes`) and
+  `relationships` (`predicate`, `subject_id`, `object_id`); where it is there, it is read alone;
+- `objects.json`: `image_id`, `objects` as above, perhaps `merged_object_ids`, by which other files may call the same;
+- `attributes.json`: `image_id`, `attributes` (`object_id`, `names`, `attributes`);
+- `relationships.json`: `image_id`, `relationships` (`predicate`, and `subject` and `object`, each with `object_id` and
+  `name` or `names`).
+
+Format: https://homes.cs.washington.edu/~ranjay/visualgenome/api.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from sys import intern
+from typing import Any, TypeVar
+
+from cadvi_hub.errors import InputError
+from cadvi_hub.grounding.graph import Box, GraphObject, SceneGraph
+from cadvi_hub.sources import Drops, SourceSettings
+from cadvi_hub.sources.large_json import list_rows
+from cadvi_hub.sources.rows import UNREADABLE, Row, RowError, items, mapping, read_rows, text
+
+Value = TypeVar("Value")
+
+WHOLE = "scene_graphs.json"
+PARTS = ("objects.json", "attributes.json", "relationships.json")
+
+
+def image_id(name: str) -> int | None:
+    """The image id in a file name (`VG_100K_2/2345.jpg`, `2345.jpg`), or None where the name is none of theirs."""
+    stem = PurePosixPath(name).stem
+    return int(stem) if stem.isdecimal() and not stem.startswith("0") else None  # COCO pads its numbers with zeros
+
+
+def read_scene_graphs(settings: SourceSettings, wanted: Collection[int], drops: Drops) -> dict[int, SceneGraph]:
+    """The graphs of the `wanted` images, by image id; images that the files do not have are left out.
+
+    The files are streamed: memory grows with `wanted` alone.
+
+    Raises:
+        InputError: no file of the format, one that is torn or of another form, or a bad entry where
+            `settings.bad_rows` is `refuse`.
+    """
+    names = [WHOLE] if (settings.path / WHOLE).is_file() else [n for n in PARTS if (settings.path / n).is_file()]
+    if not names:
+        fault = f"neither {WHOLE} nor {', '.join(PARTS)} is there"
+        raise InputError(str(settings.path), fault, "Name the folder of Visual Genome's files")
+    drafts: dict[int, _Draft] = {}
+    for name in names:
+        for number, draft in _entries(settings.path / name, wanted, settings, drops):
+            drafts.setdefault(number, _Draft()).add(draft)
+    return {number: draft.graph() for number, draft in sorted(drafts.items())}
+
+
+@dataclass
+class _Draft:
+    """What the files say of one image, things by their object id."""
+
+    names: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    attributes: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    boxes: dict[int, Box] = field(default_factory=dict)
+    merged: dict[int, int] = field(default_factory=dict)
+    relations: list[tuple[int, str, int]] = field(default_factory=list)
+
+    def add(self, other: _Draft) -> None:
+        """Take in what another file says; what is known already stands."""
+        self.merged |= other.merged
+        self.relations += other.relations
+        self.names = self._own(other.names) | self.names
+        self.attributes = self._own(other.attributes) | self.attributes
+        self.boxes = self._own(other.boxes) | self.boxes
+
+    def _own(self, values: dict[int, Value]) -> dict[int, Value]:
+        return {self.merged.get(number, number): value for number, value in values.items()}
+
+    def graph(self) -> SceneGraph:
+        place = {number: k for k, number in enumerate(self.names)}
+        objects = [GraphObject(self.names[n], self.attributes.get(n, ()), box=self.boxes.get(n)) for n in place]
+        ends = [(self.merged.get(s, s), predicate, self.merged.get(o, o)) for s, predicate, o in self.relations]
+        return SceneGraph(tuple(objects), tuple((place[s], predicate, place[o]) for s, predicate, o in ends))
+
+
+def _entries(
+    file: Path, wanted: Collection[int], settings: SourceSettings, drops: Drops
+) -> Iterator[tuple[int, _Draft]]:
+    """What `file` says of each wanted image; reading ends with the last of them."""
+
+    def make_record(row: Row) -> tuple[int, _Draft] | None:
+        number = _number(row, "image_id")
+        return (number, _draft(row)) if number in wanted else None
+
+    left = set(wanted)
+    for record in read_rows(file, list_rows(file), make_record, settings, drops):
+        if record is not None:
+            left.discard(record[0])
+            yield record
+        if not left:
+            return
+
+
+def _draft(row: Row) -> _Draft:
+    draft = _Draft()
+    for thing in _objects(row, "objects") + _objects(row, "attributes"):
+        _add_object(draft, thing)
+    for relation in _objects(row, "relationships"):
+        ends = []
+        for end in ("subject", "object"):
+            if end in relation:  # the thing itself, with its name
+                ends.append(_add_object(draft, mapping(relation[end], f"the {end} of a relationship")))
+            else:
+                ends.append(_number(relation, f"{end}_id"))
+                if ends[-1] not in draft.names:
+                    raise RowError(UNREADABLE, f"a relationship of an unknown object {ends[-1]}", "Mend the row")
+        draft.relations.append((ends[0], _word(text(relation, "predicate")), ends[1]))
+    return draft
+
+
+def _add_object(draft: _Draft, thing: Row) -> int:
+    number = _number(thing, "object_id")
+    names = tuple(filter(None, _words([thing["name"]] if "name" in thing else items(thing, "names"))))
+    draft.names.setdefault(number, names)
+    if thing.get("attributes"):
+        draft.attributes[number] = draft.attributes.get(number, ()) + _words(items(thing, "attributes"))
+    box = tuple(thing.get(key) for key in "xywh")
+    if all(isinstance(side, int | float) and not isinstance(side, bool) for side in box):
+        draft.boxes[number] = box  # type: ignore[assignment]
+    draft.merged |= {other: number for other in thing.get("merged_object_ids", ()) if isinstance(other, int)}
+    return number
+
+
+def _objects(row: Row, key: str) -> list[Row]:
+    return [mapping(value, f"an entry of {key!r}") for value in items(row, key)] if key in row else []
+
+
+def _number(row: Row, key: str) -> int:
+    value = row.get(key)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise RowError(UNREADABLE, f"key {key!r} is missing or not a number", "Mend the row")
+    return value
+
+
+def _words(values: list[Any]) -> tuple[str, ...]:
+    if not all(isinstance(value, str) for value in values):
+        raise RowError(UNREADABLE, "a name or an attribute is not a string", "Mend the row")
+    return tuple(map(_word, values))
+
+
+def _word(value: str) -> str:
+    """In lower case, with single spaces; one copy of each, as the same few words name everything."""
+    return intern(" ".join(value.lower().split()))
