@@ -1,15 +1,28 @@
 """Reading pictures that come from other people: never too large, never half read, never outside their folder."""
 
 import io
+import os
+import re
 import warnings
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from cadvi_hub.errors import InputError
+from cadvi_hub.schema import EmbeddedImage
 
 MAX_PIXELS = 50_000_000  # 50 megapixels decode to 150 MB of RGB
+_SUFFIX = re.compile(r"\.(?:jpe?g|png|gif|bmp|webp|tiff?)$", re.IGNORECASE)
+_COCO_PREFIX = re.compile(r"^COCO_(?:train|val|test)20\d\d_(?=\d{12}$)")
 LONGEST_SHOWN = 200  # characters of a file name in an error
+
+
+def image_id(name: str) -> str:
+    """The name of an image by which it is known in all sets that hold it."""
+    return _COCO_PREFIX.sub("", _SUFFIX.sub("", name.rpartition("/")[2]))
 
 
 def image_file(root: Path, name: str) -> Path:
@@ -30,6 +43,80 @@ def image_file(root: Path, name: str) -> Path:
     if not is_file:
         raise InputError(str(root), f"image {shown} is missing", "Put the file there or remove its row")
     return path
+
+
+class ImageStore(Protocol):
+    """The encoded pictures of a source, by name."""
+
+    def find(self, name: str) -> str:
+        """The name under which `read` finds the picture that the source calls `name`; InputError where it is none."""
+        ...
+
+    def read(self, name: str) -> EmbeddedImage:
+        """The picture's bytes as they stand, and its name; InputError where it is missing."""
+        ...
+
+
+class ImageFolders:
+    """Pictures below one or several folders; the first folder that has a name wins.
+
+    With `search`, a name that stands directly in no folder is looked for in all their sub-folders: upstream files give
+    `000000000139.jpg` where the picture lies in `coco/train2017`. An index of all files is built once for it, at the
+    first such name.
+    """
+
+    def __init__(self, roots: Sequence[Path], search: bool = False):
+        self.roots, self._search = list(roots), search
+
+    def find(self, name: str) -> str:
+        """`name`, or the path below its folder of the one file whose path ends in `name`.
+
+        Raises:
+            InputError: no such file, two of them, or a name that leads out of the folders.
+        """
+        try:
+            self._file(name)
+        except InputError:
+            if not self._search or not (found := self._indexed(name)):
+                raise
+            return found
+        return name
+
+    def read(self, name: str) -> EmbeddedImage:
+        return {"bytes": self._file(name).read_bytes(), "path": name}
+
+    def _file(self, name: str) -> Path:
+        for root in self.roots[:-1]:
+            try:
+                return image_file(root, name)
+            except InputError:
+                continue
+        return image_file(self.roots[-1], name)
+
+    def _indexed(self, name: str) -> str:
+        paths = [path for path in self._index.get(name.rpartition("/")[2], ()) if f"/{path}".endswith(f"/{name}")]
+        if len(paths) > 1:
+            fault = f"image name {name!r} fits {paths[0]} and {paths[1]}"
+            raise InputError(str(self.roots[0]), fault, "Name the folder of the right one in source.images")
+        return paths[0] if paths else ""
+
+    @cached_property
+    def _index(self) -> dict[str, tuple[str, ...]]:
+        """File name → paths below a folder."""
+        from tqdm import tqdm
+
+        index: dict[str, tuple[str, ...]] = {}
+        with tqdm(desc="index of pictures", unit=" files", disable=None) as bar:
+            for root in self.roots:
+                for folder, folders, files in os.walk(root):
+                    folders.sort()
+                    below = Path(folder).relative_to(root)
+                    for file in files:
+                        path = (below / file).as_posix()
+                        if path not in index.get(file, ()):
+                            index[file] = (*index.get(file, ()), path)
+                    bar.update(len(files))
+        return index
 
 
 def open_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image.Image:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from cadvi_hub.errors import InputError
+from cadvi_hub.images import ImageFolders
 from cadvi_hub.schema import CaptionedImage, ImagePair
 from cadvi_hub.sources import Drops, SourceSettings
 from cadvi_hub.sources.cad_qa_file import PairQuestion, read_cad_qa_file
@@ -33,7 +34,7 @@ def caption(text: object = "A dog.", image: str = "a.png") -> dict[str, object]:
 
 def read(reader, folder: Path, bad_rows="refuse"):
     drops = Drops()
-    return list(reader(SourceSettings(folder, "test", bad_rows), drops)), drops.as_dict()
+    return list(reader(SourceSettings(folder, "test", bad_rows), ImageFolders([folder]), drops)), drops.as_dict()
 
 
 BAD_LINES = {
@@ -97,7 +98,7 @@ def test_captions_stream_in_order_without_blank_lines_and_with_numeric_ids(folde
     row = {"dataset_id": "mscoco", "image_id": 139, "annotator_id": 4, "caption": " A cat. ", "image": "b.png"}
     write_lines(folder / "captions.jsonl", caption(), b"  ", row)
     drops = Drops()
-    records = read_captioned_folder(SourceSettings(folder, "test"), drops)
+    records = read_captioned_folder(SourceSettings(folder, "test"), ImageFolders([folder]), drops)
     assert next(records) == CaptionedImage("1", "a.png", "A dog.", "test")
     assert list(records) == [CaptionedImage("139", "b.png", "A cat.", "test")]
 
@@ -217,6 +218,14 @@ def test_llava_file_that_is_no_list_is_refused(folder, content):
     (folder / "instruct.json").write_text(content)
     with pytest.raises(InputError, match=r"instruct\.json: not (valid JSON|a JSON list)"):
         read(read_llava_mix, folder)
+
+
+def test_torn_llava_list_names_the_row_after_which(folder):
+    (folder / "instruct.json").write_text(json.dumps(LLAVA_ROWS)[:-40])
+    records = read_llava_mix(SourceSettings(folder, "test", "drop"), ImageFolders([folder]), Drops())
+    assert [next(records).id, next(records).id] == ["000", "001"]  # streamed: what stands before the tear is there
+    with pytest.raises(InputError, match=r"instruct\.json: not valid JSON after row 2"):
+        next(records)
 
 
 def open_question(**changes: object) -> dict[str, object]:

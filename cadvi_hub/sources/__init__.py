@@ -15,14 +15,24 @@ class SourceSettings:
     """Where records come from.
 
     Attributes:
-        path: folder with the upstream files; image names are relative to it.
+        path: folder with the upstream files; for formats that are data sets, a folder or a repository on the Hub.
         name: what the `source` column says, e.g. `localized_narratives`.
         bad_rows: `refuse` ends with an error that names the row; `drop` counts it and goes on.
+        format: what the files look like, see `cadvi_hub.sources.formats`; left out, our own layout for the data set.
+        images: folders with the pictures, sub-folders included; left out, names are relative to `path`.
+        columns: formats that are data sets: their names of our columns, as `{caption: text}`.
+        subset: formats that are data sets: which of their configurations.
+        split: formats that are data sets: which of their splits.
     """
 
     path: Path
     name: str
     bad_rows: Literal["refuse", "drop"] = "refuse"
+    format: str = ""
+    images: list[Path] = field(default_factory=list)
+    columns: dict[str, str] = field(default_factory=dict)
+    subset: str | None = None
+    split: str = "train"
 
 
 @dataclass

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from cadvi_hub.images import ImageStore
 from cadvi_hub.schema import IMAGE_PLACEHOLDER
 from cadvi_hub.sources import Drops, SourceSettings
 from cadvi_hub.sources.rows import (
@@ -39,7 +40,7 @@ class PairQuestion:
     source: str
 
 
-def read_cad_qa_file(settings: SourceSettings, drops: Drops) -> Iterator[PairQuestion]:
+def read_cad_qa_file(settings: SourceSettings, images: ImageStore, drops: Drops) -> Iterator[PairQuestion]:
     """Stream one record per question, in the file's order; question and answer stay as they stand.
 
     Questions with an empty answer are dropped and counted.
@@ -54,7 +55,7 @@ def read_cad_qa_file(settings: SourceSettings, drops: Drops) -> Iterator[PairQue
         if not len(names) == placeholders == 2:
             fault = f"{len(names)} images and {placeholders} {IMAGE_PLACEHOLDER} in 'text', which should be 2 each"
             raise RowError(UNREADABLE, fault, "Mend the row")
-        first, second = (image_name({"image": name}, "image", settings.path) for name in names)
+        first, second = (image_name({"image": name}, "image", images) for name in names)
         answer = text(row, "answer")
         if not answer.strip():
             raise EmptyRowError("empty answer")

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from cadvi_hub.images import ImageStore
 from cadvi_hub.schema import CaptionedImage
 from cadvi_hub.sources import Drops, SourceSettings
-from cadvi_hub.sources.rows import EmptyRowError, Row, identifier, image_name, json_lines, read_rows, text
+from cadvi_hub.sources.rows import Row, caption, identifier, image_name, json_lines, read_rows
 
 FILE = "captions.jsonl"
 
 
-def read_captioned_folder(settings: SourceSettings, drops: Drops) -> Iterator[CaptionedImage]:
+def read_captioned_folder(settings: SourceSettings, images: ImageStore, drops: Drops) -> Iterator[CaptionedImage]:
     """Stream one record per caption, in the file's order; empty captions are dropped and counted.
 
     Raises:
@@ -25,11 +26,9 @@ def read_captioned_folder(settings: SourceSettings, drops: Drops) -> Iterator[Ca
     """
 
     def make_record(row: Row) -> CaptionedImage:
-        caption = text(row, "caption").strip()
-        if not caption:
-            raise EmptyRowError("empty caption")
-        image = image_name(row, "image", settings.path)
-        return CaptionedImage(identifier(row, "image_id"), image, caption, settings.name)
+        told = caption(row)
+        image = image_name(row, "image", images)
+        return CaptionedImage(identifier(row, "image_id"), image, told, settings.name)
 
     file = settings.path / FILE
     return read_rows(file, json_lines(file), make_record, settings, drops)

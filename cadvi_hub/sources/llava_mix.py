@@ -1,20 +1,20 @@
 """The instruction mix of LLaVA-1.5: `{id, image, conversations: [{from: human|gpt, value}]}`, `image` absent for text.
 
-`instruct.json` holds one list of such rows, as upstream publishes it, and is read whole (the 665K rows take about
-4 GB); `instruct.jsonl` holds one row per line and is streamed. `<image>` stands in a value where the image goes.
+`instruct.json` holds one list of such rows, as upstream publishes it, `instruct.jsonl` one row per line; both are
+streamed. `<image>` stands in a value where the image goes.
 Format: https://huggingface.co/datasets/liuhaotian/LLaVA-Instruct-150K
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cadvi_hub.errors import InputError
+from cadvi_hub.images import ImageStore
 from cadvi_hub.schema import IMAGE_PLACEHOLDER, Message, message
 from cadvi_hub.sources import Drops, SourceSettings
+from cadvi_hub.sources.large_json import list_rows
 from cadvi_hub.sources.rows import (
     UNREADABLE,
     Row,
@@ -48,7 +48,7 @@ def instruct_file(folder: Path) -> Path:
     return lines if lines.is_file() else folder / LIST_FILE
 
 
-def read_llava_mix(settings: SourceSettings, drops: Drops) -> Iterator[InstructExample]:
+def read_llava_mix(settings: SourceSettings, images: ImageStore, drops: Drops) -> Iterator[InstructExample]:
     """Yield one example per row, in the file's order.
 
     Raises:
@@ -56,30 +56,25 @@ def read_llava_mix(settings: SourceSettings, drops: Drops) -> Iterator[InstructE
     """
 
     def make_record(row: Row) -> InstructExample:
-        turns = [mapping(turn, "an entry of 'conversations'") for turn in items(row, "conversations")]
-        if not turns or [turn.get("from") for turn in turns] != ["human", "gpt"] * (len(turns) // 2):
-            raise RowError(UNREADABLE, "'conversations' does not alternate human, gpt", "Mend the row")
-        values = [text(turn, "value") for turn in turns]
-        images = (image_name(row, "image", settings.path),) if row.get("image") is not None else ()
-        placeholders = sum(value.count(IMAGE_PLACEHOLDER) for value in values)
-        if placeholders != len(images):
-            raise RowError(UNREADABLE, f"{placeholders} {IMAGE_PLACEHOLDER} for {len(images)} images", "Mend the row")
-        messages = [message(TURNS[turn["from"]], value) for turn, value in zip(turns, values, strict=True)]
-        return InstructExample(identifier(row, "id"), images, messages, settings.name)
+        names = (image_name(row, "image", images),) if row.get("image") is not None else ()
+        return InstructExample(identifier(row, "id"), names, messages_of(row, len(names)), settings.name)
 
     file = instruct_file(settings.path)
-    rows = json_lines(file) if file.suffix == ".jsonl" else _list_rows(file)
+    rows = json_lines(file) if file.suffix == ".jsonl" else list_rows(file)
     return read_rows(file, rows, make_record, settings, drops)
 
 
-def _list_rows(file: Path) -> Iterator[tuple[str, Row]]:
-    try:
-        rows = json.loads(file.read_bytes().decode())
-    except OSError as error:
-        raise InputError(str(file), f"cannot be read ({error.strerror})", "Check source.path") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(str(file), f"not valid JSON ({error})", f"Mend it, or write {LINES_FILE}") from error
-    if not isinstance(rows, list):
-        raise InputError(str(file), "not a JSON list", "Write one list of rows")
-    for number, row in enumerate(rows, 1):
-        yield f"row {number}", row
+def messages_of(row: Row, images: int) -> list[Message]:
+    """The `conversations` of a row with so many images.
+
+    Raises:
+        RowError: turns that do not alternate, or another number of `<image>`.
+    """
+    turns = [mapping(turn, "an entry of 'conversations'") for turn in items(row, "conversations")]
+    if not turns or [turn.get("from") for turn in turns] != ["human", "gpt"] * (len(turns) // 2):
+        raise RowError(UNREADABLE, "'conversations' does not alternate human, gpt", "Mend the row")
+    values = [text(turn, "value") for turn in turns]
+    placeholders = sum(value.count(IMAGE_PLACEHOLDER) for value in values)
+    if placeholders != images:
+        raise RowError(UNREADABLE, f"{placeholders} {IMAGE_PLACEHOLDER} for {images} images", "Mend the row")
+    return [message(TURNS[turn["from"]], value) for turn, value in zip(turns, values, strict=True)]

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cadvi_hub.errors import InputError
-from cadvi_hub.images import image_file
+from cadvi_hub.images import ImageStore
+from cadvi_hub.schema import LONGEST_CAPTION
 from cadvi_hub.sources import Drops, SourceSettings
 
 Record = TypeVar("Record")
@@ -81,6 +82,17 @@ def text(row: Row, key: str) -> str:
     return value
 
 
+def caption(row: Row, key: str = "caption") -> str:
+    """The caption at `key`, which says something and is no book."""
+    value = text(row, key).strip()
+    if not value:
+        raise EmptyRowError("empty caption")
+    if len(value) > LONGEST_CAPTION:
+        fault = f"{len(value)} characters in {key!r}, more than {LONGEST_CAPTION}"
+        raise RowError("caption is too long", fault, "Shorten it")
+    return value
+
+
 def identifier(row: Row, key: str) -> str:
     """The id at `key`, which some files write as a number."""
     value = row.get(key)
@@ -102,14 +114,17 @@ def mapping(value: Any, name: str) -> Row:
     return value
 
 
-def image_name(row: Row, key: str, root: Path) -> str:
-    """The file name at `key`, checked to lie below `root`; whether it decodes is checked where it is embedded."""
-    name = text(row, key)
+def image_name(row: Row, key: str, images: ImageStore) -> str:
+    """The name at `key` as `images` knows it; whether the picture decodes is checked where it is embedded."""
+    return found(text(row, key), images)
+
+
+def found(name: str, images: ImageStore) -> str:
+    """`name` as `images` knows it."""
     try:
-        image_file(root, name)
+        return images.find(name)
     except InputError as error:
         raise RowError(NO_IMAGE, error.fault, error.mend) from error
-    return name
 
 
 def _parse(row: Any) -> Row:

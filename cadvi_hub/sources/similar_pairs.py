@@ -9,26 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from cadvi_hub.images import ImageStore
 from cadvi_hub.schema import ImagePair
 from cadvi_hub.sources import Drops, SourceSettings
 from cadvi_hub.sources.rows import (
     UNREADABLE,
-    EmptyRowError,
     Row,
     RowError,
     identifier,
     image_name,
     items,
     json_lines,
-    mapping,
     read_rows,
-    text,
 )
+from cadvi_hub.sources.the_cauldron import difference_note
 
 FILE = "pairs.jsonl"
 
 
-def read_similar_pairs(settings: SourceSettings, drops: Drops) -> Iterator[ImagePair]:
+def read_similar_pairs(settings: SourceSettings, images: ImageStore, drops: Drops) -> Iterator[ImagePair]:
     """Stream one record per pair, in the file's order; `context` joins all answers with spaces (paper, section 3.2).
 
     A pair without an id gets its two file names. Pairs without any answer are dropped and counted.
@@ -41,11 +40,8 @@ def read_similar_pairs(settings: SourceSettings, drops: Drops) -> Iterator[Image
         names = items(row, "images")
         if len(names) != 2 or names[0] == names[1]:
             raise RowError(UNREADABLE, "'images' is not two different file names", "Mend the row")
-        first, second = (image_name({"images": name}, "images", settings.path) for name in names)
-        answers = [text(mapping(entry, "an entry of 'texts'"), "assistant").strip() for entry in items(row, "texts")]
-        context = " ".join(answer for answer in answers if answer)
-        if not context:
-            raise EmptyRowError("no difference note")
+        first, second = (image_name({"images": name}, "images", images) for name in names)
+        context = difference_note(row)
         pair_id = identifier(row, "id") if "id" in row else f"{first}|{second}"
         return ImagePair(pair_id=pair_id, images=(first, second), source=settings.name, context=context)
 

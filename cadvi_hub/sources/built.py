@@ -1,0 +1,43 @@
+"""Rows that are already made: our own data sets without their pictures (`cadvi build … --images referenced`).
+
+`source.path` is the folder of one data set (`data/v1`), or a repository on the Hub with `v1` as `source.subset`; its
+rows keep the names of their pictures, which are looked for in `source.images`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from cadvi_hub.images import ImageStore
+from cadvi_hub.sources import Drops, SourceSettings
+from cadvi_hub.sources.dataset import DatasetImages, dataset_rows, load_source
+from cadvi_hub.sources.rows import UNREADABLE, Row, RowError, found, identifier, read_rows
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltRow:
+    """A row of one of our data sets whose pictures are given by name; `row` holds its other columns."""
+
+    id: str
+    images: tuple[str, ...]
+    row: Row
+
+
+def read_built(settings: SourceSettings, images: ImageStore, drops: Drops) -> Iterator[BuiltRow]:
+    """Stream one record per row, in the order of the rows.
+
+    Raises:
+        InputError: no such data set or column, or a bad row where `settings.bad_rows` is `refuse`.
+    """
+    dataset = load_source(settings, "id", "images").remove_columns("images")
+    pictures = DatasetImages(settings, "images")
+
+    def make_record(row: Row) -> BuiltRow:
+        number = int(row.pop("number"))
+        names = pictures.names(number)
+        if None in names:
+            raise RowError(UNREADABLE, "an image has no name", "Remove the row")
+        return BuiltRow(identifier(row, "id"), tuple(found(name, images) for name in names if name), row)
+
+    return read_rows(settings.path, dataset_rows(dataset, settings), make_record, settings, drops)

@@ -1,0 +1,166 @@
+"""Sources that `datasets` loads: a repository on the Hub, or a folder of parquet files or pictures.
+
+`source.columns` maps our column names to those of the data set, as `{caption: text}`; left out, they are the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from functools import cache
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cadvi_hub.errors import InputError
+from cadvi_hub.images import ImageStore
+from cadvi_hub.schema import EmbeddedImage
+from cadvi_hub.sources import SourceSettings
+from cadvi_hub.sources.rows import Row
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+_NAME = re.compile(r"(?P<row>[0-9]{1,12})(?:/(?P<place>[0-9]{1,4}))?")
+
+
+@cache
+def _load(path: str, subset: str | None, split: str) -> Dataset:
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetsError
+
+    try:
+        if not Path(path).is_dir():
+            return load_dataset(path, subset, split=split)
+        # `datasets` knows a folder with a card by its name alone, and would give what another one of that name held
+        # when it was first read; files are known by their paths and times.
+        kind, files = _local_files(path, subset)
+        return load_dataset(kind, data_files=files, split=split)
+    except (OSError, ValueError, DatasetsError) as error:
+        told = error.__cause__ or error  # "An error occurred while generating the dataset" tells nobody anything
+        reason = (str(told).strip().split("\n")[0] or type(told).__name__).removesuffix(".")
+        mend = "Check source.path, source.subset and source.split"
+        raise InputError(f"data set {path}", f"it cannot be loaded ({reason})", mend) from error
+
+
+def _local_files(path: str, subset: str | None) -> tuple[str, dict[str, list[str]]]:
+    """What kind of folder `path` is to `datasets`, and its files per split."""
+    from datasets import load_dataset_builder
+
+    found = load_dataset_builder(path, subset)
+    return found.name, {split: list(map(str, files)) for split, files in (found.config.data_files or {}).items()}
+
+
+def fingerprint(settings: SourceSettings) -> str:
+    """Changes with the content of the data set and not with its place.
+
+    Raises:
+        InputError: it cannot be loaded.
+    """
+    dataset = _load(str(settings.path), settings.subset, settings.split)
+    if not settings.path.is_dir():
+        return str(dataset._fingerprint)  # of the repository's commit
+    total = hashlib.sha256()
+    for file in chain.from_iterable(_local_files(str(settings.path), settings.subset)[1].values()):
+        with Path(file).open("rb") as content:
+            total.update(hashlib.file_digest(content, "sha256").digest())
+    return total.hexdigest()
+
+
+def load_source(settings: SourceSettings, *needed: str) -> Dataset:
+    """The data set that `settings` name, memory-mapped, its columns under our names.
+
+    Raises:
+        InputError: it cannot be loaded, or lacks a column that is `needed` or named in `settings.columns`.
+    """
+    dataset, place = _load(str(settings.path), settings.subset, settings.split), f"data set {settings.path}"
+    renamed = {theirs: ours for ours, theirs in settings.columns.items()}
+    if len(renamed) < len(settings.columns):
+        raise InputError(place, "source.columns names one of its columns twice", "Name each once")
+    for ours in (*needed, *settings.columns):
+        if (theirs := settings.columns.get(ours, ours)) not in dataset.column_names:
+            fault = f"no column {theirs!r} for our {ours!r}; there are {', '.join(dataset.column_names)}"
+            raise InputError(place, fault, "Name the right one in source.columns")
+    hidden = [name for name in dataset.column_names if name in settings.columns and name not in renamed]
+    return dataset.remove_columns(hidden).rename_columns(renamed)
+
+
+def dataset_rows(dataset: Dataset, settings: SourceSettings) -> Iterator[tuple[str, Row]]:
+    """`("row 0", …)` and so on, numbered as in the data set's viewer, each with its number under `number`."""
+    from tqdm import tqdm
+
+    for number, row in enumerate(tqdm(dataset, desc=settings.path.name, unit=" rows", disable=None)):
+        yield f"row {number}", {**row, "number": str(number)}
+
+
+class DatasetImages(ImageStore):
+    """The pictures in a data set's column of images, by row: `12`, or `12/0` and `12/1` where a row has a list.
+
+    Raises:
+        InputError: no such column, or it holds something else.
+    """
+
+    def __init__(self, settings: SourceSettings, column: str):
+        import pyarrow as pa
+
+        self._place = f"data set {settings.path}"
+        # Arrow's values stay where they are on the disk until they are asked for; `datasets` would read them whole.
+        self._pictures = load_source(settings, column).data.column(column)
+        kind = self._pictures.type
+        self._lists = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+        if self._lists:
+            kind = kind.value_type
+        if not pa.types.is_struct(kind) or not {"bytes", "path"} <= {field.name for field in kind}:
+            raise InputError(
+                self._place, f"column {column!r} holds no pictures", "Name the right one in source.columns"
+            )
+        self._folder = _folder(settings.path)
+
+    def names(self, row: int) -> list[str | None]:
+        """The file names that the pictures in a row's list had."""
+        pictures = self._pictures[row]
+        if not pictures.is_valid:
+            return []
+        return [picture["path"].as_py() if picture.is_valid else None for picture in pictures]
+
+    def find(self, name: str) -> str:
+        self._picture(name)
+        return name
+
+    def read(self, name: str) -> EmbeddedImage:
+        """The bytes in the data set, or those of the file below its folder that it names."""
+        picture = self._picture(name).as_py()
+        stored, data = Path(picture["path"] or name), picture["bytes"]
+        if data is None:  # a folder of pictures; a file elsewhere would be somebody's secret in our data
+            file = stored.resolve()
+            if not file.is_relative_to(self._folder) or not file.is_file():
+                fault = f"image {name} is a file outside of the data set"
+                raise InputError(self._place, fault, "Embed the pictures in the data set")
+            data = file.read_bytes()
+        return {"bytes": data, "path": stored.name}
+
+    def _picture(self, name: str) -> Any:
+        """The picture as Arrow holds it."""
+        parts = _NAME.fullmatch(name)
+        try:
+            if parts is None or (parts["place"] is not None) != self._lists:
+                raise IndexError(name)
+            picture = self._pictures[int(parts["row"])]
+            if self._lists and picture.is_valid:
+                picture = picture[int(parts["place"])]
+        except IndexError as error:
+            raise InputError(self._place, f"it has no image {name!r}", "Mend the row") from error
+        if not picture.is_valid or not (picture["bytes"].is_valid or picture["path"].is_valid):
+            raise InputError(self._place, f"image {name} is empty", "Remove the row")
+        return picture
+
+
+def _folder(path: Path) -> Path:
+    """Where the files of a data set may lie: its folder, or what the Hub's client keeps of its repository."""
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    if path.is_dir():
+        return path.resolve()
+    return Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=str(path), repo_type="dataset")).resolve()

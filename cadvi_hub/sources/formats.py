@@ -1,0 +1,120 @@
+"""The formats of upstream files: what each holds, who reads it, and where its pictures are."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from cadvi_hub.errors import InputError
+from cadvi_hub.images import ImageFolders, ImageStore
+from cadvi_hub.sources import (
+    Drops,
+    SourceSettings,
+    built,
+    cad_inst,
+    cad_qa_file,
+    captioned_dataset,
+    captioned_folder,
+    dataset,
+    llava_mix,
+    localized_narratives,
+    mimic_it,
+    similar_pairs,
+    svit,
+    the_cauldron,
+)
+
+Holds = Literal["captions", "pairs", "instruct", "questions", "rows"]
+
+
+def _folders(settings: SourceSettings) -> ImageStore:
+    return ImageFolders(settings.images or [settings.path], search=bool(settings.images))
+
+
+def digest_of(*patterns: str) -> Callable[[SourceSettings], str]:
+    """SHA-256 over the source's files that fit the first pattern that any fits."""
+
+    def digest(settings: SourceSettings) -> str:
+        files: list[Path] = next(filter(None, (sorted(settings.path.glob(pattern)) for pattern in patterns)), [])
+        total = hashlib.sha256()
+        try:
+            for file in files or [settings.path / patterns[-1]]:
+                with file.open("rb") as content:
+                    total.update(hashlib.file_digest(content, "sha256").digest())
+        except OSError as error:
+            raise InputError(str(file), f"cannot be read ({error.strerror})", "Check source.path") from error
+        return total.hexdigest()
+
+    return digest
+
+
+def _svit_digest(settings: SourceSettings) -> str:
+    return digest_of(svit.DESCRIPTIONS)(settings) + digest_of(svit.PICTURES)(settings)
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format.
+
+    Attributes:
+        holds: the kind of records that `read` yields.
+        read: streams the records.
+        digest: changes with the content of the files.
+        images: opens the pictures.
+    """
+
+    holds: Holds
+    read: Callable[[SourceSettings, ImageStore, Drops], Iterator[Any]]
+    digest: Callable[[SourceSettings], str]
+    images: Callable[[SourceSettings], ImageStore] = _folders
+
+
+FORMATS: dict[str, Format] = {
+    "captioned_folder": Format("captions", captioned_folder.read_captioned_folder, digest_of(captioned_folder.FILE)),
+    "localized_narratives": Format(
+        "captions", localized_narratives.read_localized_narratives, digest_of(localized_narratives.FILES)
+    ),
+    "captioned_dataset": Format(
+        "captions",
+        captioned_dataset.read_captioned_dataset,
+        dataset.fingerprint,
+        lambda settings: dataset.DatasetImages(settings, "image"),
+    ),
+    "svit": Format("captions", svit.read_svit, _svit_digest),
+    "similar_pairs": Format("pairs", similar_pairs.read_similar_pairs, digest_of(similar_pairs.FILE)),
+    "mimic_it": Format("pairs", mimic_it.read_mimic_it, digest_of(mimic_it.INSTRUCTIONS), mimic_it.decoded_images),
+    "the_cauldron": Format(
+        "pairs",
+        the_cauldron.read_the_cauldron,
+        dataset.fingerprint,
+        lambda settings: dataset.DatasetImages(settings, "images"),
+    ),
+    "llava_mix": Format("instruct", llava_mix.read_llava_mix, digest_of(llava_mix.LINES_FILE, llava_mix.LIST_FILE)),
+    "cad_qa_file": Format("questions", cad_qa_file.read_cad_qa_file, digest_of(cad_qa_file.FILE)),
+    "cad_inst_questions": Format("questions", cad_inst.read_cad_inst_questions, dataset.fingerprint),
+    "cad_inst": Format("rows", cad_inst.read_cad_inst, dataset.fingerprint),
+    "built": Format("rows", built.read_built, dataset.fingerprint),
+}
+# What each data set can be made of; the first format is the one that is meant where none is named.
+HOLDS: dict[str, tuple[Holds, ...]] = {
+    "v1": ("captions", "rows"),
+    "v2": ("pairs", "captions", "rows"),
+    "instruct": ("instruct", "rows"),
+    "cad_qa": ("questions", "captions", "rows"),
+}
+
+
+def format_of(config: str, settings: SourceSettings) -> Format:
+    """The format of the source of data set `config`.
+
+    Raises:
+        InputError: an unknown format, or one that `config` cannot be made of.
+    """
+    fitting = [name for holds in HOLDS[config] for name, form in FORMATS.items() if form.holds == holds]
+    name = settings.format or fitting[0]
+    if name not in fitting:
+        raise InputError("source.format", f"{config} cannot be made of {name!r}", f"Use one of {', '.join(fitting)}")
+    return FORMATS[name]

@@ -1,0 +1,81 @@
+"""Localized Narratives: captions of Open Images, COCO, Flickr30k and ADE20K, in full or light files.
+
+`source.path` is a folder with any of the upstream files (`open_images_train_v6_captions.jsonl`,
+`coco_train_localized_narratives-00000-of-00004.jsonl` …): one JSON object per line with `dataset_id`, `image_id`,
+`annotator_id` and `caption`; the full files' `timed_caption`, `traces` and `voice_recording` are not read. The
+pictures are named after the ids, in each collection in its own way; `source.images` names their folders.
+Format: https://google.github.io/localized-narratives/
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from cadvi_hub.errors import InputError
+from cadvi_hub.images import ImageStore
+from cadvi_hub.schema import CaptionedImage
+from cadvi_hub.sources import Drops, SourceSettings
+from cadvi_hub.sources.rows import (
+    UNREADABLE,
+    Row,
+    RowError,
+    caption,
+    found,
+    identifier,
+    json_lines,
+    read_rows,
+    text,
+)
+
+FILES = "*.jsonl"
+# `dataset_id` is spelt in many ways ("mscoco_train2017", "Flicker30k", "open_images_train" …): the first match counts.
+COLLECTIONS = {
+    "open_images": re.compile(r"open_?images", re.IGNORECASE),
+    "coco": re.compile(r"coco", re.IGNORECASE),
+    "flickr30k": re.compile(r"flick(?:e?r)?_?30k", re.IGNORECASE),
+    "ade20k": re.compile(r"ade_?20k", re.IGNORECASE),
+}
+
+
+def image_of(collection: str, image_id: str) -> str:
+    """The file name of a picture: COCO's ids are numbers of twelve digits, the others' stand as they are.
+
+    Raises:
+        ValueError: a COCO id that is no number.
+    """
+    if collection != "coco":
+        return f"{image_id}.jpg"
+    if not (image_id.isascii() and image_id.isdigit()):  # `int` would also take "1_3" and "+13"
+        raise ValueError(image_id)
+    return f"{image_id.lstrip('0'):0>12}.jpg"
+
+
+def read_localized_narratives(settings: SourceSettings, images: ImageStore, drops: Drops) -> Iterator[CaptionedImage]:
+    """Stream one record per narrative, file by file in the order of their names; empty captions are dropped.
+
+    `source` names the collection as well (`localized_narratives/coco`), since each has its own licence.
+
+    Raises:
+        InputError: no caption file, or a bad row where `settings.bad_rows` is `refuse`.
+    """
+    from tqdm import tqdm
+
+    def make_record(row: Row) -> CaptionedImage:
+        dataset, image_id = text(row, "dataset_id"), identifier(row, "image_id")
+        collection = next((name for name, spelling in COLLECTIONS.items() if spelling.search(dataset)), None)
+        if collection is None:
+            raise RowError(UNREADABLE, f"unknown dataset_id {dataset[:60]!r}", "Mend the row")
+        told = caption(row)
+        try:
+            name = image_of(collection, image_id)
+        except ValueError as error:
+            raise RowError(UNREADABLE, f"image_id {image_id[:60]!r} is no number", "Mend the row") from error
+        return CaptionedImage(image_id, found(name, images), told, f"{settings.name}/{collection}")
+
+    files = sorted(settings.path.glob(FILES))
+    if not files:
+        raise InputError(str(settings.path), f"no {FILES} file is there", "Put the caption files there")
+    for file in files:
+        lines = tqdm(json_lines(file), file.name, unit=" lines", disable=None)
+        yield from read_rows(file, lines, make_record, settings, drops)
