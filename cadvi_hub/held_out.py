@@ -1,0 +1,82 @@
+"""Images that stay out of a data set, because another one is measured or trained on them.
+
+Images are compared by file name without folder and suffix (`images.image_id`): collections are unpacked into folders
+of many names. That leaves out one too many rather than one too few, but a copy under another name passes: half of
+Visual Genome's images are COCO's, and `coco_id` in its `image_data.json` tells which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from cadvi_hub.errors import InputError
+from cadvi_hub.images import image_id
+from cadvi_hub.sources import Drops
+
+HELD_OUT = "image is held out"
+
+Record = TypeVar("Record")
+
+
+def read_held_out(places: Iterable[Path]) -> frozenset[str]:
+    """The ids of held-out images.
+
+    Args:
+        places: text files with one image name per line, and folders of built data sets, all of whose images count.
+
+    Raises:
+        InputError: a place that cannot be read, or names no image.
+    """
+    held_out: set[str] = set()
+    for place in places:
+        names = set(map(image_id, _names_of_rows(place) if place.is_dir() else _lines(place)))
+        if not names:
+            raise InputError(str(place), "it names no image", "Give one image name per line, or a built folder")
+        held_out |= names
+    return frozenset(held_out)
+
+
+def leave_out(
+    records: Iterable[Record], images_of: Callable[[Record], Iterable[str]], held_out: frozenset[str], drops: Drops
+) -> Iterator[Record]:
+    """The records none of whose images is held out, in order; the others are counted in `drops`."""
+    for record in records:
+        taken = next((name for name in images_of(record) if image_id(name) in held_out), None)
+        if taken is None:
+            yield record
+        else:
+            drops.add(HELD_OUT, taken)
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(str(file), f"cannot be read ({error.strerror})", "Check the path") from error
+    except UnicodeDecodeError as error:
+        raise InputError(str(file), "it is not UTF-8 text", "Give one image name per line, in UTF-8") from error
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _names_of_rows(folder: Path) -> Iterator[str]:
+    """The file names in the column `images` of parquet files, without reading a picture."""
+    from pyarrow import ArrowInvalid
+    from pyarrow.parquet import ParquetFile
+
+    for file in sorted(folder.glob("*.parquet")):
+        try:
+            shard = ParquetFile(file)
+        except ArrowInvalid as error:
+            raise InputError(str(file), f"it is not a parquet file ({error})", "Build the data set anew") from error
+        with shard:
+            columns = [shard.schema.column(k).path for k in range(len(shard.schema))]
+            paths = [path for path in columns if path.startswith("images.") and path.endswith(".path")]
+            if not paths:
+                raise InputError(str(file), "it has no column of images", "Give the folder of a built data set")
+            for batch in shard.iter_batches(columns=paths):
+                for name in batch.column(0).flatten().field(0).to_pylist():
+                    if not name:
+                        raise InputError(str(file), "an image has no file name", "Give a list of image names instead")
+                    yield name
