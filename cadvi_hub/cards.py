@@ -30,19 +30,19 @@ class Verbatim(str):
     __slots__ = ()
 
 
-def escape(value: Any) -> str:
-    """`value` as text for one line of Markdown, at most `MAX_CHARACTERS` characters of it.
+def escape(value: Any, most: int = MAX_CHARACTERS) -> str:
+    """`value` as text for one line of Markdown, at most `most` characters of it.
 
-    Floats get four digits, absolute paths (they tell of somebody's machine) only their last part, and characters that
-    do not print are left out.
+    Floats get four digits or more, absolute paths (they tell of somebody's machine) only their last part, and
+    characters that do not print are left out.
     """
     if isinstance(value, Verbatim):
         return value
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return f"{value:.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
     text = _FOLDERS.sub("", " ".join(str(value).split()))
-    if len(text) > MAX_CHARACTERS:
-        text = text[: MAX_CHARACTERS - 1] + "…"
+    if len(text) > most:
+        text = text[: most - 1] + "…"
     return _SPECIAL.sub(lambda match: f"&#{ord(match[0])};", "".join(filter(str.isprintable, text)))
 
 
@@ -68,8 +68,8 @@ def sections(record: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, Any]]
     return [(title.replace("_", " ").capitalize(), rows) for title, rows in tables if rows]
 
 
-def render_card(package: str, metadata: CardData, **values: Any) -> str:
-    """The card of `package` (its `card.md.jinja`): metadata as YAML, then the text; the same values give equal cards.
+def render_card(package: str, metadata: CardData, template: str = "card.md.jinja", **values: Any) -> str:
+    """The card of `package` (a file of it): metadata as YAML, then the text; the same values give equal cards.
 
     Raises:
         InputError: the card would hold the user's own token.
@@ -81,7 +81,7 @@ def render_card(package: str, metadata: CardData, **values: Any) -> str:
     environment = Environment(  # noqa: S701
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, finalize=escape
     )
-    source = (resources.files(package) / "card.md.jinja").read_text(encoding="utf-8")
+    source = (resources.files(package) / template).read_text(encoding="utf-8")
     card = f"---\n{metadata.to_yaml()}\n---\n\n{environment.from_string(source).render(values)}"
     token = get_token()
     if token and token in card:

@@ -1,4 +1,4 @@
-"""What a data set folder holds, counted from the parquet files themselves, and the card that says so."""
+"""What a data set folder holds, counted from the parquet files themselves."""
 
 from __future__ import annotations
 
@@ -9,17 +9,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cadvi_hub.cards import Verbatim, percent, render_card, sections, size_category
 from cadvi_hub.errors import InputError
+from cadvi_hub.schema import IMAGE_PLACEHOLDER
 
 if TYPE_CHECKING:
     from datasets import Features
+    from pyarrow.parquet import FileMetaData
 
 BUILD_RECORD = "build.json"
 CONFIG_NAME = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)*")
 _SHARD = re.compile(r"(?P<split>[a-z]+)(?:-(?P<index>\d{5})-of-(?P<total>\d{5}))?\.parquet")
-_TEXT_COLUMNS = ("source", "annotator", "prompt_hash", "decoding", "commonalities", "differences")
-_MOST_SHOWN = 20
+_COUNTED_COLUMNS = (
+    "source",
+    "annotator",
+    "prompt_hash",
+    "decoding",
+    "commonalities",
+    "differences",
+    "question",
+    "answer",
+    "clip_sim_score",
+)
 
 
 @dataclass
@@ -49,6 +59,10 @@ class Config:
         summaries: rows that carry a summary.
         words: whitespace-separated words of all `commonalities`, and of all texts of `differences` (no headings).
         aspects: rows whose differences speak of an aspect.
+        questions: rows with an open question and its answer; their words count in `words` as `question` and `answer`.
+        similarities: rows with an image similarity, and its sum over them.
+        pictures: pictures that the files hold.
+        image_names: names of images; where there are more of them than pictures, the others are only referred to.
     """
 
     name: str
@@ -60,15 +74,29 @@ class Config:
     summaries: int = 0
     words: Counter[str] = field(default_factory=Counter)
     aspects: Counter[str] = field(default_factory=Counter)
+    questions: int = 0
+    similarities: tuple[int, float] = (0, 0.0)
+    pictures: int = 0
+    image_names: int = 0
 
     @property
     def rows(self) -> int:
         """Rows of all splits."""
         return sum(split.rows for split in self.splits.values())
 
+    @property
+    def files(self) -> list[Path]:
+        """The parquet files of all splits."""
+        return [path for split in self.splits.values() for path in split.files]
+
+    @property
+    def only_names_pictures(self) -> bool:
+        """Whether rows refer to pictures and the files hold none."""
+        return self.image_names > 0 and self.pictures == 0
+
     def mean_words(self, part: str) -> float:
-        """Mean words per summary in its `part`."""
-        return self.words[part] / self.summaries
+        """Mean words in `part` of a summary, or of a question."""
+        return self.words[part] / (self.questions if part in ("question", "answer") else self.summaries)
 
 
 def read_configs(folder: Path) -> list[Config]:
@@ -97,27 +125,42 @@ def _read_config(folder: Path) -> Config:
         for path in split.files:
             try:
                 with pq.ParquetFile(path) as file:
-                    if schema is not None and not file.schema_arrow.equals(schema):
+                    if schema is None:
+                        schema = file.schema_arrow
+                        config.features = Features.from_arrow_schema(schema)
+                    elif not file.schema_arrow.equals(schema):
                         raise InputError(
                             str(path), "its columns differ from the other files'", "Build the config again"
                         )
-                    schema = file.schema_arrow
                     split.rows += file.metadata.num_rows
                     split.bytes += path.stat().st_size
                     groups = range(file.metadata.num_row_groups)
                     split.arrow_bytes += sum(file.metadata.row_group(group).total_byte_size for group in groups)
-                    columns = [name for name in _TEXT_COLUMNS if name in schema.names]
+                    config.pictures += _values(file.metadata, "bytes")
+                    config.image_names += _values(file.metadata, "path")
+                    columns = [name for name in _COUNTED_COLUMNS if name in schema.names]
                     for batch in file.iter_batches(batch_size=1024, columns=columns):
                         for row in batch.to_pylist():
                             _count(config, row)
             except (pa.ArrowException, OSError) as error:
                 raise InputError(str(path), f"it does not read as parquet ({error})", "Build it again") from error
-    config.features = Features.from_arrow_schema(schema)
     counted = config.build.get("rows")
     if isinstance(counted, int) and counted != config.rows:
         fault = f"{BUILD_RECORD} counts {counted} rows, the files hold {config.rows}"
         raise InputError(str(folder), fault, "Let the build finish, then publish")
     return config
+
+
+def _values(metadata: FileMetaData, part: str) -> int:
+    """How many entries of `images` have a `part`, by the counts in the file's footer."""
+    columns = [
+        metadata.row_group(group).column(index)
+        for group in range(metadata.num_row_groups)
+        for index in range(metadata.num_columns)
+    ]
+    of_images = [column for column in columns if re.fullmatch(rf"images\..*\.{part}", column.path_in_schema)]
+    nulls = [column.statistics.null_count if column.statistics else 0 for column in of_images]
+    return sum(column.num_values for column in of_images) - sum(count or 0 for count in nulls)
 
 
 def _count(config: Config, row: dict[str, Any]) -> None:
@@ -131,6 +174,13 @@ def _count(config: Config, row: dict[str, Any]) -> None:
         config.words["commonalities"] += len(row["commonalities"].split())
         config.words["differences"] += sum(len(item["text"].split()) for item in row["differences"])
         config.aspects.update({item["aspect"] for item in row["differences"]})
+    if row.get("question") and row.get("answer") and "options" not in config.features:
+        config.questions += 1
+        for part in ("question", "answer"):
+            config.words[part] += len(row[part].replace(IMAGE_PLACEHOLDER, " ").split())
+    if row.get("clip_sim_score") is not None:
+        rows, total = config.similarities
+        config.similarities = rows + 1, total + row["clip_sim_score"]
 
 
 def _splits(folder: Path) -> dict[str, Split]:
@@ -164,55 +214,14 @@ def _build_record(folder: Path) -> dict[str, Any]:
         raise InputError(str(path), f"it is no JSON ({error})", "Build the config again") from error
     if not isinstance(record, dict):
         raise InputError(str(path), "it is no JSON object", "Build the config again")
-    drops = record.get("drops")
-    if isinstance(drops, dict):  # the places of the first dropped rows are for the builder, not for the card
-        record["drops"] = {
-            reason: entry["count"] if isinstance(entry, dict) and "count" in entry else entry
-            for reason, entry in drops.items()
-        }
     record.pop("files", None)
-    return record
+    return {key: _without_places(value) for key, value in record.items()}
 
 
-def dataset_card(configs: list[Config], repo_id: str, license_id: str) -> str:
-    """README.md of the data set `repo_id`, its YAML naming every config's files, splits and features."""
-    from datasets import DatasetInfo, SplitDict, SplitInfo
-    from datasets.info import DatasetInfosDict
-    from datasets.utils.metadata import MetadataConfigs
-    from huggingface_hub import DatasetCardData
-
-    infos, data_files = {}, {}
-    for config in configs:
-        splits = SplitDict()
-        for split in config.splits.values():
-            splits.add(SplitInfo(split.name, num_bytes=split.arrow_bytes, num_examples=split.rows))
-        infos[config.name] = DatasetInfo(
-            features=config.features,
-            splits=splits,
-            download_size=sum(split.bytes for split in config.splits.values()),
-            dataset_size=sum(split.arrow_bytes for split in config.splits.values()),
-        )
-        data_files[config.name] = {
-            "data_files": [
-                {"split": split.name, "path": f"{config.name}/{split.pattern}"} for split in config.splits.values()
-            ]
-        }
-    metadata = DatasetCardData(
-        license=license_id,
-        language="en",
-        task_categories=["image-text-to-text", "visual-question-answering"],
-        tags=["cad-vi", "comparison", "multi-image"],
-        size_categories=[size_category(sum(config.rows for config in configs))],
-    )
-    DatasetInfosDict(infos).to_dataset_card_data(metadata)
-    MetadataConfigs(data_files).to_dataset_card_data(metadata)
-    return render_card(
-        "cadvi_hub.dataset_cards",
-        metadata,
-        configs=configs,
-        repo_id=Verbatim(repo_id),
-        license=license_id,
-        most_shown=_MOST_SHOWN,
-        percent=percent,
-        sections=sections,
-    )
+def _without_places(value: Any) -> Any:
+    """Counts alone: the places of the first rows dropped or flagged are for the builder, not for the card."""
+    if not isinstance(value, dict):
+        return value
+    if value.keys() == {"count", "first"}:
+        return value["count"]
+    return {key: _without_places(item) for key, item in value.items()}

@@ -15,6 +15,7 @@ import json
 import socket
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -27,13 +28,16 @@ from hub_store import HubError, HubStore, Repository
 TOKEN = "hf_loopback"  # noqa: S105 opens nothing but this Hub
 
 
+Cut = Literal["request", "answer", "hold"]
+
+
 @dataclass
 class Fault:
-    """The connection is lost half-way through every request that contains `matching`, but for the first `after`."""
+    """What befalls every request that contains `matching`, but for the first `after`."""
 
     matching: str
     after: int
-    during: Literal["request", "answer"]
+    during: Cut
 
 
 class LoopbackHub(ThreadingHTTPServer):
@@ -47,6 +51,7 @@ class LoopbackHub(ThreadingHTTPServer):
         endpoint: URL for `HF_ENDPOINT`.
         token: the one token that it accepts; it belongs to `user`, who may also write as `organizations`.
         requests: `METHOD path` of every request so far.
+        sent: bytes of each file that were asked for so far, by path in the repository.
     """
 
     daemon_threads = True
@@ -60,7 +65,7 @@ class LoopbackHub(ThreadingHTTPServer):
 
     def reset(self, root: Path) -> None:
         """Go on with what `root` keeps, without faults."""
-        self.store, self.requests = HubStore(root), list[str]()
+        self.store, self.requests, self.sent = HubStore(root), list[str](), Counter[str]()
         self.mend_connection()
 
     def cut_connection(
@@ -76,12 +81,22 @@ class LoopbackHub(ThreadingHTTPServer):
         """
         self.fault: Fault | None = Fault(matching, after, during)
 
+    def hold(self, matching: str, after: int = 0) -> threading.Event:
+        """Never answer requests whose `METHOD path` contains `matching`, but for the first `after`; nothing is done.
+
+        Returns:
+            An event that is set when the first such request is there.
+        """
+        self.held = threading.Event()
+        self.fault = Fault(matching, after, "hold")
+        return self.held
+
     def mend_connection(self) -> None:
         """Serve every request again."""
         self.fault = None
 
-    def cut(self, request: str) -> Literal["request", "answer"] | None:
-        """Where the connection of `request` is lost, if it is."""
+    def cut(self, request: str) -> Cut | None:
+        """Where the connection of `request` is lost or held, if it is."""
         with self.store.lock:
             self.requests.append(request)
             if self.fault is None or self.fault.matching not in request:
@@ -114,6 +129,11 @@ class HubRequest(BaseHTTPRequestHandler):
         self.query = {key: values[-1] for key, values in parse_qs(url.query).items()}
         self.cut = self.server.cut(f"{self.command} {url.path}")
         length = int(self.headers.get("Content-Length") or 0)
+        if self.cut == "hold":
+            self.server.held.set()
+            self.rfile.read()  # until the client is gone
+            self.close_connection = True
+            return
         if self.cut == "request":
             self.rfile.read(length // 2)
             self.hang_up()

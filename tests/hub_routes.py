@@ -255,10 +255,12 @@ def resolve(request: HubRequest, repo: Repository, revision: str, path: str) -> 
     data = request.server.store.read(file)
     wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("Range") or "")
     if not wanted:
+        request.server.sent[path] += len(data) if request.command == "GET" else 0
         request.send_bytes(200, data, headers)
         return SENT
     start, end = int(wanted[1]), min(int(wanted[2] or file.size), file.size - 1)
     if start > end:
         raise HubError(416, f"{path} has {file.size} bytes")
+    request.server.sent[path] += end + 1 - start
     request.send_bytes(206, data[start : end + 1], headers | {"Content-Range": f"bytes {start}-{end}/{file.size}"})
     return SENT

@@ -1,105 +1,30 @@
 """Publishing to a Hub and reading back with the real clients."""
 
-import json
 import logging
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
-from datasets import Dataset, Features, load_dataset
+from datasets import Dataset, load_dataset
 from hub import LoopbackHub
-from huggingface_hub import DatasetCard, HfApi, hf_hub_download
-from PIL import Image
+from hub_folders import ALL_FILES, REPO, commits, files, messages, publish_data, row, v1_row, write_config, write_data
+from huggingface_hub import DatasetCard, HfApi
 
 from cadvi_hub.errors import InputError
-from cadvi_hub.images import encode_png
 from cadvi_hub.publish import Published, PublishSettings, publish
-from cadvi_hub.schema import cad_qa_features, message, v1_features, v2_features
-
-REPO = "tester/cad-inst"
-HOSTILE = "<script>alert(1)</script> `code` | cell\n---\n# [a](http://evil.example) ![b](x) **c** {{ 7 * 7 }} :tada:"
-
-
-def row(number: int, **columns: Any) -> dict[str, Any]:
-    images = [
-        {"bytes": encode_png(Image.new("RGB", (4, 4), (number, side, 0))), "path": f"{number}_{side}.png"}
-        for side in (0, 1)
-    ]
-    return {
-        "id": f"row-{number}",
-        "images": images,
-        "source": "scenes",
-        "commonalities": "Both show a red square.",
-        "differences": [{"aspect": "Counts", "text": "one square and two squares"}],
-        "shared_nouns": ["square"],
-        "annotator": "mentions@1",
-        "prompt_hash": "ab" * 32,
-        "decoding": '{"temperature": 0.0}',
-        **columns,
-    }
-
-
-def write_config(folder: Path, features: Features, shards: list[list[dict[str, Any]]], split: str, build: Any) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for index, rows in enumerate(shards):
-        name = f"{split}-{index:05}-of-{len(shards):05}.parquet"
-        Dataset.from_list(rows, features=features).to_parquet(folder / name)
-    (folder / "build.json").write_text(json.dumps({"rows": sum(map(len, shards)), **build}))
-
-
-def messages() -> list[Any]:
-    return [message("user", "<image> and <image>: compare."), message("assistant", "Both show a red square.")]
+from cadvi_hub.schema import cad_qa_features, v1_features, v2_features
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """A data set folder as a build leaves it: three configs, and a work folder that nobody should see."""
-    folder = tmp_path / "data"
-    captions = ["a red square", "two red squares"]
-    v1 = [[row(n, messages=messages(), captions=captions) for n in range(start, start + 2)] for start in (0, 2, 4)]
-    drops = {
-        "drops": {"too_short": {"count": 7, "first": ["captions.jsonl, line 3"]}, "refusal": 2},
-        "digest": "0123abcd",
-        "files": ["train-00000-of-00003.parquet"],
-        "note": f"from {tmp_path}/captions.jsonl, {tmp_path}/images and https://example.org/a/b",
-    }
-    write_config(folder / "v1", v1_features(), v1, "train", drops)
-    write_config(
-        folder / "v2", v2_features(), [[row(9, messages=messages(), context="a square is gone")]], "train", {}
-    )
-    qa = [row(n, question="What differs?", answer="The count.", captions=captions) for n in (20, 21)]
-    write_config(folder / "cad_qa", cad_qa_features(), [qa], "test", {"notes": {HOSTILE: HOSTILE}})
-    (folder / "_work").mkdir()
-    (folder / "_work" / "replies.parquet").write_bytes(b"not for others")
-    return folder
-
-
-def publish_data(data: Path, **settings: Any) -> Published:
-    return publish(PublishSettings(folder=data, repo_id=REPO, kind="dataset", **settings))
+    return write_data(tmp_path / "data")
 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The client's pauses between retries take no time."""
     monkeypatch.setattr(time, "sleep", lambda _: None)
-
-
-def commits() -> list[str]:
-    return [commit.commit_id for commit in HfApi().list_repo_commits(REPO, repo_type="dataset")]
-
-
-def files() -> set[str]:
-    return set(HfApi().list_repo_files(REPO, repo_type="dataset")) - {".gitattributes"}
-
-
-ALL_FILES = {
-    "README.md",
-    "cad_qa/test-00000-of-00001.parquet",
-    *(f"v1/train-0000{shard}-of-00003.parquet" for shard in range(3)),
-    "v2/train-00000-of-00001.parquet",
-}
 
 
 def test_every_config_loads_whole_and_streaming_with_its_features(hub: LoopbackHub, data: Path) -> None:
@@ -172,8 +97,7 @@ def test_a_smaller_build_leaves_no_old_shard_behind(hub: LoopbackHub, data: Path
     publish_data(data)
     for path in (data / "v1").glob("*.parquet"):
         path.unlink()
-    rows = [row(50, messages=messages(), captions=["a", "b"])]
-    write_config(data / "v1", v1_features(), [rows], "train", {})
+    write_config(data / "v1", v1_features(), [[v1_row(50)]], "train", {})
     published = publish_data(data)
     assert published.deleted == tuple(sorted(path for path in ALL_FILES if path.startswith("v1/")))
     assert load_dataset(REPO, "v1", split="train")["id"] == ["row-50"]
@@ -188,30 +112,6 @@ def test_a_config_that_only_the_hub_has_is_never_dropped(hub: LoopbackHub, data:
     assert files() == ALL_FILES
 
 
-@pytest.mark.parametrize(
-    ("matching", "after", "during"),
-    [("PUT /lfs/", 2, "request"), ("PUT /lfs/", 1, "answer"), ("/commit/", 0, "request"), ("/commit/", 0, "answer")],
-)
-@pytest.mark.usefixtures("impatient")
-def test_after_a_cut_connection_a_rerun_completes(
-    hub: LoopbackHub, data: Path, matching: str, after: int, during: Any
-) -> None:
-    hub.cut_connection(matching, after, during)
-    with pytest.raises(InputError, match=rf"dataset {REPO} on http.*the connection was lost.*Run it again") as fault:
-        publish_data(data)
-    assert hub.token not in str(fault.value)
-    hub.mend_connection()
-    kept = len(list(hub.store.contents.iterdir()))
-    hub.requests.clear()
-    publish_data(data)
-    assert files() == ALL_FILES
-    uploads = [request for request in hub.requests if request.startswith("PUT /lfs/")]
-    assert len(uploads) == len(ALL_FILES) - 1 - (kept - 1 if "lfs" in matching else len(ALL_FILES) - 1)
-    assert len(commits()) == 2
-    for path in ALL_FILES - {"README.md"}:
-        assert Path(hf_hub_download(REPO, path, repo_type="dataset")).read_bytes() == (data / path).read_bytes()
-
-
 def test_a_folder_that_no_build_made_is_published_too(hub: LoopbackHub, tmp_path: Path) -> None:
     (tmp_path / "questions" / "bison").mkdir(parents=True)
     rows = Dataset.from_dict({"question": ["A or B?"], "answer": ["A"]})
@@ -219,13 +119,6 @@ def test_a_folder_that_no_build_made_is_published_too(hub: LoopbackHub, tmp_path
     publish(PublishSettings(folder=tmp_path / "questions", repo_id="test-org/questions", kind="dataset", private=True))
     assert HfApi().dataset_info("test-org/questions").private
     assert load_dataset("test-org/questions", "bison", split="test")[0] == {"question": "A or B?", "answer": "A"}
-
-
-def test_many_files_go_up_in_bounded_commits(hub: LoopbackHub, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cadvi_hub.publish.FILES_PER_COMMIT", 4)
-    assert publish_data(data).commit == commits()[0]
-    assert len(commits()) == 3
-    assert files() == ALL_FILES
 
 
 def test_a_bad_token_is_refused_and_never_told(

@@ -1,0 +1,155 @@
+"""How many images of a data set are in other sets, too: in benchmarks, training mixes, and its own other configs.
+
+An image is known by its file name, without folder and suffix: `coco/train2017/000000000139.jpg`, and
+`COCO_val2014_000000000139.jpg` with COCO's older prefix, are one image; so are Visual Genome's `VG_100K/1.jpg` and
+GQA's `1.jpg`. Pictures are not compared. So collections that number their images alike count as shared, one too many
+rather than one too few, and a copy under another name is not seen: half of Visual Genome's images are COCO's, with ids
+of their own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cadvi_hub.errors import InputError
+from cadvi_hub.images import image_id
+from cadvi_hub.sources.large_json import list_rows
+from cadvi_hub.sources.rows import json_lines
+
+Names = Sequence[str | None]  # of the images of one row
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """What one config shares with one other set.
+
+    Attributes:
+        config: name of the config.
+        other: name of the other set.
+        images: images of the config, each counted once.
+        shared_images: those that are in the other set, too.
+        rows: rows of the config.
+        shared_rows: those with at least one such image.
+        unnamed: places in the config's rows where an image has no name, so that it cannot be looked for.
+    """
+
+    config: str
+    other: str
+    images: int
+    shared_images: int
+    rows: int
+    shared_rows: int
+    unnamed: int
+
+
+def find_overlaps(configs: Mapping[str, Sequence[Path]], others: Mapping[str, Path]) -> list[Overlap]:
+    """Look for the images of every config in every other config and in each set of `others`.
+
+    All files are streamed; kept are the ids of the configs' own images.
+
+    Args:
+        configs: name of each config → its parquet files; configs without images are passed over.
+        others: name on the card → place, see `names_of_rows`.
+
+    Raises:
+        InputError: a place of `others` cannot be read or names no image.
+    """
+    ids = {config: _ids(_names_in_parquet(files, config)) for config, files in configs.items()}
+    ids = {config: images for config, images in ids.items() if images}
+    shared: dict[str, dict[str, set[str]]] = {config: {} for config in ids}
+    for config, images in ids.items():
+        for other in ids.keys() - {config}:
+            shared[config][f"{other} of this data set"] = images & ids[other]
+    for other, place in others.items():
+        found: dict[str, set[str]] = {config: set() for config in ids}
+        read = 0
+        for names in names_of_rows(place):
+            read += len(names)
+            for image in map(image_id, filter(None, names)):
+                for config, images in ids.items():
+                    if image in images:
+                        found[config].add(image)
+        if not read:
+            raise InputError(str(place), "it names no image", "Give a file or folder whose rows name their images")
+        for config in ids:
+            shared[config][other] = found[config]
+    return [overlap for config in ids for overlap in _count(config, configs[config], len(ids[config]), shared[config])]
+
+
+def _count(config: str, files: Sequence[Path], images: int, shared: Mapping[str, set[str]]) -> list[Overlap]:
+    rows, unnamed, shared_rows = 0, 0, dict.fromkeys(shared, 0)
+    for names in _names_in_parquet(files, config):
+        row = {image_id(name) for name in names if name}
+        rows += 1
+        unnamed += len([name for name in names if not name])
+        for other, common in shared.items():
+            shared_rows[other] += not row.isdisjoint(common)
+    return [
+        Overlap(config, other, images, len(shared[other]), rows, shared_rows[other], unnamed)
+        for other in sorted(shared)
+    ]
+
+
+def _ids(rows: Iterable[Names]) -> set[str]:
+    return {image_id(name) for names in rows for name in names if name}
+
+
+def names_of_rows(place: Path) -> Iterator[Names]:
+    """The image names of each row of another set, none for a row of text.
+
+    Args:
+        place: JSON lines (`.jsonl`) or one JSON list (`.json`) of rows whose `image` or `images` is a file name or a
+            list of them, as the paper's question files and the LLaVA mix have it; or a folder of a built data set.
+
+    Raises:
+        InputError: the file or a row of it cannot be read.
+    """
+    if place.is_dir():
+        files = sorted(place.glob("*.parquet"))
+        if not files:
+            raise InputError(str(place), "no parquet file is there", "Give the folder of one config, or a JSON file")
+        return _names_in_parquet(files, place.name)
+    if not place.is_file():
+        raise InputError(str(place), "no such file or folder", "Check the path in contamination")
+    return _names_in_json(place)
+
+
+def _names_in_json(file: Path) -> Iterator[Names]:
+    from tqdm import tqdm
+
+    rows = list_rows(file) if file.suffix == ".json" else json_lines(file)
+    for position, row in tqdm(rows, desc=f"images of {file.name}", unit="row", disable=None):
+        if isinstance(row, bytes):
+            try:
+                row = json.loads(row)
+            except (ValueError, RecursionError) as error:
+                raise InputError(f"{file}, {position}", f"not valid JSON ({error})", "Mend the line") from error
+        names = row.get("image", row.get("images")) if isinstance(row, dict) else False
+        names = [] if names is None else [names] if isinstance(names, str) else names
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            fault = "it is no row whose 'image' or 'images' is a file name or a list of them"
+            raise InputError(f"{file}, {position}", fault, "Mend the row")
+        yield names
+
+
+def _names_in_parquet(files: Sequence[Path], name: str) -> Iterator[Names]:
+    """The image names of every row, without reading a picture; nothing for files that have no column of images."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from tqdm import tqdm
+
+    for path in tqdm(files, desc=f"images of {name}", unit="file", disable=None):
+        try:
+            with pq.ParquetFile(path) as file:
+                leaves = [file.schema.column(index).path for index in range(len(file.schema))]
+                columns = [leaf for leaf in leaves if leaf.startswith("images.") and leaf.endswith(".path")]
+                if not columns:
+                    continue
+                for batch in file.iter_batches(columns=columns):
+                    for images in batch.column(0).to_pylist():
+                        yield [image and image["path"] for image in images or []]
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(str(path), f"it does not read as parquet ({error})", "Build it again") from error

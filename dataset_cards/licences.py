@@ -1,0 +1,44 @@
+"""Under which licence the texts and the pictures of known sources stand, for a data set's card.
+
+Only what the publishers themselves state is here. A source is known by its name in the rows: `source.name` of the
+recipe, for Localized Narratives with the collection behind a slash. To add a source, add a line to `LICENCES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+SEE_SOURCE = "see its source"
+_FLICKR = "of their photographers, under Flickr's terms of use"  # COCO and Flickr30k own no picture
+
+
+class Licence(NamedTuple):
+    """The licence of a source's captions, questions or annotations, and that of its pictures."""
+
+    texts: str = SEE_SOURCE
+    pictures: str = SEE_SOURCE
+
+
+LICENCES = {
+    "localized_narratives/open_images": Licence("CC-BY-4.0", "listed as CC-BY-2.0; Open Images vouches for none"),
+    "localized_narratives/coco": Licence("CC-BY-4.0", _FLICKR),
+    "localized_narratives/flickr30k": Licence("CC-BY-4.0", _FLICKR),
+    "localized_narratives/ade20k": Licence("CC-BY-4.0", "for non-commercial research and education"),
+    "svit": Licence("CC-BY-4.0"),
+    "visual_genome": Licence("CC-BY-4.0"),
+    "cad_inst": Licence("MIT"),
+    "cad_qa": Licence("MIT"),
+    "bison": Licence("CC-BY-NC-4.0", _FLICKR),
+    "svo_probes": Licence("CC-BY-4.0"),
+    "nlvr2": Licence("CC-BY-4.0"),
+    "eqben": Licence("Apache-2.0"),
+    "cola": Licence("MIT"),
+    "seed_bench": Licence("CC-BY-NC-4.0"),
+}
+
+
+def licences_of(sources: Iterable[str]) -> list[tuple[str, Licence]]:
+    """Each source once, in alphabetical order, with its licence; pairs across two sources (`a+b`) count as both."""
+    names = {name for source in sources for name in source.split("+")}
+    return [(name, LICENCES.get(name.lower(), Licence())) for name in sorted(names)]
