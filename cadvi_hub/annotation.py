@@ -7,15 +7,17 @@ V1: an LLM reads the two captions. V2: a vision-language model reads both images
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal, Protocol
 
 from cadvi_hub.errors import InputError
-from cadvi_hub.filters import Dropped, DropReason, check_summary, read_summary
+from cadvi_hub.filters import Dropped, DropReason, check_grounded, check_summary, read_summary
 from cadvi_hub.generation import ChatRequest, Decoding, Failed, Generator, MadeAsRead, Reply
-from cadvi_hub.images import image_file
+from cadvi_hub.grounding.check import check_grounding
+from cadvi_hub.grounding.graph import SceneGraph
+from cadvi_hub.images import ImageStore
 from cadvi_hub.prompts import prompt_hash, render_prompt
 from cadvi_hub.schema import Aspect, CadSummary, ImagePair, Provenance
 from cadvi_hub.summaries import summary_json_schema
@@ -30,9 +32,9 @@ class Annotator(Protocol):
     def provenance(self) -> Provenance: ...
 
     def annotate(
-        self, pairs: Sequence[ImagePair], image_root: Path
+        self, pairs: Sequence[ImagePair], images: ImageStore
     ) -> Iterator[tuple[ImagePair, CadSummary | Dropped]]:
-        """One result per pair, in order; images are looked up below `image_root`."""
+        """One result per pair, in order; `images` holds their pictures."""
         ...
 
 
@@ -45,9 +47,9 @@ class AnnotatorSettings:
             model in this process).
         prompt: `summary_from_captions` (V1) or `summary_from_images` (V2); `mentions` reads captions only.
         model: name of the model at the endpoint; for `local` a Hub id or a folder.
-        base_url: the endpoint, up to and including `/v1`.
+        base_url: the endpoint, up to and including `/v1`, or a list of endpoints that serve the same model.
         api_key_env: name of the environment variable that holds the endpoint's key; unset means no key.
-        concurrency: requests at the endpoint at once.
+        concurrency: requests at an endpoint at once.
         timeout: seconds until a request counts as lost.
         max_retries: times that a request is sent again after a timeout, a lost connection, 429 or 5xx.
         batch_size: requests per forward pass of a `local` model.
@@ -64,7 +66,7 @@ class AnnotatorSettings:
     kind: Literal["mentions", "server", "local"] = "mentions"
     prompt: Prompt = "summary_from_captions"
     model: str = ""
-    base_url: str = "http://127.0.0.1:8000/v1"
+    base_url: str | list[str] = "http://127.0.0.1:8000/v1"
     api_key_env: str = "OPENAI_API_KEY"
     concurrency: int = 32
     timeout: float = 300.0
@@ -90,20 +92,28 @@ def make_annotator(settings: AnnotatorSettings, out: Path) -> Annotator:
         if settings.prompt != "summary_from_captions":
             raise InputError("annotator.prompt", "`mentions` reads captions only", "Take summary_from_captions")
         return MentionsAnnotator(settings.min_words, settings.max_words)
-    if not settings.model:
-        raise InputError("annotator.model", "no model is named", "Name the model that writes the summaries")
     if settings.kind == "local" and settings.json_schema:
         raise InputError(
             "annotator.json_schema", "a local model cannot be held to JSON", "Leave it out or use a server"
         )
+    return LlmAnnotator(make_generator(settings, out), settings)
+
+
+def make_generator(settings: AnnotatorSettings, out: Path) -> Generator:
+    """The model that `settings` describe, every reply of which is kept; `out` is the output folder.
+
+    Raises:
+        InputError: no model is named.
+    """
+    if settings.kind == "mentions" or not settings.model:
+        raise InputError("annotator.model", "no model is named", "Name one, and take the kind server or local")
     from cadvi_hub.generation.store import ReplyStore, StoredGenerator
 
     store = ReplyStore(Path(settings.reply_store) if settings.reply_store else out / "replies.sqlite")
-    generator = StoredGenerator(_make_generator(settings), store)
-    return LlmAnnotator(generator, settings)
+    return StoredGenerator(_plain_generator(settings), store)
 
 
-def _make_generator(settings: AnnotatorSettings) -> Generator:
+def _plain_generator(settings: AnnotatorSettings) -> Generator:
     if settings.kind == "local":
         from cadvi_hub.generation.local import LocalGenerator
 
@@ -131,7 +141,7 @@ class MentionsAnnotator:
         self.provenance = Provenance(annotator="mentions", prompt_hash="", decoding="{}")
 
     def annotate(
-        self, pairs: Sequence[ImagePair], image_root: Path
+        self, pairs: Sequence[ImagePair], images: ImageStore
     ) -> Iterator[tuple[ImagePair, CadSummary | Dropped]]:
         for pair in pairs:
             summary = self._mentions.summarize(_captions(pair))
@@ -157,29 +167,27 @@ class LlmAnnotator:
         )
 
     def annotate(
-        self, pairs: Sequence[ImagePair], image_root: Path
+        self, pairs: Sequence[ImagePair], images: ImageStore
     ) -> Iterator[tuple[ImagePair, CadSummary | Dropped]]:
         unread = iter(pairs)
-        requests = MadeAsRead((self._request(pair, image_root) for pair in unread), unread)
+        requests = MadeAsRead((self._request(pair, images) for pair in unread), unread)
         for pair, outcome in zip(pairs, self._generator.generate(requests), strict=True):
             yield pair, self._read(outcome)
 
-    def _request(self, pair: ImagePair, image_root: Path) -> ChatRequest:
+    def _request(self, pair: ImagePair, images: ImageStore) -> ChatRequest:
         schema = summary_json_schema() if self._settings.json_schema else None
         if self._settings.prompt == "summary_from_captions":
             captions = [" ".join(caption.split()) for caption in _captions(pair)]
             messages = render_prompt("summary_from_captions", captions=captions, as_json=schema is not None)
             return ChatRequest(messages, decoding=self._decoding, json_schema=schema)
-        if not pair.context:
-            raise InputError(f"pair {pair.pair_id}", "it has no difference note", "Take pairs that have a context")
         messages = render_prompt(
             "summary_from_images",
             context=" ".join(pair.context.split()),
             aspects=list(Aspect),
             as_json=schema is not None,
         )
-        images = tuple(image_file(image_root, name).read_bytes() for name in pair.images)
-        return ChatRequest(messages, images, self._decoding, schema)
+        pictures = tuple(images.read(name)["bytes"] or b"" for name in pair.images)
+        return ChatRequest(messages, pictures, self._decoding, schema)
 
     def _read(self, outcome: Reply | Failed) -> CadSummary | Dropped:
         if isinstance(outcome, Failed):
@@ -189,6 +197,30 @@ class LlmAnnotator:
             return summary
         dropped = check_summary(summary, min_words=self._settings.min_words, max_words=self._settings.max_words)
         return dropped or summary
+
+
+class GroundedAnnotator:
+    """Drops summaries of `annotator` that the scene graphs of their images contradict.
+
+    Args:
+        graphs: by file name; a pair of which one image has none is kept unchecked.
+        max_contradicted: share of a summary's statements that may be contradicted.
+    """
+
+    def __init__(self, annotator: Annotator, graphs: Mapping[str, SceneGraph], max_contradicted: float):
+        self._annotator, self._graphs, self._max_contradicted = annotator, graphs, max_contradicted
+        self.provenance = annotator.provenance
+
+    def annotate(
+        self, pairs: Sequence[ImagePair], images: ImageStore
+    ) -> Iterator[tuple[ImagePair, CadSummary | Dropped]]:
+        for pair, summary in self._annotator.annotate(pairs, images):
+            first, second = (self._graphs.get(PurePosixPath(name).name) for name in pair.images)
+            if isinstance(summary, Dropped) or first is None or second is None:
+                yield pair, summary
+            else:
+                grounding = check_grounding(summary, (first, second))
+                yield pair, check_grounded(grounding, max_contradicted=self._max_contradicted) or summary
 
 
 def _captions(pair: ImagePair) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
@@ -38,6 +39,18 @@ COMMANDS = {
     ),
     "build": Command(
         "cadvi_hub.build", "BuildSettings", "build", "build a data set: v1, v2, instruct or cad_qa (cadvi build v1 …)"
+    ),
+    "pairs mine": Command(
+        "cadvi_hub.build",
+        "BuildSettings",
+        "mine",
+        "mine the pairs of a build and stop before any model is asked",
+    ),
+    "pairs explain": Command(
+        "cadvi_hub.pairing.explain", "ExplainSettings", "explain", "how many captions and pairs each rule removed"
+    ),
+    "ground": Command(
+        "cadvi_hub.grounding.score", "GroundSettings", "ground", "check a data set's statements against scene graphs"
     ),
     "benchmarks": Command(
         "cadvi_hub.eval.benchmarks",
@@ -104,14 +117,15 @@ def parse_settings(name: str, arguments: Sequence[str]) -> Any:
     parser = ArgumentParser(prog=f"cadvi {name}", description=command.summary)
     recipe_key = "--config"
     arguments = list(arguments)
-    if name == "build":  # `cadvi build v1` names the data set, so that --config can mean the recipe here too
+    named = command.settings == "BuildSettings"  # `cadvi build v1` names the data set, so that --config is the recipe
+    if named:
         if arguments and not arguments[0].startswith("-"):
             arguments = [*arguments[1:], "--dataset", arguments[0]]
         parser.add_argument(
             "--dataset", required=True, choices=["v1", "v2", "instruct", "cad_qa"], help="the data set to build"
         )
     parser.add_argument(recipe_key, action="config", help="YAML recipe: a file or the name of a packaged one")
-    skipped = {"config"} if name == "build" else set()
+    skipped = {"config"} if named else set()
     parser.add_class_arguments(settings_class, skip=skipped)
     for index, value in enumerate(arguments):
         if value == recipe_key and index + 1 < len(arguments):
@@ -120,7 +134,7 @@ def parse_settings(name: str, arguments: Sequence[str]) -> Any:
             arguments[index] = f"{recipe_key}={_recipe_path(value.partition('=')[2])}"
     chosen = parser.instantiate_classes(parser.parse_args(arguments))
     values = {field.name: chosen[field.name] for field in fields(settings_class) if field.name in chosen}
-    if name == "build":
+    if named:
         values["config"] = chosen["dataset"]
     return settings_class(**values)
 
@@ -132,6 +146,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(usage())
         return
     name, *rest = arguments
+    if rest and f"{name} {rest[0]}" in COMMANDS:
+        name, rest = f"{name} {rest[0]}", rest[1:]
     if name == "--version":
         from cadvi_hub import __version__
 
@@ -139,6 +155,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     if name not in COMMANDS:
         sys.exit(f"cadvi: no command {name!r}. Commands: {', '.join(COMMANDS)}")
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("cadvi_hub").setLevel(logging.INFO)  # what a run cost; the clients' line per request stays out
     try:
         settings = parse_settings(name, rest)
         result = getattr(importlib.import_module(COMMANDS[name].module), COMMANDS[name].function)(settings)

@@ -19,7 +19,7 @@ class FakeAnnotator:
         self.provenance = Provenance(name, "0" * 64, '{"temperature": 0.0}')
         self.drop, self.die_after, self.hang_after, self.asked = drop, die_after, hang_after, []
 
-    def annotate(self, pairs, image_root) -> Iterator[tuple[ImagePair, CadSummary | Dropped]]:
+    def annotate(self, pairs, images) -> Iterator[tuple[ImagePair, CadSummary | Dropped]]:
         for pair in pairs:
             if len(self.asked) == self.die_after:
                 raise KeyboardInterrupt

@@ -16,6 +16,7 @@ from cadvi_hub.annotation import AnnotatorSettings, make_annotator
 from cadvi_hub.errors import InputError
 from cadvi_hub.filters import Dropped, DropReason, check_summary, read_summary
 from cadvi_hub.generation import Reply
+from cadvi_hub.images import ImageFolders
 from cadvi_hub.prompts import prompt_hash, render_prompt
 from cadvi_hub.schema import Aspect, CadSummary, Difference, ImagePair, Message
 from cadvi_hub.summaries import render_summary
@@ -151,14 +152,14 @@ def test_a_server_annotates_from_captions_alone_and_a_rerun_asks_nothing(tmp_pat
     with openai_server(behaviour) as server:
         settings = AnnotatorSettings(kind="server", model="mixtral", base_url=server.base_url)
         annotator = make_annotator(settings, tmp_path)
-        results = list(annotator.annotate(pairs(3), tmp_path / "no images needed"))
+        results = list(annotator.annotate(pairs(3), ImageFolders([tmp_path / "no images needed"])))
         assert [pair for pair, _ in results] == pairs(3)
         assert [summary for _, summary in results][::2] == [SUMMARY, SUMMARY]
         assert isinstance(results[1][1], Dropped)
         assert results[1][1].reason == DropReason.REFUSAL
         asked = sorted(request["messages"][-1]["content"] for request in server.requests)
         assert asked == [f"Image 1: A dog no. {i}.\nImage 2: Dogs." for i in range(3)]
-        assert list(make_annotator(settings, tmp_path).annotate(pairs(3), tmp_path)) == results
+        assert list(make_annotator(settings, tmp_path).annotate(pairs(3), ImageFolders([tmp_path]))) == results
         assert len(server.requests) == 3
     assert annotator.provenance.annotator == "mixtral"
     assert annotator.provenance.prompt_hash == prompt_hash("summary_from_captions")
@@ -171,7 +172,7 @@ def test_json_replies_are_asked_for_by_schema_and_read(tmp_path: Path) -> None:
     body = json.dumps({"commonalities": SUMMARY.commonalities, "differences": differences})
     with openai_server(lambda request, number: Answer(body)) as server:
         settings = AnnotatorSettings(kind="server", model="m", base_url=server.base_url, json_schema=True)
-        ((_, summary),) = make_annotator(settings, tmp_path).annotate(pairs(1), tmp_path)
+        ((_, summary),) = make_annotator(settings, tmp_path).annotate(pairs(1), ImageFolders([tmp_path]))
         assert summary == SUMMARY
         assert server.requests[0]["response_format"]["type"] == "json_schema"
 
@@ -179,7 +180,7 @@ def test_json_replies_are_asked_for_by_schema_and_read(tmp_path: Path) -> None:
 def test_v2_shows_both_images_and_the_note_but_no_caption(image_root: Path) -> None:
     with openai_server(lambda request, number: Answer(render_summary(SUMMARY))) as server:
         settings = AnnotatorSettings(kind="server", model="m", base_url=server.base_url, prompt="summary_from_images")
-        ((_, summary),) = make_annotator(settings, image_root / "out").annotate(pairs(1), image_root)
+        ((_, summary),) = make_annotator(settings, image_root / "out").annotate(pairs(1), ImageFolders([image_root]))
         content = server.requests[0]["messages"][0]["content"]
     assert summary == SUMMARY
     assert [part["type"] for part in content] == ["text", "image_url", "text", "image_url", "text"]
@@ -192,7 +193,7 @@ def test_a_local_model_annotates_from_images(image_root: Path) -> None:
     model = make_tiny_llava(image_root / "v1" / "merged")
     settings = AnnotatorSettings(kind="local", model=str(model), prompt="summary_from_images", max_tokens=8)
     annotator = make_annotator(settings, image_root / "out")
-    results = list(annotator.annotate(pairs(3), image_root))
+    results = list(annotator.annotate(pairs(3), ImageFolders([image_root])))
     assert [summary.reason for _, summary in results if isinstance(summary, Dropped)] == ["cut_off"] * 3
     assert annotator.provenance.annotator.startswith("v1/merged@")
 
@@ -213,7 +214,7 @@ def test_mentions_annotate_without_a_model(tmp_path: Path) -> None:
 def test_a_request_that_the_endpoint_refuses_is_a_counted_drop(tmp_path: Path) -> None:
     with openai_server(lambda request, number: Answer("too long", status=400)) as server:
         settings = AnnotatorSettings(kind="server", model="m", base_url=server.base_url)
-        ((_, dropped),) = make_annotator(settings, tmp_path).annotate(pairs(1), tmp_path)
+        ((_, dropped),) = make_annotator(settings, tmp_path).annotate(pairs(1), ImageFolders([tmp_path]))
     assert isinstance(dropped, Dropped)
     assert dropped.reason == DropReason.REQUEST_FAILED
     assert "too long" in dropped.detail
@@ -235,7 +236,18 @@ def test_settings_that_do_not_go_together_are_refused(settings: AnnotatorSetting
 def test_a_pair_without_what_the_prompt_needs_is_named(tmp_path: Path) -> None:
     bare = ImagePair("p-7", ("a.png", "b.png"), "test")
     with openai_server() as server:
-        for prompt in ("summary_from_captions", "summary_from_images"):
-            settings = AnnotatorSettings(kind="server", model="m", base_url=server.base_url, prompt=prompt)  # type: ignore[arg-type]
-            with pytest.raises(InputError, match="p-7"):
-                list(make_annotator(settings, tmp_path).annotate([bare], tmp_path))
+        settings = AnnotatorSettings(kind="server", model="m", base_url=server.base_url)
+        with pytest.raises(InputError, match="p-7"):
+            list(make_annotator(settings, tmp_path).annotate([bare], ImageFolders([tmp_path])))
+
+
+def test_pairs_without_a_note_are_compared_by_their_images_alone(image_root: Path) -> None:
+    bare = ImagePair("p-7", ("a.png", "b.png"), "test", captions=("A dog.", "Dogs."), shared_nouns=("dog",))
+    with openai_server(lambda request, number: Answer(render_summary(SUMMARY))) as server:
+        settings = AnnotatorSettings(kind="server", model="m", base_url=server.base_url, prompt="summary_from_images")
+        ((_, summary),) = make_annotator(settings, image_root / "out").annotate([bare], ImageFolders([image_root]))
+        content = server.requests[0]["messages"][0]["content"]
+    assert summary == SUMMARY
+    assert [part["type"] for part in content] == ["text", "image_url", "text", "image_url", "text"]
+    assert "ote" not in content[4]["text"]
+    assert "dog" not in json.dumps([part for part in content if part["type"] == "text"]).lower()

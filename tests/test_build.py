@@ -51,12 +51,12 @@ def test_v2_rows_load_with_declared_features_decoded_images_and_provenance(setti
     assert [message["role"] for message in rows[2]["messages"]] == ["user", "assistant"]
 
 
-def test_images_are_embedded_as_they_stand_under_their_file_name(settings):
+def test_images_are_embedded_as_they_stand_under_their_name(settings):
     import pyarrow.parquet as pq
 
     table = pq.read_table(build(settings, FakeAnnotator()) / "train-00000-of-00004.parquet")
     original = (settings.source.path / "images/0.png").read_bytes()
-    assert table["images"][0][0].as_py() == {"bytes": original, "path": "0.png"}
+    assert table["images"][0][0].as_py() == {"bytes": original, "path": "images/0.png"}
 
 
 def test_row_groups_stay_small_enough_for_the_viewer(settings):

@@ -13,7 +13,7 @@ import pytest
 from builds import FakeAnnotator, captioned_source, contents, report, similar_source
 
 from cadvi_hub.build import BuildSettings, build
-from cadvi_hub.build_folder import open_build_folder
+from cadvi_hub.build.folder import open_build_folder
 from cadvi_hub.errors import InputError
 from cadvi_hub.pairing.pairs import PairSettings
 from cadvi_hub.sources import SourceSettings
@@ -149,7 +149,7 @@ def test_overwriting_that_dies_can_be_repeated(settings, monkeypatch):
 
 def test_other_os_errors_are_not_taken_for_a_full_disk(settings):
     class Disconnected(FakeAnnotator):
-        def annotate(self, pairs, image_root):
+        def annotate(self, pairs, images):
             raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
 
     with pytest.raises(ConnectionResetError):

@@ -13,7 +13,7 @@ from hub import LoopbackHub
 from huggingface_hub import DatasetCard
 
 from cadvi_hub.build import BuildSettings, build
-from cadvi_hub.build_rows import Turns
+from cadvi_hub.build.rows import Turns
 from cadvi_hub.cli import main
 from cadvi_hub.errors import InputError
 from cadvi_hub.pairing.pairs import PairSettings
@@ -177,6 +177,8 @@ def test_built_data_sets_are_published_together_and_load_by_their_config(
     published = publish(PublishSettings(folder=settings.out, repo_id=repo, kind="dataset"))
     assert set(published.uploaded) == {
         "README.md",
+        "assets/cad_qa.jpg",
+        "assets/v1.jpg",
         "cad_qa/test-00000-of-00002.parquet",
         "cad_qa/test-00001-of-00002.parquet",
         "v1/train-00000-of-00001.parquet",

@@ -1,9 +1,11 @@
 """Records → sharded parquet with embedded images: read, pair, annotate, filter, converse, write.
 
-`v1`: a captioned folder → pairs by shared nouns → summaries from captions → two turns (paper, section 3.1).
-`v2`: similar pairs with a difference note → summaries from images and note → one turn (paper, section 3.2).
+`v1`: captioned images → pairs by shared nouns → summaries from captions → two turns (paper, section 3.1).
+`v2`: similar pairs with a difference note → summaries from images and note → one turn (paper, section 3.2); or pairs
+    mined from captions, as in `v1`, for a further phase on any images.
 `instruct`: single-image and text-only conversations as they stand.
-`cad_qa`: open questions with reference answers, in a split `test` (the paper's CaD-QA).
+`cad_qa`: open questions with reference answers, in a split `test` (the paper's CaD-QA): those of a question file, or
+    pairs mined from captions → summaries → questions that a model writes.
 """
 
 from __future__ import annotations
@@ -11,28 +13,27 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from itertools import islice
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from sys import intern
 from typing import Any, Literal
 
-from cadvi_hub import schema
-from cadvi_hub.annotation import Annotator, AnnotatorSettings, make_annotator
-from cadvi_hub.build_folder import BuildFolder, open_build_folder
-from cadvi_hub.build_rows import Pictures, Turns, cad_qa_rows, cad_rows, instruct_rows, statistics
+from cadvi_hub.annotation import Annotator, AnnotatorSettings
+from cadvi_hub.build.folder import BuildFolder, open_build_folder
+from cadvi_hub.build.records import RECORDS, stage_records
+from cadvi_hub.build.rows import Turns
+from cadvi_hub.build.shards import make_authors, make_shards, summed
 from cadvi_hub.errors import InputError
-from cadvi_hub.pairing.nouns import extract_nouns
-from cadvi_hub.pairing.pairs import PairSettings, mine_pairs
-from cadvi_hub.schema import CaptionedImage, ImagePair
-from cadvi_hub.sources import Drops, SourceSettings, cad_qa_file, captioned_folder, llava_mix, similar_pairs
-from cadvi_hub.sources.cad_qa_file import PairQuestion
-from cadvi_hub.sources.llava_mix import InstructExample
+from cadvi_hub.generation import public_name
+from cadvi_hub.held_out import read_held_out
+from cadvi_hub.pairing.explain import explain_mined
+from cadvi_hub.pairing.pairs import PairSettings
+from cadvi_hub.questions import QuestionSettings, QuestionWriter
+from cadvi_hub.sources import SourceSettings
+from cadvi_hub.sources.formats import Format, digest_of, format_of
 
-# Stages: captions with their nouns, records to be made rows of, and what was counted on the way to each
-CAPTIONS, CAPTIONS_READ, RECORDS, READ = "captions.jsonl", "captions_read.jsonl", "records.jsonl", "read.jsonl"
 _OUTPUT_FAULTS = {
     errno.ENOSPC,
     errno.EDQUOT,
@@ -51,12 +52,7 @@ TURNS_OF: dict[str, tuple[Turns, ...]] = {
     "instruct": ("full",),
     "cad_qa": ("full",),
 }
-ANNOTATED = ("v1", "v2")
-READERS: dict[str, Callable[[SourceSettings, Drops], Iterator[Any]]] = {
-    "v2": similar_pairs.read_similar_pairs,
-    "instruct": llava_mix.read_llava_mix,
-    "cad_qa": cad_qa_file.read_cad_qa_file,
-}
+CONFIG_NAME = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)*")
 
 
 @dataclass
@@ -65,15 +61,29 @@ class BuildSettings:
 
     Attributes:
         config: which data set.
-        source: the upstream files; a captioned folder for `v1`, similar pairs for `v2`, the LLaVA mix for `instruct`,
-            a question file for `cad_qa`.
-        out: output folder; the data set is written to `<out>/<config>`.
-        pairs: how pairs are mined (`v1`).
-        annotator: who writes the summaries (`v1`, `v2`).
+        source: the upstream files; captioned images for `v1`, similar pairs for `v2`, the LLaVA mix for `instruct`, a
+            question file or captioned images for `cad_qa`.
+        out: output folder; the data set is written to `<out>/<name>`.
+        pairs: how pairs are mined from captions.
+        annotator: who writes the summaries, and the questions of `cad_qa`.
+        clip_model: CLIP model that scores how alike the images of a `v1` pair are (`clip_sim_score`), a Hub id or a folder;
+            left out, the column is empty. It needs the extra `train`.
+        graphs: folder of scene graphs, as `cadvi ground` takes it: summaries that they contradict are dropped.
+        max_contradicted: share of a summary's statements that the graphs may contradict.
+        questions: how the questions of `cad_qa` are written and checked.
+        exclude_images: images that stay out, by file name: text files with one name per line, or folders of built
+            data sets, those to be trained or measured on.
         turns: what a conversation holds: `full` is the method's; the others are ablations on the same pairs, without
             summaries: `which_image` (`v1`) or `difference_note` (`v2`) alone.
+        name: of the data set and its folder; left out, that of its config. A further phase has its own, `v3` say.
         rows_per_shard: pairs or rows that go into one parquet file; fewer stand in it where some are dropped.
         max_rows: pairs or rows at most, before any is dropped; None takes all.
+        images: `embedded` writes the pictures into the files; `referenced` writes their names alone, for pictures that
+            may not be given away.
+        executor: where shards are made: `local` on this machine, `slurm` or `ray` on a cluster (README, Clusters).
+        executor_options: further arguments of datatrove's executor, as `{partition: cpu, time: "24:00:00"}`.
+        workers: processes, or tasks of the cluster, that make shards; their number does not change a byte. A `local`
+            annotator loads its model in each.
         seed: of the conversations.
         overwrite: replace the build of another recipe in the output folder.
     """
@@ -83,164 +93,193 @@ class BuildSettings:
     out: Path
     pairs: PairSettings = field(default_factory=PairSettings)
     annotator: AnnotatorSettings = field(default_factory=AnnotatorSettings)
+    clip_model: str | None = None
+    graphs: Path | None = None
+    max_contradicted: float = 0.25
+    questions: QuestionSettings = field(default_factory=QuestionSettings)
+    exclude_images: list[Path] = field(default_factory=list)
     turns: Turns = "full"
+    name: str = ""
     rows_per_shard: int = 1000
     max_rows: int | None = None
+    images: Literal["embedded", "referenced"] = "embedded"
+    executor: Literal["local", "slurm", "ray"] = "local"
+    executor_options: dict[str, Any] = field(default_factory=dict)
+    workers: int = 1
     seed: int = 0
     overwrite: bool = False
 
 
+@dataclass(frozen=True)
+class Plan:
+    """A build whose settings have been checked: its folder, and what decides its content."""
+
+    settings: BuildSettings
+    path: Path
+    recipe: Row
+    digest: str
+
+    @property
+    def split(self) -> str:
+        return "test" if self.settings.config == "cad_qa" else "train"
+
+    def folder(self) -> BuildFolder:
+        """The folder without its lock, for tasks that write shards beside each other."""
+        return BuildFolder(self.path, self.digest, self.split)
+
+    @contextmanager
+    def locked_folder(self) -> Iterator[BuildFolder]:
+        """The folder, for this process alone."""
+        with open_build_folder(self.path, self.digest, self.settings.overwrite, self.split) as folder:
+            yield folder
+
+
 def build(settings: BuildSettings, annotator: Annotator | None = None) -> Path:
-    """Build one data set and return its folder, `<out>/<config>`.
+    """Build one data set and return its folder, `<out>/<name>`.
 
     A finished build is left alone; one that was killed goes on where it stood, with the same bytes as an uninterrupted
-    one. Pass `annotator` to use it instead of the one that the settings describe.
+    one. Pass `annotator` to use it instead of the one that the settings describe. On a cluster the build is only
+    submitted.
 
     Raises:
         InputError: bad input, an output folder that is taken or cannot be written, or no row left.
     """
+    plan = make_plan(settings, annotator)
+    with _output_faults(plan.path):
+        if settings.executor != "local":
+            from cadvi_hub.build.cluster import submit
+
+            submit(plan)
+            return plan.path
+        with plan.locked_folder() as folder:
+            if not folder.is_complete():
+                if not folder.is_laid_out():
+                    _make(plan, folder, annotator)
+                folder.finish()
+    return plan.path
+
+
+def mine(settings: BuildSettings) -> str:
+    """Mine the pairs of a build and say how, without asking any model; the build goes on from there.
+
+    Raises:
+        InputError: as of `build`, or a source that holds no captions.
+    """
+    plan = make_plan(settings)
+    if format_of(settings.config, settings.source).holds != "captions":
+        raise InputError("source.format", "pairs are mined from captions alone", "Name a format of captions")
+    with _output_faults(plan.path), plan.locked_folder() as folder:
+        if folder.is_complete() or folder.is_laid_out():
+            raise InputError(str(plan.path), "the build is past that", "Use `cadvi pairs explain --folder` on it")
+        read = stage_records(settings, folder)
+        blocks = (folder.read_block(RECORDS, number) for number in range(read["blocks"]))
+        shared = [len(row["shared_nouns"]) for block in blocks for row in block]
+    return explain_mined(read, asdict(settings.pairs), shared)
+
+
+def make_plan(settings: BuildSettings, annotator: Annotator | None = None) -> Plan:
+    """Check `settings` and make their output folder.
+
+    Raises:
+        InputError: settings that do not go together, a source that is not there, or a folder that cannot be written.
+    """
     if settings.turns not in TURNS_OF[settings.config]:
         allowed = ", ".join(TURNS_OF[settings.config])
         raise InputError("turns", f"{settings.config} rows cannot be made of {settings.turns} alone", f"Use {allowed}")
-    if settings.rows_per_shard < 1:
-        raise InputError("rows_per_shard", f"{settings.rows_per_shard} is below 1", "Give at least 1")
-    path = settings.out / settings.config
-    try:
+    for key in ("rows_per_shard", "workers"):
+        if getattr(settings, key) < 1:
+            raise InputError(key, f"{getattr(settings, key)} is below 1", "Give at least 1")
+    source_format = format_of(settings.config, settings.source)
+    name = settings.name or settings.config
+    if not CONFIG_NAME.fullmatch(name):
+        raise InputError("name", f"{name!r} cannot name a data set", "Use lower-case letters, digits and _")
+    path = settings.out / name
+    with _output_faults(path):
         path.mkdir(parents=True, exist_ok=True)
-        if annotator is None and settings.config in ANNOTATED:
-            annotator = make_annotator(settings.annotator, settings.out)
-        recipe = _recipe(settings, annotator)
-        digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
-        split = "test" if settings.config == "cad_qa" else "train"
-        with open_build_folder(path, digest, settings.overwrite, split) as folder:
-            if folder.is_complete():
-                return path
-            if not folder.is_laid_out():
-                report = {"config": settings.config, "digest": digest, "recipe": recipe}
-                _make_parts(settings, annotator, folder, report)
-            folder.finish()
+        annotator, writer = make_authors(settings, annotator)
+        recipe = _recipe(settings, source_format, annotator, writer)
+    digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
+    return Plan(settings, path, recipe, digest)
+
+
+def _make(plan: Plan, folder: BuildFolder, annotator: Annotator | None) -> None:
+    """Make what is missing of stages and shards, then fix the layout."""
+    from tqdm import tqdm
+
+    settings = plan.settings
+    read = stage_records(settings, folder)
+    missing = [number for number in range(read["blocks"]) if not folder.has_part(number)]
+    done = read["records"] - min(read["records"], len(missing) * settings.rows_per_shard)
+    with tqdm(desc=plan.path.name, total=read["records"], initial=done, unit="row", disable=None) as bar:
+        for records in make_shards(settings, folder, missing, annotator):
+            bar.update(records)
+    lay_out(plan, folder, read)
+
+
+def lay_out(plan: Plan, folder: BuildFolder, read: Row) -> None:
+    """Fix the final names of the shards, and the report over all of them.
+
+    Raises:
+        InputError: no row is left.
+    """
+    rows_per_part, counted = summed(folder.part_facts(read["blocks"]), read)
+    if not counted["rows"]:
+        reasons = ", ".join(f"{entry['count']} × {reason}" for reason, entry in counted["drops"].items())
+        fault = f"no row is left ({reasons or 'no pair or row was found'})"
+        raise InputError(str(plan.settings.source.path), fault, "Look at the source and at the recipe's limits")
+    report = {"config": plan.settings.config, "digest": plan.digest, "recipe": plan.recipe, **counted}
+    folder.lay_out(rows_per_part, report)
+
+
+@contextmanager
+def _output_faults(path: Path) -> Iterator[None]:
+    """Say what stands when the output folder cannot be written."""
+    try:
+        yield
     except OSError as error:
         if error.errno not in _OUTPUT_FAULTS:
             raise
         whole = len(list(path.glob("_work/part-*.parquet"))) if path.is_dir() else 0
         mend = f"Make room or choose another out; {whole} shards are whole, and the same command goes on from there"
         raise InputError(error.filename or str(path), f"cannot be written ({error.strerror})", mend) from error
-    return path
 
 
-def _recipe(settings: BuildSettings, annotator: Annotator | None) -> Row:
-    """What decides the content of a build: no path, no endpoint, but the source file's own digest."""
-    folder = settings.source.path
-    file = {
-        "v1": folder / captioned_folder.FILE,
-        "v2": folder / similar_pairs.FILE,
-        "instruct": llava_mix.instruct_file(folder),
-        "cad_qa": folder / cad_qa_file.FILE,
-    }[settings.config]
-    try:
-        with file.open("rb") as content:
-            source_hash = hashlib.file_digest(content, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(str(file), f"cannot be read ({error.strerror})", "Check source.path") from error
-    source = {"name": settings.source.name, "bad_rows": settings.source.bad_rows, "sha256": source_hash}
+def _recipe(
+    settings: BuildSettings, source_format: Format, annotator: Annotator | None, writer: QuestionWriter | None
+) -> Row:
+    """What decides the content of a build: no path, no endpoint, but the source files' own digest."""
+    source = {
+        "name": settings.source.name,
+        "bad_rows": settings.source.bad_rows,
+        "format": settings.source.format,
+        "columns": settings.source.columns,
+        "subset": settings.source.subset,
+        "split": settings.source.split,
+        "sha256": source_format.digest(settings.source),
+    }
     recipe: Row = {
+        "config": settings.config,
         "source": source,
         "rows_per_shard": settings.rows_per_shard,
         "max_rows": settings.max_rows,
         "seed": settings.seed,
         "turns": settings.turns,
+        "images": settings.images,
     }
-    if settings.config == "v1":
+    if source_format.holds == "captions":
         recipe["pairs"] = asdict(settings.pairs)
     if annotator:
         kept = {"min_words": settings.annotator.min_words, "max_words": settings.annotator.max_words}
         recipe["annotator"] = {**asdict(annotator.provenance), **kept}
-    return {"config": settings.config, **recipe}
-
-
-def _make_parts(settings: BuildSettings, annotator: Annotator | None, folder: BuildFolder, report: Row) -> None:
-    """Make the missing shards, then fix the layout with the report over all of them."""
-    from tqdm import tqdm
-
-    read = _stage_records(settings, folder)
-    features = getattr(schema, f"{settings.config}_features")()
-    pictures = Pictures(settings.source)
-    records: Iterator[Any] = map(_record, folder.read_stage(RECORDS))
-    parts = 0
-    with tqdm(desc=settings.config, total=read["records"], unit="row", disable=None) as bar:
-        while shard := list(islice(records, settings.rows_per_shard)):
-            if not folder.has_part(parts):
-                facts: Row = {}
-                if annotator:
-                    rows = cad_rows(settings.config, shard, annotator, pictures, settings.turns, settings.seed, facts)
-                elif settings.config == "cad_qa":
-                    rows = cad_qa_rows(shard, pictures, facts)
-                else:
-                    rows = instruct_rows(shard, pictures, facts)
-                folder.write_part(parts, rows, features, facts)
-            parts += 1
-            bar.update(len(shard))
-    drops = Drops()
-    drops.merge(read["drops"])
-    totals: Counter[str] = Counter()
-    rows_per_part = []
-    for facts in folder.part_facts(parts):
-        drops.merge(facts["drops"])
-        totals.update(facts["totals"])
-        rows_per_part.append(facts["totals"].get("rows", 0))
-    if not totals["rows"]:
-        reasons = ", ".join(f"{entry['count']} × {reason}" for reason, entry in drops.as_dict().items())
-        fault = f"no row is left ({reasons or 'no pair or row was found'})"
-        raise InputError(str(settings.source.path), fault, "Look at the source and at the recipe's limits")
-    report |= {
-        "rows": totals["rows"],
-        "records_read": read["records_read"],
-        "pair_counts": read["pair_counts"],
-        "drops": drops.as_dict(),
-        "statistics": statistics(totals),
-    }
-    folder.lay_out(rows_per_part, report)
-
-
-def _stage_records(settings: BuildSettings, folder: BuildFolder) -> Row:
-    """Keep what the shards are cut from, unless an earlier run did; returns what was counted.
-
-    Shards are cut from the stage and not from the source, so that files which come or go between two runs cannot
-    move a row from one shard to another.
-    """
-    if not folder.has_stage(RECORDS):
-        if settings.config == "v1":
-            counted, pairs = _mine(settings, folder)
-            records: Sequence[Any] = pairs[: settings.max_rows]
-        else:
-            drops = Drops()
-            records = list(islice(READERS[settings.config](settings.source, drops), settings.max_rows))
-            counted = {"records_read": len(records), "drops": drops.as_dict(), "pair_counts": {}}
-        folder.write_stage(READ, [{**counted, "records": len(records)}])  # first: the records vouch for it
-        folder.write_stage(RECORDS, map(asdict, records))
-    return next(folder.read_stage(READ))
-
-
-def _mine(settings: BuildSettings, folder: BuildFolder) -> tuple[Row, list[ImagePair]]:
-    """Captions → nouns → pairs. The nouns are a stage of their own: tagging takes far longer than mining."""
-    from tqdm import tqdm
-
-    if not folder.has_stage(CAPTIONS):
-        drops = Drops()
-        captioned = list(captioned_folder.read_captioned_folder(settings.source, drops))
-        captions = tqdm((entry.caption for entry in captioned), "nouns", len(captioned), unit="caption", disable=None)
-        folder.write_stage(CAPTIONS_READ, [{"records_read": len(captioned), "drops": drops.as_dict()}])
-        folder.write_stage(CAPTIONS, zip(map(asdict, captioned), extract_nouns(captions), strict=True))
-        del captioned
-    images, nouns = [], []
-    for entry, row in folder.read_stage(CAPTIONS):
-        images.append(CaptionedImage(**entry))
-        nouns.append(tuple(map(intern, row)))
-    mined = mine_pairs(images, nouns, settings.pairs)
-    return {**next(folder.read_stage(CAPTIONS_READ)), "pair_counts": mined.counts}, mined.pairs
-
-
-def _record(row: Row) -> ImagePair | InstructExample | PairQuestion:
-    tuples: Row = {key: tuple(row[key]) for key in ("images", "captions", "shared_nouns") if key in row}
-    kind = InstructExample if "messages" in row else PairQuestion if "answer" in row else ImagePair
-    return kind(**{**row, **tuples})
+    if settings.config == "cad_qa":
+        kept = {"max_words": settings.questions.max_words, "seed": settings.questions.seed}
+        recipe["questions"] = {**(asdict(writer.provenance) if writer else {}), **kept}
+    if settings.clip_model:
+        recipe["clip_model"] = public_name(settings.clip_model)
+    if settings.graphs:
+        digest = digest_of("*.json", "*.jsonl")(replace(settings.source, path=settings.graphs))
+        recipe["graphs"] = {"sha256": digest, "max_contradicted": settings.max_contradicted}
+    if settings.exclude_images:
+        names = "\n".join(sorted(read_held_out(settings.exclude_images)))
+        recipe["exclude_images"] = hashlib.sha256(names.encode()).hexdigest()
+    return recipe

@@ -50,7 +50,7 @@ class BuildFolder:
         return self._layout.is_file()
 
     def has_stage(self, name: str) -> bool:
-        return (self.work / name).is_file()
+        return (self.work / name).exists()
 
     def write_stage(self, name: str, rows: Iterable[Any]) -> None:
         """Keep `rows` as JSON lines; the stage appears when all of them are written."""
@@ -63,6 +63,22 @@ class BuildFolder:
         with (self.work / name).open("rb") as file:
             for line in file:
                 yield json.loads(line)
+
+    def write_blocks(self, name: str, rows: Iterable[Any], size: int) -> int:
+        """Keep `rows` as a stage of blocks of `size` rows, which workers read one by one; returns their number."""
+        rows, blocks = iter(rows), 0
+        unfinished = self.work / f"{name}.tmp"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir()
+        while block := list(islice(rows, size)):
+            with (unfinished / f"{blocks:05d}.jsonl").open("wb") as file:
+                file.writelines(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in block)
+            blocks += 1
+        unfinished.replace(self.work / name)
+        return blocks
+
+    def read_block(self, name: str, number: int) -> list[Any]:
+        return list(self.read_stage(f"{name}/{number:05d}.jsonl"))
 
     def has_part(self, number: int) -> bool:
         return self._part(number).is_file()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -11,9 +11,13 @@ from cadvi_hub.annotation import Annotator
 from cadvi_hub.conversations import difference_note_messages, v1_messages, v2_messages, which_image_messages
 from cadvi_hub.errors import InputError
 from cadvi_hub.filters import Dropped
-from cadvi_hub.images import image_file, read_image
-from cadvi_hub.schema import Aspect, CadSummary, EmbeddedImage, ImagePair, Message, Provenance
-from cadvi_hub.sources import Drops, SourceSettings
+from cadvi_hub.images import ImageStore, open_image
+from cadvi_hub.pairing.similarity import ImageSimilarity
+from cadvi_hub.questions import QuestionWriter, with_images
+from cadvi_hub.questions.flags import count_flags
+from cadvi_hub.schema import Aspect, CadSummary, Difference, EmbeddedImage, ImagePair, Message, Provenance
+from cadvi_hub.sources import Drops
+from cadvi_hub.sources.built import BuiltRow
 from cadvi_hub.sources.cad_qa_file import PairQuestion
 from cadvi_hub.sources.llava_mix import InstructExample
 
@@ -32,18 +36,24 @@ Record = TypeVar("Record", bound=_HasImages)
 
 
 class Pictures:
-    """The picture files of a source. Each is decoded once, before anybody is asked to describe it."""
+    """The pictures of a source. Each is decoded once, before anybody is asked to describe it.
 
-    def __init__(self, source: SourceSettings):
-        self.root = source.path
-        self._refuse = source.bad_rows == "refuse"
+    Args:
+        store: where they are.
+        refuse: whether a picture that does not decode ends the build.
+        embed: whether rows hold the pictures, or their names alone.
+    """
+
+    def __init__(self, store: ImageStore, refuse: bool = True, embed: bool = True):
+        self.store = store
+        self._refuse, self._embed = refuse, embed
         self._decodes: dict[str, bool] = {}
 
     def usable(self, records: Sequence[Record], drops: Drops) -> list[Record]:
         """The records whose pictures all decode.
 
         Raises:
-            InputError: a picture that does not, where `bad_rows` is `refuse`.
+            InputError: a picture that does not, where bad ones are refused.
         """
         kept = []
         for record in records:
@@ -54,15 +64,20 @@ class Pictures:
                 kept.append(record)
         return kept
 
+    def read(self, name: str) -> bytes:
+        """The encoded picture as it stands."""
+        return self.store.read(name)["bytes"] or b""
+
     def embed(self, names: Sequence[str]) -> list[EmbeddedImage]:
-        """The files' bytes as they stand, each with its file name."""
-        files = [image_file(self.root, name) for name in names]
-        return [{"bytes": file.read_bytes(), "path": file.name} for file in files]
+        """The encoded pictures as they stand, each with its name; without their bytes if rows hold names alone."""
+        if not self._embed:
+            return [{"bytes": None, "path": name} for name in names]
+        return [self.store.read(name) for name in names]
 
     def _check(self, name: str) -> bool:
         if name not in self._decodes:
             try:
-                read_image(image_file(self.root, name))
+                open_image(self.read(name), name)
             except InputError as error:
                 if self._refuse:
                     mend = f"{error.mend}, or set source.bad_rows to drop"
@@ -83,10 +98,38 @@ def instruct_rows(examples: Sequence[InstructExample], pictures: Pictures, facts
     facts |= {"drops": drops.as_dict(), "totals": totals}
 
 
-def cad_qa_rows(questions: Sequence[PairQuestion], pictures: Pictures, facts: Row) -> Iterator[Row]:
-    """Rows of `cad_qa_features`, empty in what a question file does not tell; `facts` gets `drops` and `totals`."""
+def built_rows(records: Sequence[BuiltRow], columns: Collection[str], pictures: Pictures, facts: Row) -> Iterator[Row]:
+    """Rows that are already made, pictures joined in; `facts` gets `drops` and `totals` when all are read.
+
+    Raises:
+        InputError: a row lacks one of the data set's `columns`.
+    """
     drops, totals = Drops(), Counter[str]()
-    for question in pictures.usable(questions, drops):
+    for record in pictures.usable(records, drops):
+        row = {**record.row, "images": pictures.embed(record.images)}
+        if missing := [name for name in columns if name not in row]:
+            mend = "Build it under the config that it was built under"
+            raise InputError(f"row {record.id}", f"it has no {', '.join(missing)}", mend)
+        if "answer" in columns:
+            totals["rows"] += 1
+            totals["words in answers"] += len(row["answer"].split())
+        elif "commonalities" in columns:
+            differences = [Difference(Aspect(item["aspect"]), item["text"]) for item in row["differences"]]
+            _count(row["shared_nouns"], CadSummary(row["commonalities"], tuple(differences)), totals)
+        else:
+            totals.update(["rows", "rows with an image" if record.images else "rows of text only"])
+        yield row
+    facts |= {"drops": drops.as_dict(), "totals": totals}
+
+
+def cad_qa_rows(questions: Sequence[PairQuestion], max_words: int, pictures: Pictures, facts: Row) -> Iterator[Row]:
+    """Rows of `cad_qa_features`, empty in what a question file does not tell.
+
+    `facts` gets `drops`, `totals`, and `flags`: what is wrong with questions, which are kept as they stand.
+    """
+    drops, totals = Drops(), Counter[str]()
+    usable = pictures.usable(questions, drops)
+    for question in usable:
         totals["rows"] += 1
         totals["words in answers"] += len(question.answer.split())
         yield {
@@ -97,28 +140,69 @@ def cad_qa_rows(questions: Sequence[PairQuestion], pictures: Pictures, facts: Ro
             "shared_nouns": [],
             **asdict(Provenance("", "", "")),
         }
-    facts |= {"drops": drops.as_dict(), "totals": totals}
+    flags = count_flags(usable, max_words)
+    facts |= {"drops": drops.as_dict(), "totals": totals, "flags": flags.as_dict()}
+
+
+def written_rows(
+    pairs: Sequence[ImagePair], annotator: Annotator, writer: QuestionWriter, pictures: Pictures, facts: Row
+) -> Iterator[Row]:
+    """Rows of `cad_qa_features` with questions that `writer` writes.
+
+    `facts` gets `drops`, `totals`, and `flags`: why questions were left out, of pairs of which one was kept or none.
+    """
+    drops, flags, totals = Drops(), Drops(), Counter[str]()
+    summarized = []
+    for pair, summary in annotator.annotate(pictures.usable(pairs, drops), pictures.store):
+        if isinstance(summary, Dropped):
+            drops.add(summary.reason, f"{pair.pair_id}: {summary.detail}".removesuffix(": "))
+        else:
+            summarized.append((pair, summary))
+    for pair, summary, written in writer.write(summarized):
+        for flag, detail in written.flagged:
+            flags.add(flag, f"{pair.pair_id}: {detail}")
+        if isinstance(written.kept, Dropped):
+            drops.add(written.kept.reason, f"{pair.pair_id}: {written.kept.detail}")
+            continue
+        totals["rows"] += 1
+        totals["words in answers"] += len(written.kept.answer.split())
+        yield {
+            "id": pair.pair_id,
+            "images": pictures.embed(pair.images),
+            "question": with_images(written.kept.question),
+            "answer": written.kept.answer,
+            "source": pair.source,
+            "captions": list(pair.captions),
+            **asdict(summary),
+            "shared_nouns": list(pair.shared_nouns),
+            **asdict(writer.provenance),
+        }
+    facts |= {"drops": drops.as_dict(), "totals": totals, "flags": flags.as_dict()}
 
 
 def cad_rows(
-    config: str,
+    kind: tuple[str, Turns, int],
     pairs: Sequence[ImagePair],
     annotator: Annotator,
     pictures: Pictures,
-    turns: Turns,
-    seed: int,
+    similarity: ImageSimilarity | None,
     facts: Row,
 ) -> Iterator[Row]:
-    """Rows of `v1_features` or `v2_features`; `facts` gets `drops` and `totals` when all are read."""
+    """Rows of `v1_features` or `v2_features`; `facts` gets `drops` and `totals` when all are read.
+
+    Args:
+        kind: config, turns and seed of the conversations.
+    """
     drops, totals = Drops(), Counter[str]()
     usable = pictures.usable(pairs, drops)
-    for pair, (_, summary) in zip(usable, annotator.annotate(usable, pictures.root), strict=True):
+    scores = similarity.scores(usable, pictures.read) if similarity else [None] * len(usable)
+    annotated = annotator.annotate(usable, pictures.store)
+    for pair, score, (_, summary) in zip(usable, scores, annotated, strict=True):
         if isinstance(summary, Dropped):
             drops.add(summary.reason, f"{pair.pair_id}: {summary.detail}".removesuffix(": "))
             continue
-        messages = _messages(config, turns, pair, summary, seed)
-        _count(pair, summary, totals)
-        own = {"captions": list(pair.captions)} if config == "v1" else {"context": pair.context}
+        messages = _messages(kind, pair, summary)
+        _count(pair.shared_nouns, summary, totals)
         yield {
             "id": pair.pair_id,
             "images": pictures.embed(pair.images),
@@ -127,12 +211,15 @@ def cad_rows(
             **asdict(summary),
             "shared_nouns": list(pair.shared_nouns),
             **asdict(annotator.provenance),
-            **own,
+            "captions": list(pair.captions),
+            "context": pair.context,
+            "clip_sim_score": score,
         }
     facts |= {"drops": drops.as_dict(), "totals": totals}
 
 
-def _messages(config: str, turns: Turns, pair: ImagePair, summary: CadSummary, seed: int) -> list[Message]:
+def _messages(kind: tuple[str, Turns, int], pair: ImagePair, summary: CadSummary) -> list[Message]:
+    config, turns, seed = kind
     if turns == "which_image":
         return which_image_messages(pair, seed)
     if turns == "difference_note":
@@ -155,12 +242,14 @@ def statistics(totals: Counter[str]) -> Row:
         "mean_words_differences": round(totals["words in differences"] / rows, 2),
         "rows_with_aspect": {aspect.value: totals[f"aspect {aspect}"] for aspect in Aspect},
         "rows_with_shared_nouns": {str(number): shared[number] for number in sorted(shared)},
+        **({"rows_without_summary": without} if (without := totals["rows without a summary"]) else {}),
     }
 
 
-def _count(pair: ImagePair, summary: CadSummary, totals: Counter[str]) -> None:
+def _count(shared_nouns: Sequence[str], summary: CadSummary, totals: Counter[str]) -> None:
     totals["rows"] += 1
+    totals["rows without a summary"] += not summary.commonalities
     totals["words in commonalities"] += len(summary.commonalities.split())
     totals["words in differences"] += sum(len(difference.text.split()) for difference in summary.differences)
     totals.update({f"aspect {difference.aspect}" for difference in summary.differences})
-    totals[f"shared nouns {len(pair.shared_nouns)}"] += 1
+    totals[f"shared nouns {len(shared_nouns)}"] += 1

@@ -97,7 +97,7 @@ def _captioned(folder: SceneFolder, settings: WorldSettings) -> None:
     rows = []
     for index in range(settings.captioned):
         scene = _train_scene(rng, settings)
-        image = folder.add(f"images/{index:06d}.png", scene)
+        image = folder.add(f"images/captioned_{index:06d}.png", scene)
         caption = make_caption(rng, scene, settings.tell).text
         ids = {"dataset_id": "scenes", "image_id": f"{index:06d}", "annotator_id": 0}
         rows.append({**ids, "caption": caption, "image": image})
@@ -109,7 +109,9 @@ def _similar(folder: SceneFolder, settings: WorldSettings) -> None:
     rows = []
     for index in range(settings.similar):
         pair = draw_similar_pair(rng, "train", settings.max_groups)
-        images = [folder.add(f"images/{index:06d}_{side}.png", scene) for side, scene in enumerate(pair.scenes)]
+        images = [
+            folder.add(f"images/similar_{index:06d}_{side}.png", scene) for side, scene in enumerate(pair.scenes)
+        ]
         texts = [
             {"user": QUESTIONS[min(k, 1)], "assistant": note, "source": "scenes"} for k, note in enumerate(pair.notes)
         ]
@@ -122,7 +124,7 @@ def _instruct(folder: SceneFolder, settings: WorldSettings) -> None:
     rows = []
     for index in range(settings.instruct):
         scene = _train_scene(rng, settings)
-        image = folder.add(f"images/{index:06d}.png", scene)
+        image = folder.add(f"images/instruct_{index:06d}.png", scene)
         conversations = []
         for turn, (question, answer) in enumerate(image_conversation(rng, scene)):
             conversations.append({"from": "human", "value": ("" if turn else "<image>\n") + question})

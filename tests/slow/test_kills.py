@@ -1,0 +1,160 @@
+"""kill -9 of builder, worker and server at random moments: no row lost, none twice, hardly any asked again."""
+
+import collections
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from builds import picture
+
+pytestmark = pytest.mark.slow
+
+KILLS, CONCURRENCY, WORKERS = 20, 4, 2
+SERVER = """
+import hashlib, json, sys, time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        name = hashlib.sha256(json.dumps(request["messages"]).encode()).hexdigest()
+        with open(sys.argv[2], "a") as log:
+            log.write(name + "\\n")
+        time.sleep(0.05)
+        text = f"Commonalities:\\nBoth show things number {name[:8]} of some kind.\\n\\nDifferences:\\n"
+        text += f"1. Attributes: Image 1 shows {name[8:16]}, while image 2 shows {name[16:24]}."
+        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+        body = {"id": "0", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]}
+        body["usage"] = usage
+        data = json.dumps(body).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_):
+        pass
+
+ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
+def draw_captioned(folder: Path, number: int) -> None:
+    rng = random.Random(0)
+    things = ["dog", "cat", "boat", "tree", "house", "horse", "car", "bird", "lamp", "chair", "table", "kite"]
+    (folder / "images").mkdir(parents=True)
+    with (folder / "captions.jsonl").open("w") as file:
+        for k in range(number):
+            picture(folder / f"images/{k}.png", k % 256)
+            one, two, three = rng.sample(things, 3)
+            caption = f"A {one} by a {two} and a {three}, no. {k}."
+            row = {"image_id": str(k), "caption": caption, "image": f"images/{k}.png"}
+            file.write(json.dumps(row) + "\n")
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
+def rows_of(folder: Path) -> list[dict]:
+    columns = ["id", "commonalities", "differences", "captions", "messages"]
+    files = sorted(folder.glob("*.parquet"))
+    return [row for file in files for row in pq.read_table(file, columns=columns).to_pylist()]
+
+
+def workers_of(process: subprocess.Popen) -> list[int]:
+    """Its worker processes that live, without the tracker that Python starts beside them."""
+    try:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        return [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    except FileNotFoundError:
+        return []
+
+
+def test_twenty_kills_lose_no_row_and_repeat_none(tmp_path: Path, port: int) -> None:
+    draw_captioned(tmp_path / "source", 400)
+    asked = tmp_path / "asked"
+    asked.touch()
+
+    def serve() -> subprocess.Popen:
+        return subprocess.Popen([sys.executable, "-c", SERVER, str(port), str(asked)])
+
+    def start(out: Path, workers: int = WORKERS) -> subprocess.Popen:
+        keys = {
+            "source.path": tmp_path / "source",
+            "source.name": "things",
+            "out": out,
+            "pairs.min_shared": 1,
+            "annotator.kind": "server",
+            "annotator.model": "m",
+            "annotator.base_url": f"http://127.0.0.1:{port}/v1",
+            "annotator.concurrency": CONCURRENCY,
+            "rows_per_shard": 20,
+            "workers": workers,
+        }
+        options = [part for key, value in keys.items() for part in (f"--{key}", str(value))]
+        with (tmp_path / "log").open("a") as log:
+            return subprocess.Popen([sys.executable, "-m", "cadvi_hub.cli", "build", "v1", *options], stderr=log)
+
+    server = serve()
+    rng = random.Random(20)
+    killed: collections.Counter[str] = collections.Counter()
+    try:
+        builder = start(tmp_path / "out")
+        for _ in range(KILLS):
+            time.sleep(rng.uniform(0.5, 9))
+            if builder.poll() is not None:
+                if builder.returncode == 0:
+                    break
+                builder = start(tmp_path / "out")
+                time.sleep(rng.uniform(4, 9))
+            target = rng.choice(["builder", "worker", "server"])
+            workers = workers_of(builder)
+            if target == "server":
+                server.kill()
+                server.wait()
+                time.sleep(rng.uniform(0, 2))
+                server = serve()
+            elif target == "worker" and workers:
+                os.kill(rng.choice(workers), signal.SIGKILL)
+                builder.wait(timeout=60)
+            else:
+                target = "builder"
+                builder.kill()
+                builder.wait()
+            killed[target] += 1
+            if builder.poll() is not None:
+                builder = start(tmp_path / "out")
+        for _ in range(3):  # one that lost its server may have given up
+            if builder.wait(timeout=300) == 0:
+                break
+            builder = start(tmp_path / "out")
+        assert builder.returncode == 0, (tmp_path / "log").read_text()[-2000:]
+        requests = collections.Counter(asked.read_text().split())
+        asked.write_text("")
+        assert start(tmp_path / "clean", workers=1).wait(timeout=300) == 0
+    finally:
+        server.kill()
+        builder.kill()
+    survived, clean = rows_of(tmp_path / "out/v1"), rows_of(tmp_path / "clean/v1")
+    assert survived == clean
+    assert len({row["id"] for row in survived}) == len(survived)
+    again = requests.total() - len(requests)
+    print(f"{dict(killed)}: {len(survived)} rows, {len(requests)} requests, {again} of them asked again")
+    assert set(requests) == set(asked.read_text().split())
+    assert again <= killed.total() * CONCURRENCY * WORKERS

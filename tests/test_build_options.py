@@ -1,0 +1,109 @@
+"""What a build does beside the method: similarity, scene graphs as a filter, references, further phases, mining."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from builds import FakeAnnotator, captioned_source, contents, load, report
+from tiny_clip import make_clip
+
+from cadvi_hub.build import BuildSettings, build
+from cadvi_hub.cli import main
+from cadvi_hub.errors import InputError
+from cadvi_hub.pairing.pairs import PairSettings
+from cadvi_hub.scenes.world import WorldSettings, make_world
+from cadvi_hub.schema import v1_features, v2_features
+from cadvi_hub.sources import SourceSettings
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> BuildSettings:
+    return BuildSettings("v1", captioned_source(tmp_path / "captioned"), tmp_path / "out", PairSettings(min_shared=1))
+
+
+def test_pairs_are_scored_by_a_clip_model_where_one_is_named(settings: BuildSettings, tmp_path: Path) -> None:
+    assert set(load(build(settings, FakeAnnotator()))["clip_sim_score"]) == {None}
+    scored = replace(settings, out=tmp_path / "scored", clip_model=str(make_clip(tmp_path / "clip")))
+    rows = load(build(scored, FakeAnnotator()))
+    assert rows.features == v1_features()
+    assert len(set(rows["clip_sim_score"])) > 1
+    assert all(-1 <= score <= 1 for score in rows["clip_sim_score"])
+
+
+def test_summaries_that_scene_graphs_contradict_are_dropped(tmp_path: Path) -> None:
+    world = make_world(WorldSettings(captioned=60, similar=1, instruct=1, questions=1, out=tmp_path / "world"))
+    source = SourceSettings(world / "captioned", "scenes")
+    given = BuildSettings("v1", source, tmp_path / "true", PairSettings(min_shared=1), max_rows=20)
+    kept = report(build(replace(given, graphs=world / "captioned")))
+    assert kept["rows"] == 20
+    wrong = tmp_path / "graphs"
+    wrong.mkdir()
+    scenes = [json.loads(line) for line in (world / "captioned/scenes.jsonl").read_text().splitlines()]
+    images = [scene["image"] for scene in scenes]
+    rows = [{**scene, "image": image} for scene, image in zip(scenes, images[1:] + images[:1], strict=True)]
+    (wrong / "scenes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(InputError, match="no row is left .20 × ungrounded"):
+        build(replace(given, out=tmp_path / "false", graphs=wrong))
+    lenient = replace(given, out=tmp_path / "lenient", graphs=wrong, max_contradicted=1.0)
+    assert report(build(lenient))["rows"] == 20
+
+
+def test_referenced_rows_hold_names_alone_and_come_back_with_their_pictures(settings, tmp_path: Path) -> None:
+    embedded = build(settings, FakeAnnotator())
+    names = build(replace(settings, out=tmp_path / "names", images="referenced"), FakeAnnotator())
+    pictures = [image for row in pq.read_table(next(names.glob("*.parquet")))["images"].to_pylist() for image in row]
+    assert all(image["bytes"] is None and image["path"].endswith(".png") for image in pictures)
+    shutil.copytree(settings.source.path, tmp_path / "elsewhere/pictures")
+    source = SourceSettings(names, "test", format="built", images=[tmp_path / "elsewhere"])
+    joined = load(build(BuildSettings("v1", source, tmp_path / "joined")))
+    whole = load(embedded)
+    assert joined.features == whole.features
+    for ours, other in zip(joined, whole, strict=True):
+        assert [image.tobytes() for image in ours.pop("images")] == [image.tobytes() for image in other.pop("images")]
+        assert ours == other
+
+
+def test_a_further_phase_looks_at_pairs_mined_from_captions_and_has_its_own_name(settings: BuildSettings) -> None:
+    source = replace(settings.source, format="captioned_folder")
+    folder = build(replace(settings, source=source, config="v2", name="v3"), FakeAnnotator())
+    rows = load(folder)
+    assert folder.name == "v3"
+    assert rows.features == v2_features()
+    assert len(rows) == 4
+    assert set(rows["context"]) == {""}
+    assert all(rows["shared_nouns"])
+    assert all(len(row["messages"]) == 2 for row in rows)
+    with pytest.raises(InputError, match="'V 3' cannot name a data set"):
+        build(replace(settings, name="V 3"), FakeAnnotator())
+
+
+def test_pairs_are_mined_and_explained_before_any_model_is_asked(
+    settings: BuildSettings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = {
+        "source.path": settings.source.path,
+        "source.name": "captioned",
+        "out": settings.out,
+        "pairs.min_shared": 1,
+    }
+    options = [part for key, value in keys.items() for part in (f"--{key}", str(value))]
+    main(["pairs", "mine", "v1", *options])
+    mined = capsys.readouterr().out
+    assert "=             4  pairs" in mined
+    assert "pairs by shared nouns" in mined
+    assert not list((settings.out / "v1").glob("*.parquet"))
+    main(["build", "v1", *options])
+    main(["pairs", "explain", "--folder", str(settings.out / "v1")])
+    assert "=             4  rows" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="the build is past that"):
+        main(["pairs", "mine", "v1", *options])
+
+
+def test_more_workers_than_shards_and_a_second_run_change_nothing(settings: BuildSettings) -> None:
+    first = contents(build(replace(settings, workers=8), FakeAnnotator()))
+    assert contents(build(settings, FakeAnnotator())) == first
