@@ -15,6 +15,7 @@ from cadvi_hub.cli import parse_settings
 from cadvi_hub.errors import InputError
 from cadvi_hub.pairing.pairs import PairSettings
 from cadvi_hub.sources import SourceSettings
+from cadvi_hub.sources.formats import format_of
 
 SAMPLE = Path(__file__).parents[2] / "shared/data/captioned_images"
 
@@ -173,10 +174,14 @@ def test_caption_that_holds_the_image_placeholder_adds_no_image(captioned, tmp_p
         assert parts.count("image") == len(row["images"]) == 2
 
 
-@pytest.mark.parametrize("recipe", ["v1", "v2"])
-def test_full_scale_recipe_holds_valid_settings(recipe):
-    settings = parse_settings("build", [recipe, "--config", recipe])
-    assert settings.config == recipe
+@pytest.mark.parametrize(
+    ("recipe", "config", "holds"),
+    [("v1", "v1", "captions"), ("v2", "v2", "pairs"), ("v3", "v2", "captions"), ("cad_qa", "cad_qa", "captions")],
+)
+def test_full_scale_recipe_holds_valid_settings(recipe, config, holds):
+    settings = parse_settings("build", [config, "--config", recipe])
+    assert (settings.name or settings.config) == recipe
+    assert format_of(config, settings.source).holds == holds
     assert settings.annotator.kind == "server"
     assert settings.source.bad_rows == "drop"
 

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset
 from PIL import Image
@@ -118,6 +120,17 @@ def test_bad_row_is_refused_with_its_data_set_and_number(
     with pytest.raises(InputError, match=fault) as caught:
         load_mixture({"pairs": {"path": folder, "config": "v1"}}, processor, max_tokens=100, seed=0)
     assert caught.value.place == "data set 'pairs', row 1"
+
+
+def test_rows_that_only_name_their_pictures_are_refused_with_the_way_to_join_them(
+    tmp_path: Path, processor: LlavaProcessor
+) -> None:
+    named = {**row("a pair", 2), "images": [{"bytes": None, "path": "a.png"}] * 2}
+    (tmp_path / "v1").mkdir()
+    table = pa.Table.from_pylist([row("first", 2), named], schema=instruct_features().arrow_schema)
+    pq.write_table(table, tmp_path / "v1/train-00000-of-00001.parquet")
+    with pytest.raises(InputError, match=r"data set 'v1': its rows name their pictures.*--source\.format built"):
+        load_mixture({"v1": {"path": str(tmp_path), "config": "v1"}}, processor, max_tokens=100, seed=0)
 
 
 def test_data_set_without_images_is_refused(tmp_path: Path, processor: LlavaProcessor) -> None:

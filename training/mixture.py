@@ -134,6 +134,9 @@ def row_lengths(dataset: Dataset, name: str, processor: LlavaProcessor, num_proc
     extra_tokens = len(probe["input_ids"][0]) - 1  # the place itself is one token already
 
     def count(rows: pa.Table, indices: list[int]) -> pa.Table:
+        if pc.list_flatten(rows["images"]).combine_chunks().field("bytes").null_count:
+            mend = "Join them in: cadvi build … --source.format built --source.images '[…]'"
+            raise InputError(f"data set {name!r}", "its rows name their pictures and do not hold them", mend)
         images = pc.list_value_length(rows["images"]).fill_null(0).to_pylist()
         texts = []
         for index, messages, expected in zip(indices, rows["messages"].to_pylist(), images, strict=True):
