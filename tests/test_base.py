@@ -83,7 +83,7 @@ def test_the_loss_covers_answers_and_their_end_tokens_alone(processor) -> None:
 
 def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = {"batch_size": 2, "hidden_size": 32, "vision_layers": 1, "text_layers": 1}
-    recipe = BaseRecipe(vision_steps=10, reading_steps=10, steps=20, **small)
+    recipe = BaseRecipe(vision_steps=10, reading_steps=10, steps=10, claims_steps=20, **small)
     monkeypatch.setattr(base_training, "STEPS_PER_CHECKPOINT", 10)
     base_training.train_base(recipe, tmp_path / "whole")
     write = base_training._write

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cadvi_hub.scenes.base_recipe import IMAGE_TOKENS, BaseRecipe
 from cadvi_hub.scenes.captions import describe
 from cadvi_hub.scenes.graph import ACTIONS, ANIMATE, BOX_SIZES, COLORS, FILLS, SHAPES, THINGS, Scene, draw_scene
-from cadvi_hub.scenes.instruct import Turn, image_conversation, short_turns, text_conversation
+from cadvi_hub.scenes.instruct import Turn, claim_turn, image_conversation, short_turns, text_conversation
 from cadvi_hub.scenes.render import render
 
 if TYPE_CHECKING:
@@ -71,6 +71,30 @@ def draw_conversation(rng: random.Random, recipe: BaseRecipe, progress: float) -
     return scene, image_conversation(rng, scene, describe_share)
 
 
+# Weights of the properties that claims are about, in the order of `instruct.CLAIMED`: first the two that alone come
+# after the noun, which the base does not look at before it has to; then all, the hard ones more often.
+FIRST_CLAIMS = (0.3, 0.3, 0.3, 0.3, 2.5, 3, 0.2, 0.2, 0.2)
+ALL_CLAIMS = (0.6, 0.6, 1, 1, 2, 2, 1, 2, 2)
+CLAIMS_EACH = 5
+
+
+def draw_claims(rng: random.Random, recipe: BaseRecipe, progress: float) -> tuple[Scene | None, list[Turn]]:
+    """A scene (None for plain text) and claims about it; or, lest the rest is forgotten, a conversation as before."""
+    begins = progress < 0.16
+    if rng.random() >= (0.85 if begins else 0.45 if progress < 0.7 else 0.35):
+        return draw_conversation(rng, recipe, 1.0)
+    groups = 1 if progress < 0.06 else 2 if progress < 0.2 else 3
+    scene = draw_scene(rng, "train", "sketch", rng.randint(1, groups))
+    weights = FIRST_CLAIMS if begins else ALL_CLAIMS
+    turns: list[Turn] = []
+    while not turns:
+        drawn = [claim_turn(rng, scene, weights) for _ in range(CLAIMS_EACH)]
+        turns = [turn for turn in drawn if turn is not None]
+    if rng.random() < 0.12:
+        return None, [(f"{describe(scene).text}\n{turns[0][0]}", turns[0][1]), *turns[1:]]
+    return scene, turns
+
+
 def conversation_text(turns: list[Turn], image: bool) -> str:
     """The conversation as the chat template writes it, the image before the first question."""
     text = "<s>"
@@ -89,6 +113,8 @@ def world_digest(recipe: BaseRecipe) -> str:
         digest.update(conversation_text(turns, scene is not None).encode())
         if scene is not None:
             digest.update(render(scene).tobytes())
+        _, turns = draw_claims(rng, recipe, index / 200)
+        digest.update(conversation_text(turns, image=True).encode())
         digest.update(conversation_text(draw_reading(rng, recipe, index / 200), image=False).encode())
     return digest.hexdigest()
 

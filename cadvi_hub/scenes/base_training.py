@@ -1,4 +1,4 @@
-"""Training the base model from scratch: its vision tower, then reading plain text, then single images."""
+"""Training the base model from scratch: its vision tower, plain text, single images, then claims about them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch import nn
 
 from cadvi_hub.scenes import graph
 from cadvi_hub.scenes.base import build_model, build_processor, save_base
-from cadvi_hub.scenes.base_data import collate, draw_conversation, draw_reading
+from cadvi_hub.scenes.base_data import collate, draw_claims, draw_conversation, draw_reading
 from cadvi_hub.scenes.base_recipe import BaseRecipe
 from cadvi_hub.scenes.graph import Scene, draw_scene
 from cadvi_hub.scenes.instruct import Turn
@@ -150,27 +150,37 @@ def train_base(recipe: BaseRecipe, out: Path) -> None:
     first, curve = _resume(checkpoint, model, optimizer) if checkpoint.exists() else (0, [])
 
     total_steps = recipe.reading_steps + recipe.steps
+    last_steps = total_steps + recipe.claims_steps
 
     def make(rng: random.Random, progress: float) -> list[Any]:
-        step = progress * total_steps
+        step = progress * last_steps
         drawn: list[tuple[Scene | None, list[Turn]]]
         if step < recipe.reading_steps:
             size = 2 * recipe.batch_size
             drawn = [(None, draw_reading(rng, recipe, step / recipe.reading_steps)) for _ in range(Pools.POOL * size)]
-        else:
+        elif step < total_steps:
             size, seen = recipe.batch_size, (step - recipe.reading_steps) / recipe.steps
             drawn = [draw_conversation(rng, recipe, seen) for _ in range(Pools.POOL * size)]
+        else:
+            size, seen = recipe.batch_size, (step - total_steps) / recipe.claims_steps
+            drawn = [draw_claims(rng, recipe, seen) for _ in range(Pools.POOL * size)]
         drawn.sort(key=lambda pair: sum(len(q) + len(a) for q, a in pair[1]))  # little padding within a batch
         batches = [drawn[start : start + size] for start in range(0, len(drawn), size)]
         rng.shuffle(batches)
-        return [collate(processor, batch, recipe.question_weight) for batch in batches]
+        question_weight = recipe.question_weight if step < total_steps else 0.0
+        return [collate(processor, batch, question_weight) for batch in batches]
 
-    batches = _batches(Pools(make, recipe.seed, "base", total_steps, first))
-    progress = tqdm(batches, total=total_steps, initial=first, desc="base model", mininterval=5)
+    batches = _batches(Pools(make, recipe.seed, "base", last_steps, first))
+    progress = tqdm(batches, total=last_steps, initial=first, desc="base model", mininterval=5)
     total = torch.zeros(())
     for step, (inputs, weights) in enumerate(progress, start=first):
+        rate = recipe.learning_rate * _schedule(step, total_steps)
+        if step >= total_steps:
+            rate = recipe.claims_learning_rate * _schedule(step - total_steps, recipe.claims_steps)
+        if step == total_steps:
+            optimizer.state.clear()
         for group in optimizer.param_groups:
-            group["lr"] = recipe.learning_rate * _schedule(step, total_steps)
+            group["lr"] = rate
         loss = weighted_loss(model(**inputs).logits, inputs["input_ids"], weights)
         loss.backward()
         nn.utils.clip_grad_norm_(trained, 1.0)

@@ -6,10 +6,13 @@ Every conversation is a list of (question, answer) turns about one scene, or abo
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+from cadvi_hub.scenes import graph
 from cadvi_hub.scenes.captions import (
     NUMBERS,
+    PLACES,
     SETTINGS,
     Caption,
     Phrase,
@@ -32,6 +35,14 @@ Turn = tuple[str, str]
 DESCRIBE = ("Describe the image.", "What does the image show?", "Describe this picture in detail.")
 LETTER = "Answer with the option's letter from the given choices directly."
 # A tuned LLaVA has seen questions with options; these are edits that make a caption wrong for the picture.
+VALUES: dict[str, tuple[str, ...]] = {
+    "kind": (*graph.ANIMATE, *graph.THINGS),
+    "color": graph.COLORS,
+    "size": graph.SKETCH_SIZES,
+    "fill": graph.FILLS[1:],
+    "action": graph.ACTIONS[1:],
+    "place": tuple(PLACES),
+}
 NEAR_EDITS: tuple[Edit, ...] = ("kind", "color", "size", "fill", "action", "place", "count", "backdrop", "swap")
 
 
@@ -135,8 +146,10 @@ def verify_turn(rng: random.Random, scene: Scene) -> Turn | None:
     """Whether a claim is true; yes/no and True/False in equal parts."""
     true = rng.random() < 0.5
     statement = statement_about(rng, scene, true)
-    if statement is None:
-        return None
+    return None if statement is None else _asked(rng, statement, true)
+
+
+def _asked(rng: random.Random, statement: str, true: bool) -> Turn:
     if rng.random() < 0.5:
         if statement.startswith("there "):
             _, verb, rest = statement.split(" ", 2)
@@ -144,6 +157,42 @@ def verify_turn(rng: random.Random, scene: Scene) -> Turn | None:
         return f"Is it right that {statement}?", "yes" if true else "no"
     sentence = statement[0].upper() + statement[1:] + "."
     return f"True or False: {sentence}", str(true)
+
+
+CLAIMED = ("kind", "color", "size", "fill", "action", "place", "backdrop", "relation", "count")
+
+
+def claim_turn(rng: random.Random, scene: Scene, weights: Sequence[float]) -> Turn | None:
+    """Whether a claim about one property is true, in which alone a false claim differs from a true one.
+
+    Args:
+        weights: of the properties, in the order of `CLAIMED`.
+    """
+    true = rng.random() < 0.5
+    name = rng.choices(CLAIMED, weights)[0]
+    if name == "backdrop":
+        backdrops = [b for b in graph.BACKDROPS if (b == scene.backdrop) == true]
+        return _asked(rng, f"it is all {Setting(rng.choice(backdrops)).text()}", true)
+    if name == "relation":
+        relation = find_relation(rng, scene)
+        if relation is not None and not true:
+            relation = Relation(relation.second, relation.relation, relation.first)
+        return _asked(rng, relation.text(), true) if relation and relation.holds(scene) == true else None
+    group = rng.choice(groups(scene))
+    phrase = partial_phrase(rng, group, 0.25)
+    if name == "count":
+        number = len(group) if true else rng.choice([n for n in range(1, 5) if n != len(group)])
+        phrase = replace(phrase, count=number)
+    else:
+        own = getattr(group[0], name)
+        values = VALUES[name] if not true else (own,)
+        count = 1 if name == "place" else phrase.count
+        phrase = replace(phrase, count=count, **{name: rng.choice([v for v in values if true or v != own])})
+    silent = phrase.fill == "plain" or phrase.action == "standing"
+    impossible = phrase.kind not in graph.ANIMATE and phrase.action
+    if silent or impossible or phrase.holds(scene) != true:
+        return None
+    return _asked(rng, f"there {'is' if phrase.count == 1 else 'are'} {phrase.text()}", true)
 
 
 def wrong_caption(rng: random.Random, scene: Scene, caption: Caption) -> Caption | None:
