@@ -215,12 +215,17 @@ class GroundedAnnotator:
         self, pairs: Sequence[ImagePair], images: ImageStore
     ) -> Iterator[tuple[ImagePair, CadSummary | Dropped]]:
         for pair, summary in self._annotator.annotate(pairs, images):
-            first, second = (self._graphs.get(PurePosixPath(name).name) for name in pair.images)
+            first, second = (self._graphs.get(graph_name(name, images)) for name in pair.images)
             if isinstance(summary, Dropped) or first is None or second is None:
                 yield pair, summary
             else:
                 grounding = check_grounding(summary, (first, second))
                 yield pair, check_grounded(grounding, max_contradicted=self._max_contradicted) or summary
+
+
+def graph_name(name: str, images: ImageStore) -> str:
+    """The file name by which the scene graph of image `name` is found; empty where the picture has none."""
+    return PurePosixPath(images.file_name(name) or "").name
 
 
 def _captions(pair: ImagePair) -> tuple[str, str]:

@@ -114,10 +114,13 @@ def parse_settings(name: str, arguments: Sequence[str]) -> Any:
 
     command = COMMANDS[name]
     settings_class = getattr(importlib.import_module(command.module), command.settings)
-    parser = ArgumentParser(prog=f"cadvi {name}", description=command.summary)
     recipe_key = "--config"
     arguments = list(arguments)
     named = command.settings == "BuildSettings"  # `cadvi build v1` names the data set, so that --config is the recipe
+    # Fifty lines of brackets would hide the error that follows them; the keys are listed below the usage.
+    what = " {v1,v2,instruct,cad_qa}" if named else ""
+    usage = f"cadvi {name}{what} [--config recipe.yaml] [--key value …]"
+    parser = ArgumentParser(prog=f"cadvi {name}", description=command.summary, usage=usage)
     if named:
         if arguments and not arguments[0].startswith("-"):
             arguments = [*arguments[1:], "--dataset", arguments[0]]
@@ -154,7 +157,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(__version__)
         return
     if name not in COMMANDS:
-        sys.exit(f"cadvi: no command {name!r}. Commands: {', '.join(COMMANDS)}")
+        longer = [known for known in COMMANDS if known.startswith(f"{name} ")]
+        sys.exit(f"cadvi: no command {name!r}. Commands: {', '.join(longer or COMMANDS)}")
     logging.basicConfig(format="%(message)s")
     logging.getLogger("cadvi_hub").setLevel(logging.INFO)  # what a run cost; the clients' line per request stays out
     try:

@@ -62,21 +62,22 @@ def _lines(file: Path) -> list[str]:
 
 def _names_of_rows(folder: Path) -> Iterator[str]:
     """The file names in the column `images` of parquet files, without reading a picture."""
-    from pyarrow import ArrowInvalid
+    from pyarrow import ArrowException
     from pyarrow.parquet import ParquetFile
 
     for file in sorted(folder.glob("*.parquet")):
         try:
-            shard = ParquetFile(file)
-        except ArrowInvalid as error:
-            raise InputError(str(file), f"it is not a parquet file ({error})", "Build the data set anew") from error
-        with shard:
-            columns = [shard.schema.column(k).path for k in range(len(shard.schema))]
-            paths = [path for path in columns if path.startswith("images.") and path.endswith(".path")]
-            if not paths:
-                raise InputError(str(file), "it has no column of images", "Give the folder of a built data set")
-            for batch in shard.iter_batches(columns=paths):
-                for name in batch.column(0).flatten().field(0).to_pylist():
-                    if not name:
-                        raise InputError(str(file), "an image has no file name", "Give a list of image names instead")
-                    yield name
+            with ParquetFile(file) as shard:
+                columns = [shard.schema.column(k).path for k in range(len(shard.schema))]
+                paths = [path for path in columns if path.startswith("images.") and path.endswith(".path")]
+                if not paths:
+                    raise InputError(str(file), "it has no column of images", "Give the folder of a built data set")
+                for batch in shard.iter_batches(columns=paths):
+                    for name in batch.column(0).flatten().field(0).to_pylist():
+                        if not name:
+                            mend = "Give a list of image names instead"
+                            raise InputError(str(file), "an image has no file name", mend)
+                        yield name
+        except (ArrowException, OSError) as error:
+            fault = f"it does not read as parquet ({str(error).strip()})"
+            raise InputError(str(file), fault, "Build the data set anew") from error

@@ -52,6 +52,10 @@ class ImageStore(Protocol):
         """The name under which `read` finds the picture that the source calls `name`; InputError where it is none."""
         ...
 
+    def file_name(self, name: str) -> str | None:
+        """The name that the picture's file has, or had before it was embedded; None where nobody knows."""
+        ...
+
     def read(self, name: str) -> EmbeddedImage:
         """The picture's bytes as they stand, and its name; InputError where it is missing."""
         ...
@@ -63,6 +67,9 @@ class ImageFolders:
     With `search`, a name that stands directly in no folder is looked for in all their sub-folders: upstream files give
     `000000000139.jpg` where the picture lies in `coco/train2017`. An index of all files is built once for it, at the
     first such name.
+
+    A folder may itself be a link. Links inside that lead out of it are not followed, since a folder that came from
+    somebody else may link to anything: name the folder that they lead to.
     """
 
     def __init__(self, roots: Sequence[Path], search: bool = False):
@@ -82,8 +89,15 @@ class ImageFolders:
             return found
         return name
 
+    def file_name(self, name: str) -> str:
+        return name
+
     def read(self, name: str) -> EmbeddedImage:
-        return {"bytes": self._file(name).read_bytes(), "path": name}
+        file = self._file(name)
+        try:
+            return {"bytes": file.read_bytes(), "path": name}
+        except OSError as error:
+            raise InputError(str(file), f"cannot be read ({error.strerror})", "Look at its permissions") from error
 
     def _file(self, name: str) -> Path:
         for root in self.roots[:-1]:
@@ -98,6 +112,9 @@ class ImageFolders:
         if len(paths) > 1:
             fault = f"image name {name!r} fits {paths[0]} and {paths[1]}"
             raise InputError(str(self.roots[0]), fault, "Name the folder of the right one in source.images")
+        if paths and any("\ud800" <= character <= "\udfff" for character in paths[0]):
+            fault = f"image {name!r} lies in a folder whose name is not UTF-8 ({paths[0]!r})"
+            raise InputError(str(self.roots[0]), fault, "Rename the folder, or name it in source.images")
         return paths[0] if paths else ""
 
     @cached_property

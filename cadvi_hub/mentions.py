@@ -23,7 +23,7 @@ NUMBERS = {
     "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
 }  # fmt: skip
 WORDS = {number: word for word, number in NUMBERS.items()}
-DETERMINERS = {"a", "an", "the", "some", "another", "this", "that", "his", "her", "its", "their"}
+DETERMINERS = {"a", "an", "the", "some", "another", "this", "that", "my", "your", "our", "his", "her", "its", "their"}
 # Prepositions and other words that end a noun phrase.
 BOUNDARIES = {
     "at", "on", "in", "of", "with", "by", "from", "under", "near", "behind", "beside", "inside", "into", "over",

@@ -52,6 +52,10 @@ class Published:
     deleted: tuple[str, ...]
     left_out: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        counts = f"files uploaded {len(self.uploaded)}, unchanged {self.unchanged}, deleted {len(self.deleted)}"
+        return f"{self.url}: {counts}; commit {self.commit}"
+
 
 def upload(
     repository: Repository,
@@ -152,6 +156,9 @@ def hub_faults(place: str) -> Iterator[None]:
         raise InputError(place, "offline mode is on", "Unset HF_HUB_OFFLINE") from error
     except (httpx.HTTPError, RuntimeError, OSError) as error:  # uploads wrap theirs into a RuntimeError
         cause = error.__cause__ if type(error) is RuntimeError and error.__cause__ else error
+        if isinstance(cause, OSError) and cause.filename:  # of this machine; what goes over the network has none
+            mend = "Let the build finish, and run it again"
+            raise InputError(str(cause.filename), f"it cannot be read ({cause.strerror})", mend) from error
         detail = " ".join(str(cause).split()).replace(get_token() or "\0", "…")
         status = cause.response.status_code if isinstance(cause, HfHubHTTPError) else None
         again = "Run it again: what was uploaded is kept"

@@ -6,8 +6,9 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -16,14 +17,24 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def worker_pool(workers: int, start: Callable[..., Any], *arguments: Any) -> ProcessPoolExecutor:
+@contextmanager
+def worker_pool(workers: int, start: Callable[..., Any], *arguments: Any) -> Iterator[ProcessPoolExecutor]:
     """A pool whose processes run `start(*arguments)` first and die with this one, even by kill -9.
 
     Else those that survive would write beside the rerun. A worker that is killed ends the pool with an error
-    (`BrokenProcessPool`), where `multiprocessing.Pool` would wait for its result for ever.
+    (`BrokenProcessPool`), where `multiprocessing.Pool` would wait for its result for ever. An error lets the tasks
+    under way end and starts no other; Ctrl-C kills them, since a shard can take an hour and a rerun goes on anyway.
     """
     context = multiprocessing.get_context("spawn")  # forking a process with threads (tokenizers, torch) can hang
-    return ProcessPoolExecutor(workers, context, _start, (os.getpid(), start, arguments))
+    pool = ProcessPoolExecutor(workers, context, _start, (os.getpid(), start, arguments))
+    try:
+        yield pool
+    except KeyboardInterrupt:
+        for process in list((pool._processes or {}).values()):  # Python 3.14 has `kill_workers` for it
+            process.kill()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _start(parent: int, start: Callable[..., Any], arguments: tuple[Any, ...]) -> None:

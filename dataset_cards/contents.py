@@ -94,6 +94,12 @@ class Config:
         """Whether rows refer to pictures and the files hold none."""
         return self.image_names > 0 and self.pictures == 0
 
+    @property
+    def built_as(self) -> str:
+        """What `cadvi build` calls data sets of such rows, as the build's record has it."""
+        recorded = str(self.build.get("config", self.name))
+        return recorded if CONFIG_NAME.fullmatch(recorded) else self.name
+
     def mean_words(self, part: str) -> float:
         """Mean words in `part` of a summary, or of a question."""
         return self.words[part] / (self.questions if part in ("question", "answer") else self.summaries)
@@ -173,7 +179,7 @@ def _count(config: Config, row: dict[str, Any]) -> None:
         config.summaries += 1
         config.words["commonalities"] += len(row["commonalities"].split())
         config.words["differences"] += sum(len(item["text"].split()) for item in row["differences"])
-        config.aspects.update({item["aspect"] for item in row["differences"]})
+        config.aspects.update(sorted({item["aspect"] for item in row["differences"]}))  # a set alone has no order
     if row.get("question") and row.get("answer") and "options" not in config.features:
         config.questions += 1
         for part in ("question", "answer"):

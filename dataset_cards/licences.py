@@ -41,4 +41,4 @@ LICENCES = {
 def licences_of(sources: Iterable[str]) -> list[tuple[str, Licence]]:
     """Each source once, in alphabetical order, with its licence; pairs across two sources (`a+b`) count as both."""
     names = {name for source in sources for name in source.split("+")}
-    return [(name, LICENCES.get(name.lower(), Licence())) for name in sorted(names)]
+    return [(name, LICENCES.get(name.lower().replace("-", "_"), Licence())) for name in sorted(names)]

@@ -40,3 +40,17 @@ def read(reader: Any, settings: SourceSettings, images: ImageStore | None = None
     drops = Drops()
     store = images or ImageFolders(settings.images or [settings.path], search=bool(settings.images))
     return list(reader(settings, store, drops)), drops.as_dict()
+
+
+def parquet_source(folder: Path, pictures: str = "image", **columns: list) -> SourceSettings:
+    """A data set of `columns`, of which `pictures` holds pictures or lists of them."""
+    import pyarrow.parquet as pq
+    from datasets import Dataset, Features, Image, List
+
+    rest = {name: values for name, values in columns.items() if name != pictures}
+    features = dict(Dataset.from_dict(rest).features)
+    features[pictures] = List(Image()) if any(isinstance(value, list) for value in columns[pictures]) else Image()
+    table = Dataset.from_dict(columns, features=Features(features)).data.table
+    folder.mkdir(parents=True)
+    pq.write_table(table, folder / "train-00000-of-00001.parquet")  # `to_parquet` would look for the files
+    return SourceSettings(folder, "test")

@@ -9,12 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from builds import contents, report, similar_source
+from builds import FakeAnnotator, contents, load, report, similar_source
 from openai_server import Answer, openai_server
 
 from cadvi_hub.annotation import AnnotatorSettings
 from cadvi_hub.build import BuildSettings, build, make_plan
+from cadvi_hub.build.cluster import finish, make_share, read_and_pair
+from cadvi_hub.build.folder import share_build_folder
 from cadvi_hub.errors import InputError
+from cadvi_hub.generation.store import ReplyStore
 
 REPLY = "Commonalities:\nBoth are plain squares.\n\nDifferences:\n1. Attributes: One of them is darker than the other."
 
@@ -89,7 +92,8 @@ def test_a_killed_worker_is_an_error_and_the_rerun_makes_the_rest(settings, serv
     assert built(build(replace(settings, workers=2))) == clean
 
 
-def test_workers_die_with_the_process_that_started_them(settings, tmp_path):
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+def test_workers_die_with_the_process_that_started_them(settings, tmp_path, end):
     hanging = tmp_path / "asked"
 
     def hang(request, number):
@@ -115,8 +119,8 @@ def test_workers_die_with_the_process_that_started_them(settings, tmp_path):
             assert time.monotonic() < until
             time.sleep(0.05)
         children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
-        parent.send_signal(signal.SIGKILL)
-        parent.wait()
+        parent.send_signal(end)
+        parent.wait(30)  # shorter than an answer takes
         while alive := [child for child in children if Path(f"/proc/{child}/stat").exists()]:
             assert time.monotonic() < until, f"{alive} live on"
             time.sleep(0.05)
@@ -136,8 +140,6 @@ def test_a_build_on_slurm_gives_the_bytes_of_a_local_one(settings, slurm, tmp_pa
 
 
 def test_a_slurm_build_that_lost_tasks_goes_on_when_it_is_submitted_again(settings, slurm, tmp_path):
-    from cadvi_hub.build.cluster import finish, make_share, read_and_pair
-
     local = built(build(replace(settings, out=tmp_path / "local")))
     plan = make_plan(settings)
     with pytest.raises(InputError, match="records have not been read"):
@@ -148,6 +150,58 @@ def test_a_slurm_build_that_lost_tasks_goes_on_when_it_is_submitted_again(settin
         finish(plan, None, 0, 1)
     options = {"time": "1:00:00", "partition": "cpu", "with_srun": False}
     assert built(build(replace(settings, executor="slurm", executor_options=options, workers=2))) == local
+
+
+def test_no_task_writes_beside_a_build_or_for_a_recipe_that_was_replaced(settings):
+    plan = make_plan(settings)
+    read_and_pair(plan, None, 0, 1)
+    with plan.locked_folder(), pytest.raises(InputError, match="a build is writing to this folder by itself"):
+        make_share(plan, None, 0, 2)
+    newer = make_plan(replace(settings, seed=1, overwrite=True))
+    read_and_pair(newer, None, 0, 1)
+    with pytest.raises(InputError, match=f"another recipe .digest {newer.digest}"):
+        make_share(plan, None, 0, 2)
+
+
+def test_no_two_tasks_make_one_shard_whatever_their_numbers(settings):
+    plan = make_plan(settings)
+    read_and_pair(plan, None, 0, 1)
+    with share_build_folder(plan.path, plan.digest, plan.split) as folder, folder.locked_part(3):
+        with pytest.raises(InputError, match="another task makes shard 3"):
+            make_share(plan, None, 1, 2)
+        with pytest.raises(InputError, match="another build is writing"):
+            build(settings)
+    assert folder.has_part(1)
+
+
+def test_each_task_keeps_its_replies_by_itself(settings):
+    plan = make_plan(settings)
+    read_and_pair(plan, None, 0, 1)
+    make_share(plan, None, 1, 2)
+    stores = {file.name: len(ReplyStore(file)) for file in settings.out.glob("replies*.sqlite")}
+    assert stores == {"replies.sqlite": 0, "replies-00001-of-00002.sqlite": 3}
+
+
+def test_an_annotator_that_is_passed_is_used_whatever_the_number_of_workers(settings):
+    rows = load(build(replace(settings, workers=2), FakeAnnotator("mine")))
+    assert set(rows["annotator"]) == {"mine"}
+    with pytest.raises(InputError, match="an annotator that is passed works in this process alone"):
+        build(replace(settings, executor="slurm", name="other"), FakeAnnotator("mine"))
+
+
+def test_what_a_worker_cannot_start_with_is_told_as_it_is(settings, tmp_path):
+    graphs = tmp_path / "graphs"
+    graphs.mkdir()
+    (graphs / "scenes.jsonl").write_text("no scene\n")
+    with pytest.raises(InputError, match=r"scenes\.jsonl, line 1: not a drawn scene"):
+        build(replace(settings, graphs=graphs, workers=2))
+
+
+def test_no_password_gets_into_the_files_of_a_job(settings):
+    annotator = replace(settings.annotator, base_url=["http://127.0.0.1:9/v1", "http://me:s3cret@127.0.0.1:9/v1"])
+    with pytest.raises(InputError, match=r"annotator\.base_url: it holds a password"):
+        build(replace(settings, annotator=annotator, executor="slurm", executor_options={"partition": "cpu"}))
+    assert not [file for file in settings.out.rglob("*") if file.is_file() and b"s3cret" in file.read_bytes()]
 
 
 def test_executor_options_that_datatrove_does_not_know_are_named(settings):

@@ -1,19 +1,22 @@
 """The folder of a build: the same bytes whatever happens, and nothing of others overwritten, lost or asked twice."""
 
 import errno
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from builds import FakeAnnotator, captioned_source, contents, report, similar_source
 
-from cadvi_hub.build import BuildSettings, build
+from cadvi_hub.build import BuildSettings, build, make_plan
 from cadvi_hub.build.folder import open_build_folder
+from cadvi_hub.build.records import stage_records
 from cadvi_hub.errors import InputError
 from cadvi_hub.pairing.pairs import PairSettings
 from cadvi_hub.sources import SourceSettings
@@ -82,9 +85,9 @@ def test_output_that_cannot_be_written_is_an_error_with_a_mend(settings, tmp_pat
 
 def test_full_disk_is_an_error_that_says_what_stands_and_a_rerun_goes_on(settings, tmp_path):
     clean = contents(build(replace(settings, out=tmp_path / "clean"), FakeAnnotator()))
-    work = settings.out / "v2/_work"
-    work.mkdir(parents=True)
-    full = work / "part-00002.parquet.tmp"
+    with pytest.raises(KeyboardInterrupt):
+        build(settings, FakeAnnotator(die_after=0))
+    full = settings.out / "v2/_work/part-00002.parquet.tmp"
     full.symlink_to("/dev/full")  # the device whose every write fails with ENOSPC
     with pytest.raises(InputError, match=r"No space left on device.*2 shards are whole"):
         build(settings, FakeAnnotator())
@@ -131,20 +134,63 @@ def test_build_that_dies_around_any_rename_goes_on_to_the_same_bytes(settings, t
         except KeyboardInterrupt:
             assert contents(build(given, FakeAnnotator())) == clean
         deaths += 1
-    assert deaths == 17  # recipe, two stages, four shards with facts, layout, four final names, report
+    assert deaths == 17  # recipe, records with their facts, four shards with theirs, layout, four final names, report
 
 
 def test_overwriting_that_dies_can_be_repeated(settings, monkeypatch):
     build(settings, FakeAnnotator())
     other = replace(settings, seed=1, overwrite=True)
     with monkeypatch.context() as patch:
-        patch.setattr("shutil.rmtree", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("cadvi_hub.build.folder._remove", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             build(other, FakeAnnotator())
     with pytest.raises(InputError, match="another recipe"):
         build(replace(other, overwrite=False), FakeAnnotator())
     folder = build(other, FakeAnnotator())
     assert contents(folder) == contents(build(replace(other, out=settings.out / "fresh"), FakeAnnotator()))
+
+
+def test_what_a_killed_removal_left_behind_is_never_taken_for_ones_own(settings):
+    with pytest.raises(KeyboardInterrupt):
+        build(settings, FakeAnnotator(die_after=5))
+    (settings.out / "v2/_work/recipe.json").unlink()  # files are removed in no particular order
+    other = replace(settings, seed=1)
+    folder = build(other, FakeAnnotator("other"))
+    assert contents(folder) == contents(build(replace(other, out=settings.out / "new"), FakeAnnotator("other")))
+
+
+def test_overwriting_leaves_no_file_of_another_split(settings, tmp_path):
+    named = replace(settings, name="mine")
+    build(named, FakeAnnotator())
+    row = {"question_id": "1", "image": ["0.png", "1.png"], "text": "<image><image> What?", "answer": "Both."}
+    (settings.source.path / "images/cad_qa.jsonl").write_text(json.dumps(row) + "\n")
+    source = SourceSettings(settings.source.path / "images", "questions")
+    folder = build(replace(named, config="cad_qa", source=source, overwrite=True))
+    assert [file.name for file in folder.glob("*.parquet")] == ["test-00000-of-00001.parquet"]
+
+
+@pytest.mark.parametrize("content", ['{"digest":', "[]", '{"rows": 1}'])
+def test_a_foreign_or_torn_report_is_named(settings, content):
+    (settings.out / "v2").mkdir(parents=True)
+    (settings.out / "v2/build.json").write_text(content)
+    with pytest.raises(InputError, match=r"build\.json: it is no"):
+        build(settings, FakeAnnotator())
+
+
+def test_records_are_staged_without_holding_them_all(tmp_path):
+    talk = [{"from": "human", "value": "word " * 200}, {"from": "gpt", "value": "word " * 200}]
+    rows = [json.dumps({"id": str(k), "conversations": talk}) + "\n" for k in range(4000)]
+    (tmp_path / "instruct.jsonl").write_text("".join(rows))
+    given = BuildSettings("instruct", SourceSettings(tmp_path, "mix"), tmp_path / "out", rows_per_shard=50)
+    with make_plan(given).locked_folder() as folder:
+        tracemalloc.start()
+        try:
+            counted = stage_records(given, folder)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert (counted["records"], counted["blocks"]) == (4000, 80)
+    assert peak < 3_000_000  # the rows are 8 MB
 
 
 def test_other_os_errors_are_not_taken_for_a_full_disk(settings):

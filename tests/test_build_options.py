@@ -12,7 +12,7 @@ import pytest
 from builds import FakeAnnotator, captioned_source, contents, load, report
 from tiny_clip import make_clip
 
-from cadvi_hub.build import BuildSettings, build
+from cadvi_hub.build import BuildSettings, build, make_plan
 from cadvi_hub.cli import main
 from cadvi_hub.errors import InputError
 from cadvi_hub.pairing.pairs import PairSettings
@@ -51,6 +51,28 @@ def test_summaries_that_scene_graphs_contradict_are_dropped(tmp_path: Path) -> N
         build(replace(given, out=tmp_path / "false", graphs=wrong))
     lenient = replace(given, out=tmp_path / "lenient", graphs=wrong, max_contradicted=1.0)
     assert report(build(lenient))["rows"] == 20
+
+
+def test_the_digest_is_of_the_graphs_that_are_read_and_no_other_file(tmp_path: Path) -> None:
+    world = make_world(WorldSettings(captioned=20, similar=1, instruct=1, questions=1, out=tmp_path / "world"))
+    source, graphs = SourceSettings(world / "captioned", "scenes"), world / "captioned/scenes.jsonl"
+    given = BuildSettings("v1", source, tmp_path / "out", PairSettings(min_shared=1), graphs=graphs.parent)
+    before = make_plan(given).digest
+    (graphs.parent / "other.json").write_text("{}")
+    assert make_plan(given).digest == before
+    graphs.write_text(graphs.read_text() + "\n")
+    assert make_plan(given).digest != before
+
+
+def test_settings_that_would_do_nothing_are_refused(settings: BuildSettings, tmp_path: Path) -> None:
+    rows = replace(settings.source, format="built")
+    for change, fault in (
+        ({"source": rows, "graphs": tmp_path}, "graphs: they filter summaries while these are written"),
+        ({"source": rows, "clip_model": "clip"}, "clip_model: it scores pairs of v1"),
+        ({"max_rows": 0}, "max_rows: 0 is below 1"),
+    ):
+        with pytest.raises(InputError, match=fault):
+            build(replace(settings, **change), FakeAnnotator())
 
 
 def test_referenced_rows_hold_names_alone_and_come_back_with_their_pictures(settings, tmp_path: Path) -> None:

@@ -70,3 +70,16 @@ def test_bad_input_ends_with_one_line_that_names_the_mend(tmp_path) -> None:
 def test_an_unknown_command_is_named() -> None:
     with pytest.raises(SystemExit, match="no command 'biuld'"):
         cli.main(["biuld"])
+
+
+def test_half_a_command_names_its_second_words() -> None:
+    with pytest.raises(SystemExit, match=r"Commands: pairs mine, pairs explain$"):
+        cli.main(["pairs", "--help"])
+
+
+def test_a_wrong_value_is_told_in_a_few_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["build", "v1", "--source.images", "pictures"])
+    told = capsys.readouterr().err
+    assert "source.images" in told
+    assert told.count("\n") < 8

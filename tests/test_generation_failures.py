@@ -164,6 +164,15 @@ def test_a_reply_that_never_stops_is_told_from_a_whole_one() -> None:
     assert said(server.requests[0]) == "hi �"
 
 
+@pytest.mark.parametrize("tokens", ["12", 2**70, -1, [1], 1.5])
+def test_a_number_of_tokens_that_is_none_costs_no_reply(tokens: object, tmp_path: Path) -> None:
+    choice = {"message": {"content": "A reply."}, "finish_reason": "stop"}
+    body = json.dumps({"choices": [choice], "usage": {"prompt_tokens": tokens, "completion_tokens": 7}}).encode()
+    with openai_server(lambda request, number: Answer(body=body)) as server:
+        stored = StoredGenerator(ServerGenerator("m", server.base_url), ReplyStore(tmp_path / "replies.sqlite"))
+        assert list(stored.generate([ask("Hello.")])) == [Reply("A reply.", "stop", 0, 7)]
+
+
 def test_an_endpoint_that_refuses_everything_stops_the_run() -> None:
     with openai_server(lambda request, number: Answer("no such setting", status=400)) as server:
         generator = ServerGenerator("m", server.base_url, concurrency=2)

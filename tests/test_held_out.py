@@ -77,5 +77,15 @@ def test_a_folder_that_is_no_built_data_set_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no column of images"):
         read_held_out([tmp_path])
     (tmp_path / "other.parquet").write_bytes(b"torn")
-    with pytest.raises(InputError, match="not a parquet file"):
+    with pytest.raises(InputError, match="does not read as parquet"):
         read_held_out([tmp_path])
+
+
+def test_a_file_that_is_broken_inside_is_named(tmp_path: Path) -> None:
+    write_rows(tmp_path / "cad_qa", [["1.jpg", "2.jpg"]])
+    file = tmp_path / "cad_qa/test-00000-of-00001.parquet"
+    data = bytearray(file.read_bytes())
+    data[4 : data.index(b"ARROW:schema") // 2] = b"\xff" * (data.index(b"ARROW:schema") // 2 - 4)
+    file.write_bytes(data)
+    with pytest.raises(InputError, match="does not read as parquet"):
+        read_held_out([tmp_path / "cad_qa"])

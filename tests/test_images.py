@@ -271,6 +271,34 @@ def test_the_folders_are_walked_once_whatever_is_searched_for(tmp_path: Path, mo
     assert walks == [tmp_path / "a"]
 
 
+def test_a_folder_may_be_a_link_and_links_out_of_it_are_not_followed(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tree(tmp_path / "real", "sub/a.jpg"))
+    assert read_text(ImageFolders([tmp_path / "link"], search=True), "a.jpg") == "real/sub/a.jpg"
+    (tmp_path / "of links").mkdir()
+    (tmp_path / "of links/coco").symlink_to(tmp_path / "real")
+    with pytest.raises(InputError, match="missing"):
+        ImageFolders([tmp_path / "of links"], search=True).find("a.jpg")
+
+
+def test_a_folder_whose_name_is_not_utf_8_is_named_where_a_picture_lies_in_it(tmp_path: Path) -> None:
+    strange = os.fsencode(tmp_path) + b"/caf\xe9"
+    Path(os.fsdecode(strange)).mkdir()
+    Path(os.fsdecode(strange + b"/a.jpg")).write_text("a")
+    with pytest.raises(InputError, match=r"'a\.jpg' lies in a folder whose name is not UTF-8"):
+        ImageFolders([tmp_path], search=True).find("a.jpg")
+
+
+def test_a_picture_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree(tmp_path, "a.jpg")
+
+    def refused(self: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "read_bytes", refused)
+    with pytest.raises(InputError, match=r"a\.jpg: cannot be read \(Permission denied\)"):
+        ImageFolders([tmp_path]).read("a.jpg")
+
+
 def test_equal_pixels_give_equal_png_bytes_that_hold_them() -> None:
     first, second = encode_png(NOISE), encode_png(NOISE.copy())
     assert first == second

@@ -140,6 +140,12 @@ def test_articles_suit_the_word_that_follows() -> None:
     assert not re.search(r"\ban [^aeiou]|\ba [aeiou]", said(summary), re.IGNORECASE)
 
 
+def test_a_possessive_is_no_part_of_a_things_name() -> None:
+    summary = MENTIONS.summarize(("A planet in our solar system.", "My planet and your blue moon."))
+    assert "a blue moon" in said(summary)
+    assert not re.search(r"\b(?:my|your|our)\b", said(summary))
+
+
 def test_a_counted_thing_is_named_in_the_plural_though_no_caption_does() -> None:
     summary = MENTIONS.summarize(("A big box on the left.", "A blue box at the top left and a red box on the right."))
     assert "Image 1 shows one box, while image 2 shows two boxes." in said(summary)

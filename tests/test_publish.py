@@ -89,6 +89,7 @@ def test_publishing_twice_changes_nothing(hub: LoopbackHub, data: Path) -> None:
     hub.requests.clear()
     again = publish_data(data)
     assert again == Published(first.url, first.commit, (), len(ALL_FILES), ())
+    assert str(again) == f"{first.url}: files uploaded 0, unchanged {len(ALL_FILES)}, deleted 0; commit {first.commit}"
     assert not [request for request in hub.requests if request.startswith("PUT") or "/commit/" in request]
     assert commits()[0] == first.commit
 

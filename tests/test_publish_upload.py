@@ -14,7 +14,7 @@ import pytest
 from datasets import load_dataset
 from hub import LoopbackHub
 from hub_folders import ALL_FILES, REPO, card_lines, commits, files, publish_data, v1_row, write_data
-from huggingface_hub import hf_hub_download
+from huggingface_hub import HfApi, hf_hub_download
 
 from cadvi_hub.build.folder import ROWS_PER_GROUP, open_build_folder
 from cadvi_hub.dataset_cards.card import UNFINISHED
@@ -97,6 +97,20 @@ def test_after_a_cut_connection_a_rerun_completes(
     for path in ALL_FILES:
         if path.endswith(".parquet"):
             assert Path(hf_hub_download(REPO, path, repo_type="dataset")).read_bytes() == (data / path).read_bytes()
+
+
+def test_a_file_that_vanishes_meanwhile_is_named_and_not_the_connection(
+    hub: LoopbackHub, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = HfApi.preupload_lfs_files
+
+    def vanish(self: HfApi, repo_id: str, additions: Any, **rest: Any) -> None:
+        Path(additions[0].path_or_fileobj).unlink()
+        send(self, repo_id, additions, **rest)
+
+    monkeypatch.setattr(HfApi, "preupload_lfs_files", vanish)
+    with pytest.raises(InputError, match=r"\.parquet: it cannot be read \(No such file or directory\)"):
+        publish_data(data)
 
 
 def test_many_files_go_up_in_bounded_commits(hub: LoopbackHub, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from cadvi_hub.schema import CaptionedImage, ImagePair
 from cadvi_hub.sources import Drops, SourceSettings
 from cadvi_hub.sources.cad_qa_file import PairQuestion, read_cad_qa_file
 from cadvi_hub.sources.captioned_folder import read_captioned_folder
+from cadvi_hub.sources.formats import FORMATS
 from cadvi_hub.sources.llava_mix import read_llava_mix
 from cadvi_hub.sources.similar_pairs import read_similar_pairs
 
@@ -74,6 +75,17 @@ def test_bad_line_is_dropped_and_counted_where_the_recipe_says_so(folder, line, 
     assert entry["count"] == 1
     assert entry["first"][0].startswith("captions.jsonl, line 2: ")
     assert str(folder) not in json.dumps(drops)  # it goes on the card
+
+
+def test_byte_order_mark_of_windows_is_not_part_of_the_first_line(folder):
+    write_lines(folder / "captions.jsonl", b"\xef\xbb\xbf" + json.dumps(caption()).encode(), caption())
+    assert len(read(read_captioned_folder, folder)[0]) == 2
+
+
+def test_folder_of_pictures_that_is_not_there_is_named_before_any_row_is_read(folder):
+    settings = SourceSettings(folder, "test", images=[folder, folder / "typo"])
+    with pytest.raises(InputError, match=r"source\.images: .*typo is no folder"):
+        FORMATS["captioned_folder"].images(settings)
 
 
 def test_empty_caption_is_always_dropped_and_counted_with_its_line(folder):

@@ -4,11 +4,10 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 from builds import FakeAnnotator, similar_source
 from hub import LoopbackHub
-from readers import draw, png, read, write_lines
+from readers import draw, parquet_source, png, read, write_lines
 
 from cadvi_hub.build import BuildSettings, build
 from cadvi_hub.errors import InputError
@@ -25,25 +24,12 @@ def embedded(*colours: str | None) -> list[dict | None]:
     return [colour and {"bytes": png(colour), "path": f"{colour}.png"} for colour in colours]
 
 
-def parquet(folder: Path, pictures: str = "image", **columns: list) -> SourceSettings:
-    """A data set of `columns`, of which `pictures` holds pictures or lists of them."""
-    from datasets import Dataset, Features, Image, List
-
-    rest = {name: values for name, values in columns.items() if name != pictures}
-    features = dict(Dataset.from_dict(rest).features)
-    features[pictures] = List(Image()) if any(isinstance(value, list) for value in columns[pictures]) else Image()
-    table = Dataset.from_dict(columns, features=Features(features)).data.table
-    folder.mkdir(parents=True)
-    pq.write_table(table, folder / "train-00000-of-00001.parquet")  # `to_parquet` would look for the files
-    return SourceSettings(folder, "test")
-
-
 def read_captions(source: SourceSettings):
     return read(read_captioned_dataset, source, DatasetImages(source, "image"))
 
 
 def test_captions_of_embedded_pictures_are_numbered_by_row(tmp_path):
-    source = parquet(
+    source = parquet_source(
         tmp_path / "d", image=embedded("red", "blue"), caption=[" A red one.", "A blue one."], other=[1, 2]
     )
     records, drops = read_captions(source)
@@ -62,7 +48,7 @@ def test_columns_are_named_in_the_recipe_even_where_ours_mean_something_else(tmp
         "key": [7, 8],
         "picture": embedded("red", "blue"),
     }
-    source = parquet(tmp_path / "d", pictures="picture", **columns)
+    source = parquet_source(tmp_path / "d", pictures="picture", **columns)
     source.columns = {"image": "picture", "caption": "text", "image_id": "key"}
     records, _ = read_captions(source)
     assert [(record.image_id, record.caption) for record in records] == [("7", "A red one."), ("8", "Blue.")]
@@ -70,7 +56,7 @@ def test_columns_are_named_in_the_recipe_even_where_ours_mean_something_else(tmp
 
 def test_list_of_captions_gives_a_record_for_each(tmp_path):
     captions = [["One.", " ", "Two."], [], ["Three."]]
-    source = parquet(tmp_path / "d", image=embedded("red", "blue", "lime"), caption=captions)
+    source = parquet_source(tmp_path / "d", image=embedded("red", "blue", "lime"), caption=captions)
     records, drops = read_captions(source)
     assert [(record.image, record.caption) for record in records] == [("0", "One."), ("0", "Two."), ("2", "Three.")]
     assert drops == {"empty caption": {"count": 2, "first": ["d, row 0", "d, row 1"]}}
@@ -81,7 +67,7 @@ def test_list_of_captions_gives_a_record_for_each(tmp_path):
     [(None, "red", "'caption' is missing or not a string"), ("A dog.", None, "image 1 is empty")],
 )
 def test_bad_row_is_refused_or_dropped_with_its_number(tmp_path, caption, image, fault):
-    source = parquet(tmp_path / "d", image=embedded("red", image), caption=["A cat.", caption])
+    source = parquet_source(tmp_path / "d", image=embedded("red", image), caption=["A cat.", caption])
     with pytest.raises(InputError, match="d, row 1") as caught:
         read_captions(source)
     assert fault in caught.value.fault
@@ -110,7 +96,7 @@ def test_picture_outside_of_the_data_set_is_never_read(tmp_path):
     secret.write_bytes(b"secret")
     paths = [str(secret), str(tmp_path / "d/../secret.png"), "../secret.png"]
     pictures = [{"bytes": None, "path": path} for path in paths]
-    source = parquet(tmp_path / "d", image=pictures, caption=["A cat."] * 3)
+    source = parquet_source(tmp_path / "d", image=pictures, caption=["A cat."] * 3)
     (tmp_path / "d/link.png").symlink_to(secret)
     store = DatasetImages(source, "image")
     for number in range(3):
@@ -120,7 +106,7 @@ def test_picture_outside_of_the_data_set_is_never_read(tmp_path):
 
 @pytest.mark.parametrize("name", ["2", "-1", "0/0", "x", "", "../0", "٠", "0" * 13, "0/x"])
 def test_name_of_no_picture_is_refused(tmp_path, name):
-    store = DatasetImages(parquet(tmp_path / "d", image=embedded("red", "blue"), caption=["A", "B"]), "image")
+    store = DatasetImages(parquet_source(tmp_path / "d", image=embedded("red", "blue"), caption=["A", "B"]), "image")
     with pytest.raises(InputError, match="it has no image"):
         store.find(name)
 
@@ -135,14 +121,14 @@ def test_name_of_no_picture_is_refused(tmp_path, name):
     ],
 )
 def test_wrong_columns_are_refused_with_those_that_are_there(tmp_path, columns, fault):
-    source = parquet(tmp_path / "d", image=embedded("red"), caption=["A cat."])
+    source = parquet_source(tmp_path / "d", image=embedded("red"), caption=["A cat."])
     source.columns = columns
     with pytest.raises(InputError, match=fault):
         read_captions(source)
 
 
 def test_what_cannot_be_loaded_is_refused_with_the_cause(tmp_path):
-    source = parquet(tmp_path / "d", image=embedded("red"), caption=["A cat."])
+    source = parquet_source(tmp_path / "d", image=embedded("red"), caption=["A cat."])
     source.split = "validation"
     with pytest.raises(InputError, match=r"data set .*d: it cannot be loaded \(.*validation"):
         load_source(source)
@@ -158,7 +144,7 @@ def test_what_cannot_be_loaded_is_refused_with_the_cause(tmp_path):
 def test_folders_of_one_name_with_cards_are_told_apart(tmp_path):
     card = "---\nconfigs:\n- config_name: v1\n  data_files: train-*.parquet\n---\n"
     for place, text in (("a", "A cat."), ("b", "A dog.")):
-        source = parquet(tmp_path / place / "data", image=embedded("red"), caption=[text])
+        source = parquet_source(tmp_path / place / "data", image=embedded("red"), caption=[text])
         (source.path / "README.md").write_text(card)
         source.subset = "v1"
         records, _ = read_captions(source)
@@ -166,9 +152,9 @@ def test_folders_of_one_name_with_cards_are_told_apart(tmp_path):
 
 
 def test_fingerprint_follows_the_content_and_not_the_place(tmp_path):
-    first = parquet(tmp_path / "a", image=embedded("red"), caption=["A cat."])
-    same = parquet(tmp_path / "b", image=embedded("red"), caption=["A cat."])
-    other = parquet(tmp_path / "c", image=embedded("blue"), caption=["A cat."])
+    first = parquet_source(tmp_path / "a", image=embedded("red"), caption=["A cat."])
+    same = parquet_source(tmp_path / "b", image=embedded("red"), caption=["A cat."])
+    other = parquet_source(tmp_path / "c", image=embedded("blue"), caption=["A cat."])
     assert fingerprint(first) == fingerprint(same) != fingerprint(other)
 
 
@@ -177,7 +163,7 @@ def test_repository_on_the_hub_is_read(hub: LoopbackHub, tmp_path, kind):
     from huggingface_hub import HfApi
 
     if kind == "parquet":
-        parquet(tmp_path / "d", image=embedded("red", "blue"), text=["A cat.", "A dog."])
+        parquet_source(tmp_path / "d", image=embedded("red", "blue"), text=["A cat.", "A dog."])
     else:
         image_folder(tmp_path / "d")
     repo = f"tester/captioned-{kind}"
@@ -195,7 +181,7 @@ def test_repository_on_the_hub_is_read(hub: LoopbackHub, tmp_path, kind):
 def cauldron(folder: Path, images: list, *answers: list) -> SourceSettings:
     """Rows of The Cauldron."""
     texts = [[{"user": "What differs?", "assistant": answer, "source": "mimic"} for answer in row] for row in answers]
-    return parquet(folder / "d", pictures="images", images=images, texts=texts)
+    return parquet_source(folder / "d", pictures="images", images=images, texts=texts)
 
 
 def read_pairs(source: SourceSettings):
@@ -254,7 +240,7 @@ def test_rows_built_without_pictures_get_them_back(tmp_path):
 def test_built_row_whose_picture_is_gone_or_nameless_is_refused_or_dropped(tmp_path):
     nameless = {"bytes": png(), "path": None}
     images = [[{"bytes": None, "path": name} for name in ("a.png", "gone.png")], [nameless, nameless], []]
-    source = parquet(tmp_path / "d", pictures="images", id=["0", "1", "2"], images=images, question=["x"] * 3)
+    source = parquet_source(tmp_path / "d", pictures="images", id=["0", "1", "2"], images=images, question=["x"] * 3)
     source.images = [tmp_path / "pictures"]
     draw(source.images[0], "sub/a.png")
     with pytest.raises(InputError, match=r"d, row 0: image 'gone\.png' is missing"):

@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from cadvi_hub import __version__
 from cadvi_hub.annotation import Annotator, AnnotatorSettings
 from cadvi_hub.build.folder import BuildFolder, open_build_folder
 from cadvi_hub.build.records import RECORDS, stage_records
@@ -27,12 +29,15 @@ from cadvi_hub.build.rows import Turns
 from cadvi_hub.build.shards import make_authors, make_shards, summed
 from cadvi_hub.errors import InputError
 from cadvi_hub.generation import public_name
+from cadvi_hub.grounding.score import graph_files
 from cadvi_hub.held_out import read_held_out
 from cadvi_hub.pairing.explain import explain_mined
 from cadvi_hub.pairing.pairs import PairSettings
 from cadvi_hub.questions import QuestionSettings, QuestionWriter
 from cadvi_hub.sources import SourceSettings
 from cadvi_hub.sources.formats import Format, digest_of, format_of
+
+logger = logging.getLogger(__name__)
 
 _OUTPUT_FAULTS = {
     errno.ENOSPC,
@@ -66,8 +71,8 @@ class BuildSettings:
         out: output folder; the data set is written to `<out>/<name>`.
         pairs: how pairs are mined from captions.
         annotator: who writes the summaries, and the questions of `cad_qa`.
-        clip_model: CLIP model that scores how alike the images of a `v1` pair are (`clip_sim_score`), a Hub id or a folder;
-            left out, the column is empty. It needs the extra `train`.
+        clip_model: CLIP model that scores how alike the images of a `v1` pair are (`clip_sim_score`), a Hub id or a
+            folder; left out, the column is empty. It needs the extra `train`.
         graphs: folder of scene graphs, as `cadvi ground` takes it: summaries that they contradict are dropped.
         max_contradicted: share of a summary's statements that the graphs may contradict.
         questions: how the questions of `cad_qa` are written and checked.
@@ -80,10 +85,10 @@ class BuildSettings:
         max_rows: pairs or rows at most, before any is dropped; None takes all.
         images: `embedded` writes the pictures into the files; `referenced` writes their names alone, for pictures that
             may not be given away.
-        executor: where shards are made: `local` on this machine, `slurm` or `ray` on a cluster (README, Clusters).
+        executor: where shards are made: `local` on this machine, `slurm` or `ray` on a cluster.
         executor_options: further arguments of datatrove's executor, as `{partition: cpu, time: "24:00:00"}`.
-        workers: processes, or tasks of the cluster, that make shards; their number does not change a byte. A `local`
-            annotator loads its model in each.
+        workers: processes, or tasks of the cluster, that make shards; their number does not change a byte. Each loads
+            the model of a `local` annotator, and sends `annotator.concurrency` requests at once to a `server`.
         seed: of the conversations.
         overwrite: replace the build of another recipe in the output folder.
     """
@@ -123,10 +128,6 @@ class Plan:
     def split(self) -> str:
         return "test" if self.settings.config == "cad_qa" else "train"
 
-    def folder(self) -> BuildFolder:
-        """The folder without its lock, for tasks that write shards beside each other."""
-        return BuildFolder(self.path, self.digest, self.split)
-
     @contextmanager
     def locked_folder(self) -> Iterator[BuildFolder]:
         """The folder, for this process alone."""
@@ -138,8 +139,8 @@ def build(settings: BuildSettings, annotator: Annotator | None = None) -> Path:
     """Build one data set and return its folder, `<out>/<name>`.
 
     A finished build is left alone; one that was killed goes on where it stood, with the same bytes as an uninterrupted
-    one. Pass `annotator` to use it instead of the one that the settings describe. On a cluster the build is only
-    submitted.
+    one. Pass `annotator` to use it instead of the one that the settings describe; all shards are then made in this
+    process. On a cluster the build is only submitted.
 
     Raises:
         InputError: bad input, an output folder that is taken or cannot be written, or no row left.
@@ -147,6 +148,9 @@ def build(settings: BuildSettings, annotator: Annotator | None = None) -> Path:
     plan = make_plan(settings, annotator)
     with _output_faults(plan.path):
         if settings.executor != "local":
+            if annotator is not None:
+                fault = "an annotator that is passed works in this process alone"
+                raise InputError("executor", fault, "Take the local executor")
             from cadvi_hub.build.cluster import submit
 
             submit(plan)
@@ -156,6 +160,8 @@ def build(settings: BuildSettings, annotator: Annotator | None = None) -> Path:
                 if not folder.is_laid_out():
                     _make(plan, folder, annotator)
                 folder.finish()
+            report = folder.report()
+    logger.info("%s: %d rows; dropped: %s", plan.path, report["rows"], _reasons(report["drops"]) or "nothing")
     return plan.path
 
 
@@ -186,10 +192,15 @@ def make_plan(settings: BuildSettings, annotator: Annotator | None = None) -> Pl
     if settings.turns not in TURNS_OF[settings.config]:
         allowed = ", ".join(TURNS_OF[settings.config])
         raise InputError("turns", f"{settings.config} rows cannot be made of {settings.turns} alone", f"Use {allowed}")
-    for key in ("rows_per_shard", "workers"):
-        if getattr(settings, key) < 1:
-            raise InputError(key, f"{getattr(settings, key)} is below 1", "Give at least 1")
+    for key in ("rows_per_shard", "workers", "max_rows"):
+        if (value := getattr(settings, key)) is not None and value < 1:
+            raise InputError(key, f"{value} is below 1", "Give at least 1")
     source_format = format_of(settings.config, settings.source)
+    annotated = source_format.holds in ("captions", "pairs")
+    if settings.clip_model and not (annotated and settings.config == "v1"):
+        raise InputError("clip_model", "it scores pairs of v1 that are mined from captions alone", "Leave it out")
+    if settings.graphs and not annotated:
+        raise InputError("graphs", "they filter summaries while these are written, not rows", "Use `cadvi ground`")
     name = settings.name or settings.config
     if not CONFIG_NAME.fullmatch(name):
         raise InputError("name", f"{name!r} cannot name a data set", "Use lower-case letters, digits and _")
@@ -224,11 +235,14 @@ def lay_out(plan: Plan, folder: BuildFolder, read: Row) -> None:
     """
     rows_per_part, counted = summed(folder.part_facts(read["blocks"]), read)
     if not counted["rows"]:
-        reasons = ", ".join(f"{entry['count']} × {reason}" for reason, entry in counted["drops"].items())
-        fault = f"no row is left ({reasons or 'no pair or row was found'})"
+        fault = f"no row is left ({_reasons(counted['drops']) or 'no pair or row was found'})"
         raise InputError(str(plan.settings.source.path), fault, "Look at the source and at the recipe's limits")
     report = {"config": plan.settings.config, "digest": plan.digest, "recipe": plan.recipe, **counted}
     folder.lay_out(rows_per_part, report)
+
+
+def _reasons(drops: Row) -> str:
+    return ", ".join(f"{entry['count']} × {reason}" for reason, entry in drops.items())
 
 
 @contextmanager
@@ -258,6 +272,7 @@ def _recipe(
         "sha256": source_format.digest(settings.source),
     }
     recipe: Row = {
+        "version": __version__,
         "config": settings.config,
         "source": source,
         "rows_per_shard": settings.rows_per_shard,
@@ -277,8 +292,10 @@ def _recipe(
     if settings.clip_model:
         recipe["clip_model"] = public_name(settings.clip_model)
     if settings.graphs:
-        digest = digest_of("*.json", "*.jsonl")(replace(settings.source, path=settings.graphs))
-        recipe["graphs"] = {"sha256": digest, "max_contradicted": settings.max_contradicted}
+        files = [
+            digest_of(file.name)(replace(settings.source, path=file.parent)) for file in graph_files(settings.graphs)
+        ]
+        recipe["graphs"] = {"sha256": files, "max_contradicted": settings.max_contradicted}
     if settings.exclude_images:
         names = "\n".join(sorted(read_held_out(settings.exclude_images)))
         recipe["exclude_images"] = hashlib.sha256(names.encode()).hexdigest()

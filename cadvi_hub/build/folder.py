@@ -45,6 +45,10 @@ class BuildFolder:
             (self.path / name).is_file() for name in _read_json(self.report_file)["files"]
         )
 
+    def report(self) -> Json:
+        """What was counted; a complete build has it."""
+        return _read_json(self.report_file)
+
     def is_laid_out(self) -> bool:
         """Whether all shards are made and only `finish` is left to do."""
         return self._layout.is_file()
@@ -64,18 +68,25 @@ class BuildFolder:
             for line in file:
                 yield json.loads(line)
 
-    def write_blocks(self, name: str, rows: Iterable[Any], size: int) -> int:
-        """Keep `rows` as a stage of blocks of `size` rows, which workers read one by one; returns their number."""
-        rows, blocks = iter(rows), 0
+    def write_blocks(self, name: str, rows: Iterable[Any], size: int, facts: Json) -> None:
+        """Keep `rows` as a stage of blocks of `size` rows, which workers read one by one.
+
+        `facts` may fill while `rows` is read and is stored in the stage, with the number of `records` and `blocks`.
+        """
+        rows, blocks, records = iter(rows), 0, 0
         unfinished = self.work / f"{name}.tmp"
-        shutil.rmtree(unfinished, ignore_errors=True)
+        _remove(unfinished)
         unfinished.mkdir()
         while block := list(islice(rows, size)):
             with (unfinished / f"{blocks:05d}.jsonl").open("wb") as file:
                 file.writelines(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in block)
-            blocks += 1
+            blocks, records = blocks + 1, records + len(block)
+        _write_json(unfinished / "facts.json", {**facts, "records": records, "blocks": blocks})
         unfinished.replace(self.work / name)
-        return blocks
+
+    def block_facts(self, name: str) -> Json:
+        """The facts of a stage of blocks."""
+        return _read_json(self.work / name / "facts.json")
 
     def read_block(self, name: str, number: int) -> list[Any]:
         return list(self.read_stage(f"{name}/{number:05d}.jsonl"))
@@ -95,6 +106,17 @@ class BuildFolder:
                 while group := list(islice(rows, ROWS_PER_GROUP)):
                     writer.write_table(pa.Table.from_pylist(group, schema=schema))
             _write_json(self._facts(number), facts)
+
+    @contextmanager
+    def locked_part(self, number: int) -> Iterator[None]:
+        """Keep other tasks away from shard `number`, which they may take for theirs: were more or fewer submitted.
+
+        Raises:
+            InputError: another task is making it.
+        """
+        file = self.work / f"part-{number:05d}.lock"
+        with _locked(file, fcntl.LOCK_EX, self.path, f"another task makes shard {number}"):
+            yield
 
     def part_facts(self, parts: int) -> list[Json]:
         """The facts of shards 0 … parts - 1."""
@@ -122,28 +144,42 @@ class BuildFolder:
         if found is None and any(self.path.glob("*.parquet")):
             raise InputError(str(self.path), "the folder holds parquet files of no build", "Choose another out")
         if found not in (None, self.digest):
-            if not overwrite:
-                fault = f"the folder holds the build of another recipe (digest {found}; this recipe: {self.digest})"
-                raise InputError(str(self.path), fault, "Choose another out, or replace it with --overwrite true")
+            if not overwrite and self._holds_work():
+                self.check()
             self._clear()
         elif self.report_file.is_file() and not self.is_complete():
             self._clear()
-        if self.is_complete():
-            shutil.rmtree(self.work, ignore_errors=True)  # a run was killed while it tidied up
-        else:
+        if found is None or self.is_complete():
+            _remove(self.work)  # a run was killed while it tidied up: what is left of its work is nobody's
+        if not self.is_complete():
             self.work.mkdir(exist_ok=True)
             _write_json(self.work / "recipe.json", {"digest": self.digest})
+
+    def check(self) -> None:
+        """Raise InputError if the folder holds the build of another recipe."""
+        found = self._found_digest()
+        if found not in (None, self.digest):
+            fault = f"the folder holds the build of another recipe (digest {found}; this recipe: {self.digest})"
+            raise InputError(str(self.path), fault, "Choose another out, or replace it with --overwrite true")
 
     def _found_digest(self) -> str | None:
         for file in (self.report_file, self.work / "recipe.json"):
             if file.is_file():
-                return _read_json(file)["digest"]
+                found = _read_json(file)
+                if file == self.report_file and not {"digest", "files"} <= found.keys():
+                    raise InputError(str(file), "it is not the report of a build", "Choose another out")
+                return found["digest"]
         return None
 
+    def _holds_work(self) -> bool:
+        """Whether a shard would be lost: a build that its source ended before must not bar the mended recipe."""
+        shards = (*self.work.glob("part-*.parquet"), *self.path.glob("*.parquet"))
+        return self.report_file.is_file() or self.is_laid_out() or bool(shards)
+
     def _clear(self) -> None:
-        for file in self.path.glob(f"{self.split}-*.parquet"):
+        for file in self.path.glob("*-of-*.parquet"):  # of any split: the other recipe may have had another one
             file.unlink()
-        shutil.rmtree(self.work, ignore_errors=True)
+        _remove(self.work)
         self.report_file.unlink(missing_ok=True)  # last: until then it says whose files these are
 
     def _part(self, number: int) -> Path:
@@ -161,15 +197,33 @@ def open_build_folder(path: Path, digest: str, overwrite: bool, split: str = "tr
         InputError: another build is writing there, or the folder holds another recipe's build and `overwrite` is off.
     """
     path.mkdir(parents=True, exist_ok=True)
-    with (path / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            mend = "Wait for it, or choose another out"
-            raise InputError(str(path), "another build is writing to this folder", mend) from error
+    with _locked(path / ".lock", fcntl.LOCK_EX, path, "another build is writing to this folder"):
         folder = BuildFolder(path, digest, split)
         folder.start(overwrite)
         yield folder
+
+
+@contextmanager
+def share_build_folder(path: Path, digest: str, split: str) -> Iterator[BuildFolder]:
+    """The folder for one of several tasks that write its shards beside each other, and beside nobody else.
+
+    Raises:
+        InputError: a build is writing there by itself, or the folder holds another recipe's build.
+    """
+    with _locked(path / ".lock", fcntl.LOCK_SH, path, "a build is writing to this folder by itself"):
+        folder = BuildFolder(path, digest, split)
+        folder.check()
+        yield folder
+
+
+@contextmanager
+def _locked(file: Path, how: int, place: Path, fault: str) -> Iterator[None]:
+    with file.open("a+") as lock:  # a shared lock on a network disk needs a file that can be read
+        try:
+            fcntl.flock(lock, how | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(str(place), fault, "Wait for it, or choose another out") from error
+        yield
 
 
 @contextmanager
@@ -187,4 +241,15 @@ def _write_json(path: Path, content: Json) -> None:
 
 
 def _read_json(path: Path) -> Json:
-    return json.loads(path.read_bytes())
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise InputError(str(path), f"it is no JSON ({error})", "Remove the folder, or choose another out") from error
+    if not isinstance(content, dict):
+        raise InputError(str(path), "it is no JSON object", "Remove the folder, or choose another out")
+    return content
+
+
+def _remove(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)

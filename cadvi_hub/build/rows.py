@@ -69,10 +69,17 @@ class Pictures:
         return self.store.read(name)["bytes"] or b""
 
     def embed(self, names: Sequence[str]) -> list[EmbeddedImage]:
-        """The encoded pictures as they stand, each with its name; without their bytes if rows hold names alone."""
-        if not self._embed:
-            return [{"bytes": None, "path": name} for name in names]
-        return [self.store.read(name) for name in names]
+        """The encoded pictures as they stand, each with its name; without their bytes if rows hold names alone.
+
+        Raises:
+            InputError: rows are to hold names, and a picture has none.
+        """
+        if self._embed:
+            return [self.store.read(name) for name in names]
+        files = [self.store.file_name(name) for name in names]
+        if None in files:
+            raise InputError("images", "pictures of the source have no file names to refer to", "Embed them")
+        return [{"bytes": None, "path": file} for file in files]
 
     def _check(self, name: str) -> bool:
         if name not in self._decodes:
@@ -102,7 +109,7 @@ def built_rows(records: Sequence[BuiltRow], columns: Collection[str], pictures: 
     """Rows that are already made, pictures joined in; `facts` gets `drops` and `totals` when all are read.
 
     Raises:
-        InputError: a row lacks one of the data set's `columns`.
+        InputError: a row lacks one of the data set's `columns`, or is none of ours.
     """
     drops, totals = Drops(), Counter[str]()
     for record in pictures.usable(records, drops):
@@ -110,14 +117,18 @@ def built_rows(records: Sequence[BuiltRow], columns: Collection[str], pictures: 
         if missing := [name for name in columns if name not in row]:
             mend = "Build it under the config that it was built under"
             raise InputError(f"row {record.id}", f"it has no {', '.join(missing)}", mend)
-        if "answer" in columns:
-            totals["rows"] += 1
-            totals["words in answers"] += len(row["answer"].split())
-        elif "commonalities" in columns:
-            differences = [Difference(Aspect(item["aspect"]), item["text"]) for item in row["differences"]]
-            _count(row["shared_nouns"], CadSummary(row["commonalities"], tuple(differences)), totals)
-        else:
-            totals.update(["rows", "rows with an image" if record.images else "rows of text only"])
+        try:
+            if "answer" in columns:
+                totals["rows"] += 1
+                totals["words in answers"] += len(row["answer"].split())
+            elif "commonalities" in columns:
+                differences = [Difference(Aspect(item["aspect"]), item["text"]) for item in row["differences"]]
+                _count(row["shared_nouns"], CadSummary(row["commonalities"], tuple(differences)), totals)
+            else:
+                totals.update(["rows", "rows with an image" if record.images else "rows of text only"])
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            fault = f"a column does not hold what `cadvi build` writes ({error})"
+            raise InputError(f"row {record.id}", fault, "Mend or remove the row") from error
         yield row
     facts |= {"drops": drops.as_dict(), "totals": totals}
 
@@ -241,7 +252,7 @@ def statistics(totals: Counter[str]) -> Row:
         "mean_words_commonalities": round(totals["words in commonalities"] / rows, 2),
         "mean_words_differences": round(totals["words in differences"] / rows, 2),
         "rows_with_aspect": {aspect.value: totals[f"aspect {aspect}"] for aspect in Aspect},
-        "rows_with_shared_nouns": {str(number): shared[number] for number in sorted(shared)},
+        **({"rows_with_shared_nouns": {str(number): shared[number] for number in sorted(shared)}} if shared else {}),
         **({"rows_without_summary": without} if (without := totals["rows without a summary"]) else {}),
     }
 
@@ -252,4 +263,5 @@ def _count(shared_nouns: Sequence[str], summary: CadSummary, totals: Counter[str
     totals["words in commonalities"] += len(summary.commonalities.split())
     totals["words in differences"] += sum(len(difference.text.split()) for difference in summary.differences)
     totals.update({f"aspect {difference.aspect}" for difference in summary.differences})
-    totals[f"shared nouns {len(shared_nouns)}"] += 1
+    if shared_nouns:  # a mined pair has some; elsewhere they are not known
+        totals[f"shared nouns {len(shared_nouns)}"] += 1

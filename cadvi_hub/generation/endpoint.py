@@ -201,9 +201,14 @@ def _read(completion: Any) -> Reply | Failed:
     return Reply(
         text=_whole(text or ""),
         finish_reason="length" if finish_reason == "length" else "stop",
-        prompt_tokens=usage.get("prompt_tokens") or 0,
-        completion_tokens=usage.get("completion_tokens") or 0,
+        prompt_tokens=_tokens(usage.get("prompt_tokens")),
+        completion_tokens=_tokens(usage.get("completion_tokens")),
     )
+
+
+def _tokens(number: Any) -> int:
+    """A number of tokens; 0 for what can be none, which is no reason to lose the reply."""
+    return number if isinstance(number, int) and 0 <= number < 2**31 else 0
 
 
 def _may_be_the_requests_own(error: Exception) -> bool:

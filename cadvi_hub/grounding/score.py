@@ -126,6 +126,18 @@ def _summary(row: Row) -> CadSummary:
     return CadSummary(row["commonalities"], tuple(differences))
 
 
+def graph_files(folder: Path) -> list[Path]:
+    """The files of `folder` that `read_graphs` reads.
+
+    Raises:
+        InputError: no graphs are there.
+    """
+    from cadvi_hub.scenes import ground_truth
+
+    drawn = folder / ground_truth.FILE
+    return [drawn] if drawn.is_file() else visual_genome.graph_files(folder)
+
+
 def read_graphs(
     folder: Path, wanted: Collection[str], bad_rows: Literal["refuse", "drop"], drops: Drops
 ) -> dict[str, SceneGraph]:
@@ -136,7 +148,7 @@ def read_graphs(
     """
     from cadvi_hub.scenes import ground_truth
 
-    if (folder / ground_truth.FILE).is_file():
+    if graph_files(folder) == [folder / ground_truth.FILE]:
         return ground_truth.read_scenes(folder, wanted)
     numbers = {name: number for name in wanted if (number := visual_genome.image_id(name)) is not None}
     source = SourceSettings(folder, "visual_genome", bad_rows)

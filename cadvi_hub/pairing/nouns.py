@@ -160,21 +160,19 @@ def _chunks(captions: Iterable[str]) -> Iterator[list[str]]:
 
 def _tag_in_pool(chunks: Iterator[list[str]], workers: int) -> Iterator[list[tuple[str, ...]]]:
     """Tag `chunks` in order by `workers` processes, with two chunks under way for each."""
-    pool = worker_pool(workers, _start_worker)
     under_way: deque[Future[list[tuple[str, ...]]]] = deque()
-    try:
-        for chunk in chunks:
-            under_way.append(pool.submit(_tag, chunk))
-            if len(under_way) == 2 * workers:
+    with worker_pool(workers, _start_worker) as pool:
+        try:
+            for chunk in chunks:
+                under_way.append(pool.submit(_tag, chunk))
+                if len(under_way) == 2 * workers:
+                    yield under_way.popleft().result()
+            while under_way:
                 yield under_way.popleft().result()
-        while under_way:
-            yield under_way.popleft().result()
-    except BrokenProcessPool as error:
-        fault = "a process that tags captions ended unexpectedly"
-        mend = "Look for too little memory, guard a script's start with __name__, or set workers to 1"
-        raise InputError("nouns", fault, mend) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
+        except BrokenProcessPool as error:
+            fault = "a process that tags captions ended unexpectedly"
+            mend = "Look for too little memory, guard a script's start with __name__, or set workers to 1"
+            raise InputError("nouns", fault, mend) from error
 
 
 _tagger: NounTagger  # of a worker process

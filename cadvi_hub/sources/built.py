@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cadvi_hub.images import ImageStore
+from cadvi_hub.schema import cad_qa_features, instruct_features, v1_features, v2_features
 from cadvi_hub.sources import Drops, SourceSettings
 from cadvi_hub.sources.dataset import DatasetImages, dataset_rows, load_source
 from cadvi_hub.sources.rows import UNREADABLE, Row, RowError, found, identifier, read_rows
@@ -25,12 +26,14 @@ class BuiltRow:
 
 
 def read_built(settings: SourceSettings, images: ImageStore, drops: Drops) -> Iterator[BuiltRow]:
-    """Stream one record per row, in the order of the rows.
+    """Stream one record per row, in the order of the rows; columns that none of our data sets has are not read.
 
     Raises:
         InputError: no such data set or column, or a bad row where `settings.bad_rows` is `refuse`.
     """
-    dataset = load_source(settings, "id", "images").remove_columns("images")
+    dataset = load_source(settings, "id", "images")
+    ours = {*v1_features(), *v2_features(), *instruct_features(), *cad_qa_features()} - {"images"}
+    dataset = dataset.select_columns([name for name in dataset.column_names if name in ours])
     pictures = DatasetImages(settings, "images")
 
     def make_record(row: Row) -> BuiltRow:

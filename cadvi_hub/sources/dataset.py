@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -49,7 +50,11 @@ def _local_files(path: str, subset: str | None) -> tuple[str, dict[str, list[str
     from datasets import load_dataset_builder
 
     found = load_dataset_builder(path, subset)
-    return found.name, {split: list(map(str, files)) for split, files in (found.config.data_files or {}).items()}
+    of_splits = {split: list(map(str, files)) for split, files in (found.config.data_files or {}).items()}
+    for file in chain.from_iterable(of_splits.values()):  # its card may name any; links are the Hub client's own way
+        if not Path(os.path.normpath(Path(file).absolute())).is_relative_to(os.path.normpath(Path(path).absolute())):
+            raise InputError(f"data set {path}", f"its card names {file}, which lies elsewhere", "Mend the card")
+    return found.name, of_splits
 
 
 def fingerprint(settings: SourceSettings) -> str:
@@ -128,17 +133,21 @@ class DatasetImages(ImageStore):
         self._picture(name)
         return name
 
+    def file_name(self, name: str) -> str | None:
+        path = self._picture(name)["path"].as_py()
+        return Path(path).name if path else None
+
     def read(self, name: str) -> EmbeddedImage:
         """The bytes in the data set, or those of the file below its folder that it names."""
         picture = self._picture(name).as_py()
-        stored, data = Path(picture["path"] or name), picture["bytes"]
+        stored, data = Path(picture["path"] or ""), picture["bytes"]
         if data is None:  # a folder of pictures; a file elsewhere would be somebody's secret in our data
             file = stored.resolve()
             if not file.is_relative_to(self._folder) or not file.is_file():
                 fault = f"image {name} is a file outside of the data set"
                 raise InputError(self._place, fault, "Embed the pictures in the data set")
             data = file.read_bytes()
-        return {"bytes": data, "path": stored.name}
+        return {"bytes": data, "path": stored.name or None}
 
     def _picture(self, name: str) -> Any:
         """The picture as Arrow holds it."""

@@ -31,6 +31,9 @@ Holds = Literal["captions", "pairs", "instruct", "questions", "rows"]
 
 
 def _folders(settings: SourceSettings) -> ImageStore:
+    for folder in settings.images:
+        if not folder.is_dir():
+            raise InputError("source.images", f"{folder} is no folder", "Mend its path or leave it out")
     return ImageFolders(settings.images or [settings.path], search=bool(settings.images))
 
 
@@ -45,7 +48,9 @@ def digest_of(*patterns: str) -> Callable[[SourceSettings], str]:
                 with file.open("rb") as content:
                     total.update(hashlib.file_digest(content, "sha256").digest())
         except OSError as error:
-            raise InputError(str(file), f"cannot be read ({error.strerror})", "Check source.path") from error
+            raise InputError(
+                str(file), f"cannot be read ({error.strerror})", "Check source.path and source.format"
+            ) from error
         return total.hexdigest()
 
     return digest

@@ -112,7 +112,9 @@ def _events(file: Path, opening: bytes, kind: str) -> Iterator[Events]:
     except ijson.JSONError as error:
         raise _broken(file, "after its end", error) from error
     except OSError as error:
-        raise InputError(str(file), f"cannot be read ({error.strerror})", "Check source.path") from error
+        raise InputError(
+            str(file), f"cannot be read ({error.strerror})", "Check source.path and source.format"
+        ) from error
 
 
 def _broken(file: Path, where: str, error: Exception) -> InputError:

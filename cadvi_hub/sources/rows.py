@@ -67,7 +67,9 @@ def json_lines(file: Path) -> Iterator[tuple[str, bytes]]:
                 if line.strip():
                     yield f"line {number}", line
     except OSError as error:
-        raise InputError(str(file), f"cannot be read ({error.strerror})", "Check source.path") from error
+        raise InputError(
+            str(file), f"cannot be read ({error.strerror})", "Check source.path and source.format"
+        ) from error
 
 
 def text(row: Row, key: str) -> str:
@@ -130,7 +132,7 @@ def found(name: str, images: ImageStore) -> str:
 def _parse(row: Any) -> Row:
     if isinstance(row, bytes):
         try:
-            row = json.loads(row.decode())
+            row = json.loads(row.decode("utf-8-sig"))  # Windows begins a file with a mark
         except UnicodeDecodeError as error:
             raise RowError(UNREADABLE, "not UTF-8", "Save the file as UTF-8") from error
         except (ValueError, RecursionError) as error:

@@ -38,6 +38,20 @@ def image_id(name: str) -> int | None:
     return int(stem) if stem.isdecimal() and not stem.startswith("0") else None  # COCO pads its numbers with zeros
 
 
+def graph_files(folder: Path) -> list[Path]:
+    """The files of the format that are read.
+
+    Raises:
+        InputError: none is there.
+    """
+    whole = folder / WHOLE
+    files = [whole] if whole.is_file() else [folder / name for name in PARTS if (folder / name).is_file()]
+    if not files:
+        fault = f"neither {WHOLE} nor {', '.join(PARTS)} is there"
+        raise InputError(str(folder), fault, "Name the folder of Visual Genome's files")
+    return files
+
+
 def read_scene_graphs(settings: SourceSettings, wanted: Collection[int], drops: Drops) -> dict[int, SceneGraph]:
     """The graphs of the `wanted` images, by image id; images that the files do not have are left out.
 
@@ -47,13 +61,9 @@ def read_scene_graphs(settings: SourceSettings, wanted: Collection[int], drops: 
         InputError: no file of the format, one that is torn or of another form, or a bad entry where
             `settings.bad_rows` is `refuse`.
     """
-    names = [WHOLE] if (settings.path / WHOLE).is_file() else [n for n in PARTS if (settings.path / n).is_file()]
-    if not names:
-        fault = f"neither {WHOLE} nor {', '.join(PARTS)} is there"
-        raise InputError(str(settings.path), fault, "Name the folder of Visual Genome's files")
     drafts: dict[int, _Draft] = {}
-    for name in names:
-        for number, draft in _entries(settings.path / name, wanted, settings, drops):
+    for file in graph_files(settings.path):
+        for number, draft in _entries(file, wanted, settings, drops):
             drafts.setdefault(number, _Draft()).add(draft)
     return {number: draft.graph() for number, draft in sorted(drafts.items())}
 

@@ -1,0 +1,133 @@
+"""A build as tasks of a cluster, by datatrove's executors for Slurm and Ray.
+
+Three steps follow each other: one task reads and pairs, `workers` tasks make the shards, one task finishes. What is
+done is known by the files in the build's folder (on a disk that all nodes share), never by datatrove's own marks: a
+build that was stopped anywhere goes on when the same command submits it again. Each task keeps its replies in a store
+of its own, `replies-00003-of-00008.sqlite`: with another number of tasks, shards that are not whole are asked anew.
+
+On one machine a build uses a pool of processes of the standard library instead: datatrove's local executor waits for
+ever for the result of a worker that was killed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from cadvi_hub.build import BuildSettings, Plan, lay_out
+from cadvi_hub.build.folder import share_build_folder
+from cadvi_hub.build.records import RECORDS, stage_records
+from cadvi_hub.build.shards import ShardMaker
+from cadvi_hub.errors import InputError
+
+if TYPE_CHECKING:
+    from datatrove.executor.base import PipelineExecutor
+
+
+def submit(plan: Plan) -> None:
+    """Submit the three steps; Ray's are awaited, Slurm's are queued one behind the other.
+
+    Raises:
+        InputError: datatrove is not installed, an executor that does not take the recipe's options, or a password in
+            an address, which datatrove would write down.
+    """
+    addresses = plan.settings.annotator.base_url
+    if any(urlsplit(url).password for url in ([addresses] if isinstance(addresses, str) else addresses)):
+        fault = "it holds a password, which would be written to the files of the job"
+        raise InputError("annotator.base_url", fault, "Use a key, in the variable that api_key_env names")
+    with plan.locked_folder() as folder:
+        if folder.is_complete():
+            return
+    # What was to be overwritten is gone. A task that starts late must not do the same to a newer build.
+    plan = replace(plan, settings=replace(plan.settings, overwrite=False))
+    steps = (("records", 1, read_and_pair), ("shards", plan.settings.workers, make_share), ("finish", 1, finish))
+    before: Any = None
+    for name, tasks, step in steps:
+        executor = _executor(plan, name, tasks, partial(step, plan), before)
+        if plan.settings.executor == "ray":
+            executor.run()
+        before = executor
+    if plan.settings.executor == "slurm":
+        before.run()  # submits those that it depends on first
+        print(f"submitted; {plan.path} is complete when the job {plan.path.name}-finish has ended well")
+
+
+def _executor(plan: Plan, name: str, tasks: int, step: Any, before: Any) -> PipelineExecutor:
+    options: dict[str, Any] = {
+        "tasks": tasks,
+        "logging_dir": str(plan.settings.out / "_logs" / f"{plan.path.name}-{plan.digest}" / name),
+        "skip_completed": False,
+        **plan.settings.executor_options,
+    }
+    try:
+        if plan.settings.executor == "slurm":
+            from datatrove.executor import SlurmPipelineExecutor
+
+            return SlurmPipelineExecutor([step], job_name=f"{plan.path.name}-{name}", depends=before, **options)
+        from datatrove.executor import RayPipelineExecutor
+
+        return RayPipelineExecutor([step], **options)
+    except ImportError as error:
+        fault = f"{error.name or 'datatrove'} is not installed"
+        raise InputError("executor", fault, "pip install 'cadvi-hub[cluster]'; for Ray ray, too") from error
+    except TypeError as error:
+        reason = str(error).rpartition("__init__() ")[2]
+        fault = f"datatrove's executor does not take them ({reason})"
+        raise InputError("executor_options", fault, "Name them as its documentation does") from error
+
+
+def read_and_pair(plan: Plan, data: Any, rank: int, tasks: int) -> None:
+    """The step of one task that keeps what shards are cut from."""
+    with plan.locked_folder() as folder:
+        if not (folder.is_complete() or folder.is_laid_out()):
+            stage_records(plan.settings, folder)
+
+
+def make_share(plan: Plan, data: Any, rank: int, tasks: int) -> None:
+    """The shards number `rank`, `rank + tasks` …, unless they are there.
+
+    Raises:
+        InputError: another task is making one of them, or the folder is another build's by now.
+    """
+    with share_build_folder(plan.path, plan.digest, plan.split) as folder:
+        if folder.is_complete() or folder.is_laid_out():
+            return
+        if not folder.has_stage(RECORDS):
+            raise InputError(str(plan.path), "the records have not been read", "Look at the log of the step before")
+        maker = ShardMaker(_with_own_replies(plan.settings, rank, tasks), folder)
+        for number in range(rank, folder.block_facts(RECORDS)["blocks"], tasks):
+            with folder.locked_part(number):
+                if not folder.has_part(number):
+                    maker.make(number)
+
+
+def _with_own_replies(settings: BuildSettings, rank: int, tasks: int) -> BuildSettings:
+    """The settings with a reply store of this task alone: SQLite's log cannot be shared by several machines."""
+    store = Path(settings.annotator.reply_store or settings.out / "replies.sqlite")
+    own = str(store.with_stem(f"{store.stem}-{rank:05d}-of-{tasks:05d}"))
+    return replace(settings, annotator=replace(settings.annotator, reply_store=own))
+
+
+def finish(plan: Plan, data: Any, rank: int, tasks: int) -> None:
+    """The step of one task that gives the shards their final names.
+
+    Raises:
+        InputError: a shard is missing.
+    """
+    with plan.locked_folder() as folder:
+        if folder.is_complete():
+            return
+        if not folder.is_laid_out():
+            if not folder.has_stage(RECORDS):
+                fault = "the records have not been read"
+                raise InputError(str(plan.path), fault, "Look at the logs of the steps before and submit again")
+            read = folder.block_facts(RECORDS)
+            missing = [number for number in range(read["blocks"]) if not folder.has_part(number)]
+            if missing:
+                fault = f"{len(missing)} of {read['blocks']} shards are missing, the first is {missing[0]}"
+                raise InputError(str(plan.path), fault, "Look at the logs of the shards and submit again")
+            lay_out(plan, folder, read)
+        folder.finish()

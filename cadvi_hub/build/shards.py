@@ -1,0 +1,156 @@
+"""Making the shards of a build: one after the other, by several processes, or as the share of one cluster task."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import as_completed
+from concurrent.futures.process import BrokenProcessPool
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cadvi_hub import schema
+from cadvi_hub.annotation import (
+    Annotator,
+    GroundedAnnotator,
+    LlmAnnotator,
+    graph_name,
+    make_annotator,
+    make_generator,
+)
+from cadvi_hub.build.folder import BuildFolder
+from cadvi_hub.build.records import RECORDS, record_of
+from cadvi_hub.build.rows import Pictures, built_rows, cad_qa_rows, cad_rows, instruct_rows, statistics, written_rows
+from cadvi_hub.errors import InputError
+from cadvi_hub.grounding.graph import SceneGraph
+from cadvi_hub.grounding.score import read_graphs
+from cadvi_hub.pairing.similarity import ImageSimilarity
+from cadvi_hub.questions import QuestionWriter
+from cadvi_hub.sources import Drops
+from cadvi_hub.sources.formats import format_of
+from cadvi_hub.workers import worker_pool
+
+if TYPE_CHECKING:
+    from cadvi_hub.build import BuildSettings
+
+Row = dict[str, Any]
+
+
+def make_authors(
+    settings: BuildSettings, annotator: Annotator | None = None
+) -> tuple[Annotator | None, QuestionWriter | None]:
+    """Who writes the summaries, `annotator` if there is one, and who writes the questions; None where nobody does.
+
+    Raises:
+        InputError: settings that do not go together.
+    """
+    holds = format_of(settings.config, settings.source).holds
+    if holds not in ("captions", "pairs"):
+        return None, None
+    if holds == "pairs" and annotator is None and settings.annotator.prompt == "summary_from_captions":
+        mend = "Set it to summary_from_images, and annotator.kind to server or local"
+        raise InputError("annotator.prompt", "such pairs have no captions to be read", mend)
+    if settings.config != "cad_qa":
+        return annotator or make_annotator(settings.annotator, settings.out), None
+    if settings.annotator.kind == "local" and (settings.annotator.json_schema or settings.questions.json_schema):
+        raise InputError("json_schema", "a local model cannot be held to JSON", "Leave it out or use a server")
+    generator = make_generator(settings.annotator, settings.out)  # one for both: it may hold a model
+    return annotator or LlmAnnotator(generator, settings.annotator), QuestionWriter(generator, settings.questions)
+
+
+class ShardMaker:
+    """Makes shards of one build; `annotator` replaces the one that the settings describe."""
+
+    def __init__(self, settings: BuildSettings, folder: BuildFolder, annotator: Annotator | None = None):
+        self.settings, self.folder = settings, folder
+        self.annotator, self.writer = make_authors(settings, annotator)
+        self._features = getattr(schema, f"{settings.config}_features")()
+        source_format = format_of(settings.config, settings.source)
+        self._holds, store = source_format.holds, source_format.images(settings.source)
+        self._pictures = Pictures(store, settings.source.bad_rows == "refuse", settings.images == "embedded")
+        self._similarity = ImageSimilarity(settings.clip_model) if settings.clip_model else None
+        if self.annotator and settings.graphs:
+            self.annotator = GroundedAnnotator(
+                self.annotator, self._graphs(settings.graphs), settings.max_contradicted
+            )
+
+    def _graphs(self, folder: Path) -> dict[str, SceneGraph]:
+        """The scene graphs of all images of the build."""
+        blocks = range(self.folder.block_facts(RECORDS)["blocks"])
+        names = {name for k in blocks for row in self.folder.read_block(RECORDS, k) for name in row["images"]}
+        wanted = {graph_name(name, self._pictures.store) for name in names} - {""}
+        return read_graphs(folder, wanted, self.settings.source.bad_rows, Drops())
+
+    def make(self, number: int) -> int:
+        """Write shard `number`; returns how many records went into it."""
+        settings, facts = self.settings, Row()
+        records = list(map(record_of, self.folder.read_block(RECORDS, number)))
+        if self.annotator and self.writer:
+            rows = written_rows(records, self.annotator, self.writer, self._pictures, facts)
+        elif self.annotator:
+            kind = (settings.config, settings.turns, settings.seed)
+            rows = cad_rows(kind, records, self.annotator, self._pictures, self._similarity, facts)
+        elif self._holds == "rows":
+            rows = built_rows(records, self._features, self._pictures, facts)
+        elif settings.config == "cad_qa":
+            rows = cad_qa_rows(records, settings.questions.max_words, self._pictures, facts)
+        else:
+            rows = instruct_rows(records, self._pictures, facts)
+        self.folder.write_part(number, rows, self._features, facts)
+        return len(records)
+
+
+def make_shards(
+    settings: BuildSettings, folder: BuildFolder, missing: list[int], annotator: Annotator | None
+) -> Iterator[int]:
+    """Make the `missing` shards by `settings.workers` processes, or in this one for an `annotator` that is passed.
+
+    Yields how many records went into each.
+
+    Raises:
+        InputError: as of a shard, or because a worker was killed; the shards that are whole stay.
+    """
+    if annotator is not None or settings.workers == 1 or len(missing) < 2:
+        yield from map(ShardMaker(settings, folder, annotator).make, missing)
+        return
+    with worker_pool(min(settings.workers, len(missing)), _start_worker, settings, folder) as pool:
+        try:
+            for shard in as_completed([pool.submit(_make_in_worker, number) for number in missing]):
+                yield shard.result()
+        except BrokenProcessPool as error:
+            mend = "Take fewer workers if memory was short, and guard a script's start with __name__; run it again"
+            raise InputError("workers", "a worker process was killed", mend) from error
+
+
+_maker_of_worker: Callable[[], ShardMaker]
+
+
+def _start_worker(settings: BuildSettings, folder: BuildFolder) -> None:
+    global _maker_of_worker
+    # With the first shard, whose result carries a fault to the user; one at the start would only break the pool.
+    _maker_of_worker = cache(lambda: ShardMaker(settings, folder))
+
+
+def _make_in_worker(number: int) -> int:
+    return _maker_of_worker().make(number)
+
+
+def summed(parts: Iterable[Row], read: Row) -> tuple[list[int], Row]:
+    """Rows per shard, and the part of the report that is counted: from the facts of all shards and of the reading."""
+    drops, flags, totals, rows_per_part = Drops(), Drops(), Counter[str](), []
+    drops.merge(read["drops"])
+    for facts in parts:
+        drops.merge(facts["drops"])
+        flags.merge(facts.get("flags", {}))
+        totals.update(facts["totals"])
+        rows_per_part.append(facts["totals"].get("rows", 0))
+    counted = {
+        "rows": totals["rows"],
+        "records_read": read["records_read"],
+        "pair_counts": read["pair_counts"],
+        "drops": drops.as_dict(),
+    }
+    if flags.counts:
+        counted["flags"] = flags.as_dict()
+    return rows_per_part, {**counted, "statistics": statistics(totals)} if totals["rows"] else counted
