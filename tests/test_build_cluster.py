@@ -13,9 +13,10 @@ from builds import FakeAnnotator, contents, load, report, similar_source
 from openai_server import Answer, openai_server
 
 from cadvi_hub.annotation import AnnotatorSettings
-from cadvi_hub.build import BuildSettings, build, make_plan
+from cadvi_hub.build import BuildSettings, build
 from cadvi_hub.build.cluster import finish, make_share, read_and_pair
 from cadvi_hub.build.folder import share_build_folder
+from cadvi_hub.build.plan import make_plan
 from cadvi_hub.errors import InputError
 from cadvi_hub.generation.store import ReplyStore
 

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from builds import FakeAnnotator, captioned_source, contents, report, similar_source
 
-from cadvi_hub.build import BuildSettings, build, make_plan
+from cadvi_hub.build import BuildSettings, build
 from cadvi_hub.build.folder import open_build_folder
+from cadvi_hub.build.plan import make_plan
 from cadvi_hub.build.records import stage_records
 from cadvi_hub.errors import InputError
 from cadvi_hub.pairing.pairs import PairSettings

@@ -12,7 +12,8 @@ import pytest
 from builds import FakeAnnotator, captioned_source, contents, load, report
 from tiny_clip import make_clip
 
-from cadvi_hub.build import BuildSettings, build, make_plan
+from cadvi_hub.build import BuildSettings, build
+from cadvi_hub.build.plan import make_plan
 from cadvi_hub.cli import main
 from cadvi_hub.errors import InputError
 from cadvi_hub.pairing.pairs import PairSettings

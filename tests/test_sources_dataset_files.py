@@ -10,7 +10,8 @@ import pytest
 from builds import FakeAnnotator, report, similar_source
 from readers import parquet_source, png
 
-from cadvi_hub.build import BuildSettings, build, make_plan
+from cadvi_hub.build import BuildSettings, build
+from cadvi_hub.build.plan import make_plan
 from cadvi_hub.build.records import stage_records
 from cadvi_hub.build.shards import ShardMaker
 from cadvi_hub.errors import InputError

@@ -10,54 +10,27 @@
 
 from __future__ import annotations
 
-import errno
-import hashlib
-import json
 import logging
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from cadvi_hub import __version__
 from cadvi_hub.annotation import Annotator, AnnotatorSettings
-from cadvi_hub.build.folder import BuildFolder, open_build_folder
+from cadvi_hub.build.folder import BuildFolder
+from cadvi_hub.build.plan import Plan, make_plan, output_faults
 from cadvi_hub.build.records import RECORDS, stage_records
 from cadvi_hub.build.rows import Turns
-from cadvi_hub.build.shards import make_authors, make_shards, summed
+from cadvi_hub.build.shards import make_shards, summed
 from cadvi_hub.errors import InputError
-from cadvi_hub.generation import public_name
-from cadvi_hub.grounding.score import graph_files
-from cadvi_hub.held_out import read_held_out
 from cadvi_hub.pairing.explain import explain_mined
 from cadvi_hub.pairing.pairs import PairSettings
-from cadvi_hub.questions import QuestionSettings, QuestionWriter
+from cadvi_hub.questions import QuestionSettings
 from cadvi_hub.sources import SourceSettings
-from cadvi_hub.sources.formats import Format, digest_of, format_of
+from cadvi_hub.sources.formats import format_of
 
 logger = logging.getLogger(__name__)
 
-_OUTPUT_FAULTS = {
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EFBIG,
-    errno.EROFS,
-    errno.EACCES,
-    errno.EPERM,
-    errno.ENOTDIR,
-    errno.EEXIST,
-}
-
 Row = dict[str, Any]
-TURNS_OF: dict[str, tuple[Turns, ...]] = {
-    "v1": ("full", "which_image"),
-    "v2": ("full", "difference_note"),
-    "instruct": ("full",),
-    "cad_qa": ("full",),
-}
-CONFIG_NAME = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)*")
 
 
 @dataclass
@@ -115,26 +88,6 @@ class BuildSettings:
     overwrite: bool = False
 
 
-@dataclass(frozen=True)
-class Plan:
-    """A build whose settings have been checked: its folder, and what decides its content."""
-
-    settings: BuildSettings
-    path: Path
-    recipe: Row
-    digest: str
-
-    @property
-    def split(self) -> str:
-        return "test" if self.settings.config == "cad_qa" else "train"
-
-    @contextmanager
-    def locked_folder(self) -> Iterator[BuildFolder]:
-        """The folder, for this process alone."""
-        with open_build_folder(self.path, self.digest, self.settings.overwrite, self.split) as folder:
-            yield folder
-
-
 def build(settings: BuildSettings, annotator: Annotator | None = None) -> Path:
     """Build one data set and return its folder, `<out>/<name>`.
 
@@ -146,7 +99,7 @@ def build(settings: BuildSettings, annotator: Annotator | None = None) -> Path:
         InputError: bad input, an output folder that is taken or cannot be written, or no row left.
     """
     plan = make_plan(settings, annotator)
-    with _output_faults(plan.path):
+    with output_faults(plan.path):
         if settings.executor != "local":
             if annotator is not None:
                 fault = "an annotator that is passed works in this process alone"
@@ -174,43 +127,13 @@ def mine(settings: BuildSettings) -> str:
     plan = make_plan(settings)
     if format_of(settings.config, settings.source).holds != "captions":
         raise InputError("source.format", "pairs are mined from captions alone", "Name a format of captions")
-    with _output_faults(plan.path), plan.locked_folder() as folder:
+    with output_faults(plan.path), plan.locked_folder() as folder:
         if folder.is_complete() or folder.is_laid_out():
             raise InputError(str(plan.path), "the build is past that", "Use `cadvi pairs explain --folder` on it")
         read = stage_records(settings, folder)
         blocks = (folder.read_block(RECORDS, number) for number in range(read["blocks"]))
         shared = [len(row["shared_nouns"]) for block in blocks for row in block]
     return explain_mined(read, asdict(settings.pairs), shared)
-
-
-def make_plan(settings: BuildSettings, annotator: Annotator | None = None) -> Plan:
-    """Check `settings` and make their output folder.
-
-    Raises:
-        InputError: settings that do not go together, a source that is not there, or a folder that cannot be written.
-    """
-    if settings.turns not in TURNS_OF[settings.config]:
-        allowed = ", ".join(TURNS_OF[settings.config])
-        raise InputError("turns", f"{settings.config} rows cannot be made of {settings.turns} alone", f"Use {allowed}")
-    for key in ("rows_per_shard", "workers", "max_rows"):
-        if (value := getattr(settings, key)) is not None and value < 1:
-            raise InputError(key, f"{value} is below 1", "Give at least 1")
-    source_format = format_of(settings.config, settings.source)
-    annotated = source_format.holds in ("captions", "pairs")
-    if settings.clip_model and not (annotated and settings.config == "v1"):
-        raise InputError("clip_model", "it scores pairs of v1 that are mined from captions alone", "Leave it out")
-    if settings.graphs and not annotated:
-        raise InputError("graphs", "they filter summaries while these are written, not rows", "Use `cadvi ground`")
-    name = settings.name or settings.config
-    if not CONFIG_NAME.fullmatch(name):
-        raise InputError("name", f"{name!r} cannot name a data set", "Use lower-case letters, digits and _")
-    path = settings.out / name
-    with _output_faults(path):
-        path.mkdir(parents=True, exist_ok=True)
-        annotator, writer = make_authors(settings, annotator)
-        recipe = _recipe(settings, source_format, annotator, writer)
-    digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
-    return Plan(settings, path, recipe, digest)
 
 
 def _make(plan: Plan, folder: BuildFolder, annotator: Annotator | None) -> None:
@@ -243,60 +166,3 @@ def lay_out(plan: Plan, folder: BuildFolder, read: Row) -> None:
 
 def _reasons(drops: Row) -> str:
     return ", ".join(f"{entry['count']} × {reason}" for reason, entry in drops.items())
-
-
-@contextmanager
-def _output_faults(path: Path) -> Iterator[None]:
-    """Say what stands when the output folder cannot be written."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in _OUTPUT_FAULTS:
-            raise
-        whole = len(list(path.glob("_work/part-*.parquet"))) if path.is_dir() else 0
-        mend = f"Make room or choose another out; {whole} shards are whole, and the same command goes on from there"
-        raise InputError(error.filename or str(path), f"cannot be written ({error.strerror})", mend) from error
-
-
-def _recipe(
-    settings: BuildSettings, source_format: Format, annotator: Annotator | None, writer: QuestionWriter | None
-) -> Row:
-    """What decides the content of a build: no path, no endpoint, but the source files' own digest."""
-    source = {
-        "name": settings.source.name,
-        "bad_rows": settings.source.bad_rows,
-        "format": settings.source.format,
-        "columns": settings.source.columns,
-        "subset": settings.source.subset,
-        "split": settings.source.split,
-        "sha256": source_format.digest(settings.source),
-    }
-    recipe: Row = {
-        "version": __version__,
-        "config": settings.config,
-        "source": source,
-        "rows_per_shard": settings.rows_per_shard,
-        "max_rows": settings.max_rows,
-        "seed": settings.seed,
-        "turns": settings.turns,
-        "images": settings.images,
-    }
-    if source_format.holds == "captions":
-        recipe["pairs"] = asdict(settings.pairs)
-    if annotator:
-        kept = {"min_words": settings.annotator.min_words, "max_words": settings.annotator.max_words}
-        recipe["annotator"] = {**asdict(annotator.provenance), **kept}
-    if settings.config == "cad_qa":
-        kept = {"max_words": settings.questions.max_words, "seed": settings.questions.seed}
-        recipe["questions"] = {**(asdict(writer.provenance) if writer else {}), **kept}
-    if settings.clip_model:
-        recipe["clip_model"] = public_name(settings.clip_model)
-    if settings.graphs:
-        files = [
-            digest_of(file.name)(replace(settings.source, path=file.parent)) for file in graph_files(settings.graphs)
-        ]
-        recipe["graphs"] = {"sha256": files, "max_contradicted": settings.max_contradicted}
-    if settings.exclude_images:
-        names = "\n".join(sorted(read_held_out(settings.exclude_images)))
-        recipe["exclude_images"] = hashlib.sha256(names.encode()).hexdigest()
-    return recipe

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from cadvi_hub.build import BuildSettings, Plan, lay_out
+from cadvi_hub.build import BuildSettings, lay_out
 from cadvi_hub.build.folder import share_build_folder
+from cadvi_hub.build.plan import Plan
 from cadvi_hub.build.records import RECORDS, stage_records
 from cadvi_hub.build.shards import ShardMaker
 from cadvi_hub.errors import InputError
