@@ -132,9 +132,8 @@ annotator = AnnotatorSettings(
     kind="server", model="smollm2", base_url=url, json_schema=True, max_tokens=384, concurrency=2, max_retries=1
 )
 source = SourceSettings(Path(data), "tuxpaint_stamps")
-settings = BuildSettings(
-    "v1", source, Path(out), PairSettings(min_shared=1), annotator, rows_per_shard=5, max_rows=int(pairs)
-)
+pairing = PairSettings(min_shared=1, max_uses_per_image=1)  # else two pairs have the same captions, and one request
+settings = BuildSettings("v1", source, Path(out), pairing, annotator, rows_per_shard=5, max_rows=int(pairs))
 try:
     build(settings)
 except InputError as error:
