@@ -30,7 +30,7 @@ class Handler(BaseHTTPRequestHandler):
         name = hashlib.sha256(json.dumps(request["messages"]).encode()).hexdigest()
         with open(sys.argv[2], "a") as log:
             log.write(name + "\\n")
-        time.sleep(0.05)
+        time.sleep(float(sys.argv[3]))
         text = f"Commonalities:\\nBoth show things number {name[:8]} of some kind.\\n\\nDifferences:\\n"
         text += f"1. Attributes: Image 1 shows {name[8:16]}, while image 2 shows {name[16:24]}."
         choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
@@ -91,8 +91,8 @@ def test_twenty_kills_lose_no_row_and_repeat_none(tmp_path: Path, port: int) -> 
     asked = tmp_path / "asked"
     asked.touch()
 
-    def serve() -> subprocess.Popen:
-        return subprocess.Popen([sys.executable, "-c", SERVER, str(port), str(asked)])
+    def serve(seconds: float = 0.6) -> subprocess.Popen:  # a reply; slow enough for all kills to fall into the build
+        return subprocess.Popen([sys.executable, "-c", SERVER, str(port), str(asked), str(seconds)])
 
     def start(out: Path, workers: int = WORKERS) -> subprocess.Popen:
         keys = {
@@ -119,8 +119,7 @@ def test_twenty_kills_lose_no_row_and_repeat_none(tmp_path: Path, port: int) -> 
         for _ in range(KILLS):
             time.sleep(rng.uniform(0.5, 9))
             if builder.poll() is not None:
-                if builder.returncode == 0:
-                    break
+                assert builder.returncode, "the build ended before all kills"
                 builder = start(tmp_path / "out")
                 time.sleep(rng.uniform(4, 9))
             target = rng.choice(["builder", "worker", "server"])
@@ -147,6 +146,9 @@ def test_twenty_kills_lose_no_row_and_repeat_none(tmp_path: Path, port: int) -> 
         assert builder.returncode == 0, (tmp_path / "log").read_text()[-2000:]
         requests = collections.Counter(asked.read_text().split())
         asked.write_text("")
+        server.kill()
+        server.wait()
+        server = serve(0)
         assert start(tmp_path / "clean", workers=1).wait(timeout=300) == 0
     finally:
         server.kill()
