@@ -144,8 +144,25 @@ class MentionsAnnotator:
         self, pairs: Sequence[ImagePair], images: ImageStore
     ) -> Iterator[tuple[ImagePair, CadSummary | Dropped]]:
         for pair in pairs:
-            summary = self._mentions.summarize(_captions(pair))
+            summary = self._mentions.summarize(captions_of(pair))
             yield pair, check_summary(summary, min_words=self._min_words, max_words=self._max_words) or summary
+
+
+class Sampling(Protocol):
+    """The settings that say how a model's replies are sampled."""
+
+    temperature: float
+    max_tokens: int
+    top_p: float
+    seed: int
+    json_schema: bool
+
+
+def decoding_of(generator: Generator, prompt: str, settings: Sampling) -> tuple[Decoding, Provenance]:
+    """How replies to `prompt` are sampled, and what the rows made of them say about it."""
+    decoding = Decoding(settings.temperature, settings.max_tokens, settings.top_p, settings.seed)
+    recorded = json.dumps({**asdict(decoding), "json_schema": settings.json_schema}, sort_keys=True)
+    return decoding, Provenance(generator.name, prompt_hash(prompt), recorded)
 
 
 class LlmAnnotator:
@@ -153,18 +170,7 @@ class LlmAnnotator:
 
     def __init__(self, generator: Generator, settings: AnnotatorSettings):
         self._generator, self._settings = generator, settings
-        self._decoding = Decoding(
-            temperature=settings.temperature,
-            max_tokens=settings.max_tokens,
-            top_p=settings.top_p,
-            seed=settings.seed,
-        )
-        decoding = {**asdict(self._decoding), "json_schema": settings.json_schema}
-        self.provenance = Provenance(
-            annotator=generator.name,
-            prompt_hash=prompt_hash(settings.prompt),
-            decoding=json.dumps(decoding, sort_keys=True),
-        )
+        self._decoding, self.provenance = decoding_of(generator, settings.prompt, settings)
 
     def annotate(
         self, pairs: Sequence[ImagePair], images: ImageStore
@@ -177,7 +183,7 @@ class LlmAnnotator:
     def _request(self, pair: ImagePair, images: ImageStore) -> ChatRequest:
         schema = summary_json_schema() if self._settings.json_schema else None
         if self._settings.prompt == "summary_from_captions":
-            captions = [" ".join(caption.split()) for caption in _captions(pair)]
+            captions = [" ".join(caption.split()) for caption in captions_of(pair)]
             messages = render_prompt("summary_from_captions", captions=captions, as_json=schema is not None)
             return ChatRequest(messages, decoding=self._decoding, json_schema=schema)
         messages = render_prompt(
@@ -228,7 +234,8 @@ def graph_name(name: str, images: ImageStore) -> str:
     return PurePosixPath(images.file_name(name) or "").name
 
 
-def _captions(pair: ImagePair) -> tuple[str, str]:
+def captions_of(pair: ImagePair) -> tuple[str, str]:
+    """The captions of `pair`; InputError where it has none."""
     if len(pair.captions) != 2:
         raise InputError(f"pair {pair.pair_id}", "it has no captions", "Take pairs that were mined from captions")
     return pair.captions

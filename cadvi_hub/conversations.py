@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+from cadvi_hub.annotation import captions_of
 from cadvi_hub.errors import InputError
 from cadvi_hub.prompts import plain, render_prompt
 from cadvi_hub.schema import CadSummary, ImagePair, Message, message
@@ -38,10 +39,8 @@ def difference_note_messages(pair: ImagePair) -> list[Message]:
 
 
 def _which_image(pair: ImagePair, seed: int, show_images: bool) -> list[Message]:
-    if len(pair.captions) != 2:
-        raise InputError(f"pair {pair.pair_id}", "it has no captions", "Take pairs that were mined from captions")
     which = _random(pair, seed, "which image").randrange(2)
-    caption = " ".join(pair.captions[which].split())
+    caption = " ".join(captions_of(pair)[which].split())
     return [*render_prompt("which_image", caption=caption, show_images=show_images), _answer("AB"[which])]
 
 

@@ -6,18 +6,17 @@ flag falls on, one is kept at random. The paper has 7,520 questions with answers
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
-from cadvi_hub.errors import InputError
+from cadvi_hub.annotation import captions_of, decoding_of
 from cadvi_hub.filters import REFUSAL, Dropped, DropReason
-from cadvi_hub.generation import ChatRequest, Decoding, Failed, Generator, MadeAsRead, Reply
-from cadvi_hub.prompts import plain, prompt_hash, render_prompt
+from cadvi_hub.generation import ChatRequest, Failed, Generator, MadeAsRead, Reply
+from cadvi_hub.prompts import plain, render_prompt
 from cadvi_hub.questions.flags import Flag, question_flags
 from cadvi_hub.questions.layout import QuestionAnswer, parse_questions, parse_questions_json, questions_json_schema
-from cadvi_hub.schema import IMAGE_PLACEHOLDER, CadSummary, ImagePair, Provenance
+from cadvi_hub.schema import IMAGE_PLACEHOLDER, CadSummary, ImagePair
 from cadvi_hub.summaries import render_summary
 
 PROMPT = "questions_from_summary"
@@ -58,18 +57,7 @@ class QuestionWriter:
 
     def __init__(self, generator: Generator, settings: QuestionSettings):
         self._generator, self._settings = generator, settings
-        self._decoding = Decoding(
-            temperature=settings.temperature,
-            max_tokens=settings.max_tokens,
-            top_p=settings.top_p,
-            seed=settings.seed,
-        )
-        decoding = {**asdict(self._decoding), "json_schema": settings.json_schema}
-        self.provenance = Provenance(
-            annotator=generator.name,
-            prompt_hash=prompt_hash(PROMPT),
-            decoding=json.dumps(decoding, sort_keys=True),
-        )
+        self._decoding, self.provenance = decoding_of(generator, PROMPT, settings)
 
     def write(
         self, summarized: Sequence[tuple[ImagePair, CadSummary]]
@@ -85,12 +73,10 @@ class QuestionWriter:
             yield pair, summary, self._read(pair, outcome)
 
     def _request(self, pair: ImagePair, summary: CadSummary) -> ChatRequest:
-        if len(pair.captions) != 2:
-            raise InputError(f"pair {pair.pair_id}", "it has no captions", "Take pairs that were mined from captions")
         schema = questions_json_schema() if self._settings.json_schema else None
         messages = render_prompt(
             PROMPT,
-            captions=[" ".join(caption.split()) for caption in pair.captions],
+            captions=[" ".join(caption.split()) for caption in captions_of(pair)],
             summary=render_summary(summary),
             example=self._random(pair, "example").getrandbits(16),
             as_json=schema is not None,
