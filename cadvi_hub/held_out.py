@@ -8,11 +8,12 @@ Visual Genome's images are COCO's, and `coco_id` in its `image_data.json` tells 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
 from cadvi_hub.errors import InputError
-from cadvi_hub.images import image_id
+from cadvi_hub.images import image_id, names_in_parquet
 from cadvi_hub.sources import Drops
 
 HELD_OUT = "image is held out"
@@ -61,23 +62,13 @@ def _lines(file: Path) -> list[str]:
 
 
 def _names_of_rows(folder: Path) -> Iterator[str]:
-    """The file names in the column `images` of parquet files, without reading a picture."""
-    from pyarrow import ArrowException
-    from pyarrow.parquet import ParquetFile
-
+    """The names of all images of a built data set."""
     for file in sorted(folder.glob("*.parquet")):
         try:
-            with ParquetFile(file) as shard:
-                columns = [shard.schema.column(k).path for k in range(len(shard.schema))]
-                paths = [path for path in columns if path.startswith("images.") and path.endswith(".path")]
-                if not paths:
-                    raise InputError(str(file), "it has no column of images", "Give the folder of a built data set")
-                for batch in shard.iter_batches(columns=paths):
-                    for name in batch.column(0).flatten().field(0).to_pylist():
-                        if not name:
-                            mend = "Give a list of image names instead"
-                            raise InputError(str(file), "an image has no file name", mend)
-                        yield name
-        except (ArrowException, OSError) as error:
-            fault = f"it does not read as parquet ({str(error).strip()})"
-            raise InputError(str(file), fault, "Build the data set anew") from error
+            for name in chain.from_iterable(names_in_parquet(file)):
+                if not name:
+                    raise InputError(str(file), "an image has no file name", "Give a list of image names instead")
+                yield name
+        except LookupError as error:
+            mend = "Give the folder of a built data set"
+            raise InputError(str(file), "it has no column of images", mend) from error

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from cadvi_hub.errors import InputError
-from cadvi_hub.images import image_id
+from cadvi_hub.images import image_id, names_in_parquet
 from cadvi_hub.sources.large_json import list_rows
 from cadvi_hub.sources.rows import json_lines
 
@@ -136,20 +137,9 @@ def _names_in_json(file: Path) -> Iterator[Names]:
 
 
 def _names_in_parquet(files: Sequence[Path], name: str) -> Iterator[Names]:
-    """The image names of every row, without reading a picture; nothing for files that have no column of images."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    """The image names of every row; nothing for files that have no column of images."""
     from tqdm import tqdm
 
     for path in tqdm(files, desc=f"images of {name}", unit="file", disable=None):
-        try:
-            with pq.ParquetFile(path) as file:
-                leaves = [file.schema.column(index).path for index in range(len(file.schema))]
-                columns = [leaf for leaf in leaves if leaf.startswith("images.") and leaf.endswith(".path")]
-                if not columns:
-                    continue
-                for batch in file.iter_batches(columns=columns):
-                    for images in batch.column(0).to_pylist():
-                        yield [image and image["path"] for image in images or []]
-        except (pa.ArrowException, OSError) as error:
-            raise InputError(str(path), f"it does not read as parquet ({error})", "Build it again") from error
+        with suppress(LookupError):
+            yield from names_in_parquet(path)
