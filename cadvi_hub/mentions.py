@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
-from typing import TYPE_CHECKING
+from functools import cache, lru_cache
+from typing import NamedTuple
 
+from cadvi_hub.pairing.nouns import load_tagger
 from cadvi_hub.schema import Aspect, CadSummary, Difference
-
-if TYPE_CHECKING:
-    from spacy.language import Language
-    from spacy.tokens import Token
 
 NUMBERS = {
     "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
@@ -36,6 +33,30 @@ PLACE_PREPOSITIONS = {"at", "on", "in", "under", "near", "behind", "beside", "in
 RELATIONS = re.compile(
     r"\b(?:is|are) ((?:to the (?:left|right) of)|above|below|behind|beside|under|over|in front of|next to|on top of) "
 )
+
+
+class Word(NamedTuple):
+    """A token of a caption, with spaCy's part of speech, fine-grained tag and lemma."""
+
+    text: str
+    pos: str
+    tag: str
+    lemma: str
+    is_punct: bool
+
+
+@cache
+def _tagger():  # of this process
+    return load_tagger()
+
+
+@lru_cache(maxsize=2**14)  # an image is in several pairs, and each time its caption is read
+def _words(sentence: str) -> tuple[Word, ...]:
+    return tuple(
+        Word(token.lower_, token.pos_, token.tag_, token.lemma_, token.is_punct)
+        for token in _tagger()(sentence)
+        if not token.is_space
+    )
 
 
 @dataclass
@@ -91,12 +112,6 @@ class Mentions:
     def __init__(self, prose: bool = False):
         self._prose = prose
 
-    @cached_property
-    def _nlp(self) -> Language:
-        from cadvi_hub.pairing.nouns import load_tagger
-
-        return load_tagger()
-
     def read(self, caption: str) -> Reading:
         """Noun phrases with their number, attributes, action and place; settings; relations."""
         reading = Reading()
@@ -109,11 +124,11 @@ class Mentions:
         return reading
 
     def _read_sentence(self, sentence: str, reading: Reading) -> None:
-        tokens = [token for token in self._nlp(sentence) if not token.is_space]
+        tokens = _words(sentence)
         position = 0
         preposition = ""
         while position < len(tokens):
-            word = tokens[position].lower_
+            word = tokens[position].text
             if word in PLACE_PREPOSITIONS:
                 preposition = word
                 position += 1
@@ -135,18 +150,18 @@ class Mentions:
             position = end
 
     @staticmethod
-    def _ends_phrase(token: Token) -> bool:
-        word = token.lower_
+    def _ends_phrase(token: Word) -> bool:
+        word = token.text
         return token.is_punct or word in BOUNDARIES or word in DETERMINERS or word in NUMBERS
 
     @staticmethod
-    def _is_predicate(run: list[Token], token: Token, determined: bool) -> bool:
+    def _is_predicate(run: Sequence[Word], token: Word, determined: bool) -> bool:
         """Whether `token` is a verb that follows a noun, or that stands where nothing announces a noun phrase."""
-        after = run[-1].pos_ in ("NOUN", "PROPN") if run else not determined
-        return after and token.tag_ in ("VB", "VBP", "VBZ")
+        after = run[-1].pos in ("NOUN", "PROPN") if run else not determined
+        return after and token.tag in ("VB", "VBP", "VBZ")
 
-    def _read_phrase(self, run: list[Token], count: int, preposition: str, article: str, reading: Reading) -> None:
-        words = [token.lower_ for token in run]
+    def _read_phrase(self, run: Sequence[Word], count: int, preposition: str, article: str, reading: Reading) -> None:
+        words = [token.text for token in run]
         if preposition and words[-1] in PICTURE_PLACES:
             if reading.mentions and not reading.mentions[-1].place:
                 reading.mentions[-1].place = f"{preposition} the {' '.join(words)}"
@@ -160,10 +175,10 @@ class Mentions:
         if len(words) > 1 and words[-1].endswith("ing"):
             action = words.pop()
         head = run[len(words) - 1]
-        if head.pos_ not in ("NOUN", "PROPN") and not count and article not in DETERMINERS:
+        if head.pos not in ("NOUN", "PROPN") and not count and article not in DETERMINERS:
             return
         many = max(count, 1) > 1
-        kind = words[-1] if many else (head.lemma_.lower() if head.tag_ in ("NNS", "NNPS") else words[-1])
+        kind = words[-1] if many else (head.lemma.lower() if head.tag in ("NNS", "NNPS") else words[-1])
         reading.mentions.append(Mention(kind, count, tuple(words[:-1]), action, article=article))
 
     def summarize(self, captions: tuple[str, str]) -> CadSummary:
@@ -185,10 +200,9 @@ class Mentions:
             return mention.kind
         return self.singular(mention.kind)
 
-    @cached_property
-    def singular(self) -> Callable[[str], str]:
-        """The singular of a plural; the tagger is slow, and the same things are mentioned again and again."""
-        return cache(lambda plural: self._nlp(f"two {plural}")[-1].lemma_.lower())
+    def singular(self, plural: str) -> str:
+        """The singular of a plural."""
+        return _words(f"two {plural}")[-1].lemma.lower()
 
     def _kind_set(self, reading: Reading) -> list[str]:
         return list(dict.fromkeys(self._singular(mention) for mention in reading.mentions))
