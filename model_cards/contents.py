@@ -13,10 +13,26 @@ from cadvi_hub.errors import InputError
 ADAPTER_CONFIG = "adapter_config.json"
 
 
+CURVE_POINTS = 12  # of a loss curve on the card, first and last among them
+
+
+@dataclass
+class Data:
+    """One source of a training's mixture, as the card's table has it."""
+
+    name: str
+    path: str
+    revision: str
+    rows: int
+    left_out: str
+
+
 @dataclass
 class Training:
-    """The record of a training run: facts by dotted name, and the loss curve's (step, loss) in order."""
+    """The record of a training run: the base's commit, its data, facts by dotted name, (step, loss) first to last."""
 
+    base_revision: str | None
+    data: list[Data]
     facts: list[tuple[str, Any]]
     losses: list[tuple[int, float]]
 
@@ -59,10 +75,32 @@ def read_training(folder: Path) -> Training | None:
             record = {key: state[key] for key in ("global_step", "epoch", "train_batch_size") if key in state}
         else:
             continue
-        return Training(
-            list(leaves(record)), [(entry.get("step", 0), entry["loss"]) for entry in curve if "loss" in entry]
-        )
+        losses = [(entry.get("step", 0), entry["loss"]) for entry in curve if "loss" in entry]
+        base_revision = record.get("settings", {}).pop("base_revision", None)
+        return Training(base_revision, _data(record), list(leaves(record)), _thinned(losses))
     return None
+
+
+def _data(record: dict[str, Any]) -> list[Data]:
+    """The sources in a `training.json`, taken out of it."""
+    settings = record.get("settings", {})
+    mixture, revisions = settings.pop("mixture", {}), settings.pop("data_revisions", {})
+    dropped, cut = record.pop("dropped", {}), record.pop("cut", {})
+    data = []
+    for name, rows in record.pop("rows", {}).items():
+        source = mixture.get(name, {})
+        path = ", ".join(str(source[key]) for key in ("path", "config") if source.get(key))
+        left_out = [f"{count} rows: {reason}" for reason, count in dropped.get(name, {}).items() if count]
+        left_out += [f"{kind} of {count} rows" for kind, count in cut.get(name, {}).items() if count]
+        revision = revisions.get(name) or "not recorded"
+        data.append(Data(name, path or "not recorded", revision, rows, ", ".join(left_out) or "nothing"))
+    return data
+
+
+def _thinned(losses: list[tuple[int, float]]) -> list[tuple[int, float]]:
+    if len(losses) <= CURVE_POINTS:
+        return losses
+    return [losses[round(k * (len(losses) - 1) / (CURVE_POINTS - 1))] for k in range(CURVE_POINTS)]
 
 
 def read_scores(path: Path, model: str | None) -> tuple[str, list[str], list[Score]]:
@@ -119,6 +157,7 @@ def model_card(
     from huggingface_hub import EvalResult, ModelCardData
 
     is_adapter = (folder / ADAPTER_CONFIG).exists()
+    training = read_training(folder)
     name, models, scores = read_scores(results, results_model) if results else ("", [], [])
     evaluations = [
         EvalResult(
@@ -150,7 +189,8 @@ def model_card(
         datasets=[Verbatim(dataset) for dataset in datasets],
         is_adapter=is_adapter,
         adapter=list(leaves(adapter_facts(folder))) if is_adapter else [],
-        training=read_training(folder),
+        training=training,
+        base_revision=training.base_revision if training else None,
         models=models,
         name=name,
         scores=scores,

@@ -1,10 +1,10 @@
 """A mixture holds what its recipe says, in the same order each time, and refuses rows that cannot be trained on."""
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -16,7 +16,7 @@ from transformers import AutoProcessor, LlavaProcessor
 from cadvi_hub.errors import InputError
 from cadvi_hub.images import encode_png
 from cadvi_hub.schema import instruct_features, message
-from cadvi_hub.training.mixture import load_mixture, parse_sources, row_lengths
+from cadvi_hub.training.mixture import load_mixture, parse_sources, pin
 from cadvi_hub.training.models import TEMPLATES
 
 Write = Callable[..., Path]
@@ -64,8 +64,8 @@ def test_repeats_and_max_rows_count_and_the_order_follows_the_seed(write: Write,
     }
     mixture = load_mixture(settings, processor, max_tokens=100, seed=0)
     assert mixture.rows == {"v1": 15, "single": 4}
-    assert mixture.dataset.column_names == ["images", "messages", "source", "length"]
-    assert sorted(mixture.dataset["source"]) == ["single"] * 4 + ["v1"] * 15
+    assert mixture.dataset.column_names == ["images", "messages", "length"]
+    assert sum(name.startswith(("single", "another")) for name in ids(mixture.dataset)) == 4
     assert all(ids(mixture.dataset).count(f"pair {i}?") == 3 for i in range(5))
     assert "never trained on?" not in ids(mixture.dataset)
     again = load_mixture(settings, processor, max_tokens=100, seed=0)
@@ -73,35 +73,50 @@ def test_repeats_and_max_rows_count_and_the_order_follows_the_seed(write: Write,
     assert ids(load_mixture(settings, processor, max_tokens=100, seed=1).dataset) != ids(mixture.dataset)
 
 
-def test_length_counts_every_image_token_as_the_model_gets_it(write: Write, processor: LlavaProcessor) -> None:
-    rows = [row(f"row {i}", i) for i in range(3)]
-    dataset = Dataset.from_list(rows, features=instruct_features()).select_columns(["images", "messages"])
-    texts = [processor.apply_chat_template(entry["messages"]) for entry in rows]
-    pictures = [Image.new("RGB", (8, 8))] * 2
-    expected = [
-        processor(text=text, images=pictures[:i] or None, add_special_tokens=False)["input_ids"]
-        for i, text in enumerate(texts)
-    ]
-    assert row_lengths(dataset, "v1", processor).tolist() == [len(np.ravel(tokens)) for tokens in expected]
+@pytest.mark.parametrize(("repeats", "expected"), [(0.5, 5), (1, 10), (1.5, 15), (2.0, 20), (0.01, 1)])
+def test_repeats_can_be_fractions(write: Write, processor: LlavaProcessor, repeats: float, expected: int) -> None:
+    source = {"path": str(write("v1", [row(f"row {i}", 0) for i in range(10)])), "config": "v1", "repeats": repeats}
+    mixture = load_mixture({"v1": source}, processor, max_tokens=100, seed=0)
+    assert mixture.rows == {"v1": expected} == {"v1": len(mixture.dataset)}
+    times = [ids(mixture.dataset).count(f"row {i}?") for i in range(10)]
+    assert max(times) - min(times) == (repeats % 1 > 0)
+    assert ids(load_mixture({"v1": source}, processor, max_tokens=100, seed=0).dataset) == ids(mixture.dataset)
 
 
-def test_row_that_is_too_long_is_dropped_and_counted_never_cut(write: Write, processor: LlavaProcessor) -> None:
-    folder = str(write("v1", [row("short", 2), row("long", 2, answer="red " * 200), row("brief", 0)]))
+def test_folder_is_known_by_the_digest_of_its_build_and_another_build_is_refused(
+    write: Write, processor: LlavaProcessor
+) -> None:
+    folder = write("v1", [row("pair", 2)])
+    settings = {"v1": {"path": str(folder), "config": "v1"}}
+    assert load_mixture(settings, processor, max_tokens=100, seed=0).revisions == {"v1": None}
+    (folder / "v1" / "build.json").write_text('{"rows": 1}')
+    revision = load_mixture(settings, processor, max_tokens=100, seed=0).revisions["v1"]
+    assert revision == "sha256:" + hashlib.sha256(b'{"rows": 1}').hexdigest()
+    settings["v1"]["revision"] = revision
+    assert load_mixture(settings, processor, max_tokens=100, seed=0).revisions == {"v1": revision}
+    (folder / "v1" / "build.json").write_text('{"rows": 2}')
+    with pytest.raises(InputError, match=rf"data set 'v1' .*its revision is sha256:\w+, not {revision}"):
+        load_mixture(settings, processor, max_tokens=100, seed=0)
+
+
+def test_what_was_cut_and_dropped_for_its_length_is_counted(write: Write, processor: LlavaProcessor) -> None:
+    long = row("long", 2, answer="red " * 200)
+    folder = str(write("v1", [row("short", 2), long, row("question" * 50, 1), row("brief", 0)]))
     mixture = load_mixture({"v1": {"path": folder, "config": "v1"}}, processor, max_tokens=100, seed=0)
-    assert mixture.rows == {"v1": 2}
-    assert mixture.dropped == {"v1": {"longer than 100 tokens": 1}}
-    assert sorted(ids(mixture.dataset)) == ["brief?", "short?"]
-    with pytest.raises(InputError, match="every row exceeds 3 tokens"):
+    assert mixture.rows == {"v1": 3}
+    assert mixture.dropped == {"v1": {"images and question leave no room in 100 tokens": 1}}
+    assert mixture.cut == {"v1": {"later turns": 0, "end of an answer": 1}}
+    assert sorted(ids(mixture.dataset)) == ["brief?", "long?", "short?"]
+    assert max(mixture.dataset["length"]) == 100
+    with pytest.raises(InputError, match="no row fits into 3 tokens"):
         load_mixture({"v1": {"path": folder, "config": "v1"}}, processor, max_tokens=3, seed=0)
 
 
-def test_pictures_stay_encoded_until_a_row_is_read(write: Write, processor: LlavaProcessor) -> None:
-    broken = row("broken", 1)
-    broken["images"] = [{"bytes": b"no picture", "path": None}]
-    folder = str(write("v1", [broken]))
-    mixture = load_mixture({"v1": {"path": folder, "config": "v1"}}, processor, max_tokens=100, seed=0)
-    with pytest.raises(OSError, match="cannot identify image"):
-        mixture.dataset[0]
+def test_damaged_picture_is_refused_with_its_row(write: Write, processor: LlavaProcessor) -> None:
+    broken = {**row("broken", 1), "images": [{"bytes": b"no picture", "path": None}]}
+    folder = str(write("v1", [row("fine", 1), broken]))
+    with pytest.raises(InputError, match="data set 'v1', row 1: a picture of it is damaged"):
+        load_mixture({"v1": {"path": folder, "config": "v1"}}, processor, max_tokens=100, seed=0)
 
 
 @pytest.mark.parametrize(
@@ -155,8 +170,11 @@ def test_missing_and_broken_files_are_refused(tmp_path: Path, processor: LlavaPr
         ({}, "no source"),
         ({"v1": {"config": "v1"}}, "no path"),
         ({"v1": {"path": "data", "weight": 2}}, "weight"),
-        ({"v1": {"path": "data", "repeats": 0}}, "from 1"),
-        ({"v1": {"path": "data", "max_rows": 0}}, "from 1"),
+        ({"v1": {"path": "data", "repeats": 0}}, "repeats is 0"),
+        ({"v1": {"path": "data", "repeats": "twice"}}, "repeats is 'twice'"),
+        ({"v1": {"path": "data", "repeats": float("nan")}}, "repeats is nan"),
+        ({"v1": {"path": "data", "max_rows": 0}}, "max_rows is 0"),
+        ({"v1": {"path": "data", "max_rows": 2.5}}, r"max_rows is 2\.5"),
     ],
 )
 def test_mixture_settings_are_checked(settings: dict[str, Any], fault: str) -> None:
@@ -166,9 +184,19 @@ def test_mixture_settings_are_checked(settings: dict[str, Any], fault: str) -> N
 
 def test_source_can_be_a_repository_on_the_hub(hub: Any, write: Write, processor: LlavaProcessor) -> None:
     rows = Dataset.from_list([row(f"pair {i}", 2) for i in range(3)], features=instruct_features())
-    rows.push_to_hub("tester/cad", "v1")
+    commit = rows.push_to_hub("tester/cad", "v1").oid
     mixture = load_mixture({"v1": {"path": "tester/cad", "config": "v1"}}, processor, max_tokens=100, seed=0)
-    assert mixture.rows == {"v1": 3}
+    assert (mixture.rows, mixture.revisions) == ({"v1": 3}, {"v1": commit})
     assert [image.size for image in mixture.dataset[0]["images"]] == [(8, 8), (8, 8)]
-    with pytest.raises(InputError, match="tester/none"):
+    with pytest.raises(InputError, match=r"tester/none.*the Hub does not tell its commit"):
         load_mixture({"v1": {"path": "tester/none", "config": "v1"}}, processor, max_tokens=100, seed=0)
+
+
+def test_repository_is_read_at_the_commit_that_was_pinned(hub: Any, processor: LlavaProcessor) -> None:
+    def push(name: str) -> str:
+        return Dataset.from_list([row(name, 1)], features=instruct_features()).push_to_hub("tester/cad", "v1").oid
+
+    first = push("first")
+    sources = pin(parse_sources({"v1": {"path": "tester/cad", "config": "v1", "revision": "main"}}))
+    assert sources["v1"].revision == first != push("second")
+    assert ids(load_mixture(sources, processor, max_tokens=100, seed=0).dataset) == ["first?"]

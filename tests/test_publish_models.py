@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from cadvi_hub.publish import Published, PublishSettings, publish
 
 BASE, ADAPTER, MERGED = "tester/tiny-base", "tester/tiny-adapter", "tester/tiny-merged"
 HOSTILE = "<b>x</b> | `y`\n---\n"
+HOSTILE_SHOWN = "&#60;b&#62;x&#60;/b&#62; &#124; &#96;y&#96; ---"
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +37,17 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tuned.save_pretrained(run)
     processor = AutoProcessor.from_pretrained(base)
     processor.save_pretrained(run)
-    curve = [{"step": 1, "loss": 2.5}, {"step": 10, "loss": 0.75}]
+    curve = [{"step": step, "loss": 2.5 - step / 100} for step in range(151)]
     log = {
-        "settings": {"learning_rate": 1e-4, "output_dir": str(run)},
-        "rows": {"v1": 12},
+        "settings": {
+            "learning_rate": 1e-4,
+            "output_dir": str(run),
+            "base_revision": "b" * 40,
+            "mixture": {"v1": {"path": str(folder / "data"), "config": "v1"}},
+            "data_revisions": {"v1": "sha256:abc"},
+        },
+        "rows": {"v1": 12, "older": 5},
+        "cut": {"v1": {"later turns": 2, "end of an answer": 0}},
         "steps": 10,
         "curve": curve,
     }
@@ -149,14 +158,16 @@ def test_the_card_tells_training_and_scores(hub: LoopbackHub, models: Path, resu
     scores = {(score.dataset_name, score.metric_type): score.metric_value for score in card.data.eval_results}
     assert scores == {("bison", "accuracy"): 0.9375, ("cola", "pair_accuracy"): 0.46875}
     lines = card.text.splitlines()
-    assert "Loss 2.5 at step 1, 0.75 at step 10." in lines
+    losses = [line for line in lines if re.fullmatch(r"\| \d+ \| [\d.]+ \|", line)]
+    assert (len(losses), losses[0], losses[-1]) == (12, "| 0 | 2.5 |", "| 150 | 1 |")
+    assert f"tuned from `{BASE}` at revision {'b' * 40}." in card.text
     assert "| settings.learning_rate | 0.0001 |" in lines
     assert "| settings.output_dir | run |" in lines
-    assert "| rows.v1 | 12 |" in lines
+    assert f"| v1 | data, v1 | sha256&#58;abc | 12 | 3 rows: {HOSTILE_SHOWN} , later turns of 2 rows |" in lines
+    assert "| older | not recorded | not recorded | 5 | nothing |" in lines
     assert "| bison | accuracy | 150 | 0.5 (0.45 to 0.55) | 0.9375 (0.8875 to 0.9875) | 0.25 |" in lines
     assert "| cola | pair_accuracy | 210 | 0.25 (0.1 to 0.2) | 0.4688 (0.1 to 0.2) |  |" in lines
-    assert "| task | metric | n | base | v1 | &#60;b&#62;x&#60;/b&#62; &#124; &#96;y&#96; --- |" in lines
-    assert "| dropped.v1.&#60;b&#62;x&#60;/b&#62; &#124; &#96;y&#96; --- | 3 |" in lines
+    assert f"| task | metric | n | base | v1 | {HOSTILE_SHOWN} |" in lines
     assert yaml.safe_load(card.content.split("---\n")[1])["pipeline_tag"] == "image-text-to-text"
 
 

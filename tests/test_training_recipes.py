@@ -118,7 +118,7 @@ def test_cadvi_template_writes_and_marks_exactly_this() -> None:
 def test_llava_template_writes_vicuna_turns_and_marks_the_answers() -> None:
     text, trained = render("llava.jinja", CONVERSATION)
     assert text == (
-        f"<s>{SYSTEM_SENTENCE} USER: <image>\nand <image>\nWhat differs? ASSISTANT: The <colour> & shape.</s>"
+        f"<s> {SYSTEM_SENTENCE} USER: <image> \nand <image> \nWhat differs? ASSISTANT: The <colour> & shape.</s>"
         "USER: Which is red? ASSISTANT: Image 1</s>"
     )
     assert trained == [" The <colour> & shape.</s>", " Image 1</s>"]
@@ -128,7 +128,7 @@ def test_llava_template_writes_vicuna_turns_and_marks_the_answers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "start"), [("cadvi.jinja", "<s>Be brief.<|user|>"), ("llava.jinja", "<s>Be brief. USER:")]
+    ("name", "start"), [("cadvi.jinja", "<s>Be brief.<|user|>"), ("llava.jinja", "<s> Be brief. USER:")]
 )
 def test_system_message_is_plain_text_before_the_first_turn(name: str, start: str) -> None:
     text, _ = render(name, [{"role": "system", "content": "Be brief."}, *CONVERSATION])

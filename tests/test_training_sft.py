@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,72 +10,19 @@ import torch
 from datasets import Dataset
 from PIL import Image
 from safetensors.torch import load_file
-from tiny_llava import make_tiny_llava
 from transformers import AutoModelForImageTextToText, AutoProcessor, LlamaConfig, LlamaForCausalLM
 from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
+from tunings import COLOURS, curve, make_room, row, run
 
 from cadvi_hub.errors import InputError
-from cadvi_hub.images import encode_png
-from cadvi_hub.schema import instruct_features, message
-from cadvi_hub.training import sft
+from cadvi_hub.publish import PublishSettings, publish_model
+from cadvi_hub.training import settings, sft
 from cadvi_hub.training.models import TEMPLATES
-from cadvi_hub.training.settings import DataArguments, TuningConfig, TuningModel
-
-COLOURS = ("red", "green", "blue", "white")
-
-
-def row(index: int) -> dict[str, Any]:
-    """Text only, one image or two images, by `index`; rows with two have two turns."""
-    images, colour = index % 3, COLOURS[index % 4]
-    turns = [
-        message("user", "<image>" * images + f"What is {colour}?"),
-        message("assistant", f"Differences: {colour}."),
-    ]
-    if images == 2:
-        turns += [message("user", "Which image suits the caption better?"), message("assistant", "Image 1")]
-    picture = {"bytes": encode_png(Image.new("RGB", (40, 32), colour)), "path": None}
-    return {"id": str(index), "images": [picture] * images, "messages": turns, "source": "drawn"}
 
 
 @pytest.fixture(scope="module")
 def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a base model and a data set of one configuration."""
-    folder = tmp_path_factory.mktemp("room")
-    base = make_tiny_llava(folder / "base")
-    processor = AutoProcessor.from_pretrained(base)
-    processor.chat_template = (TEMPLATES / "cadvi.jinja").read_text()
-    processor.save_pretrained(base)
-    (folder / "v1").mkdir()
-    rows = Dataset.from_list([row(index) for index in range(24)], features=instruct_features())
-    rows.to_parquet(str(folder / "v1" / "train-00000-of-00001.parquet"))
-    return folder
-
-
-def run(room: Path, out: Path, model: Mapping[str, Any] | None = None, **changed: Any) -> Path:
-    settings: dict[str, Any] = {
-        "output_dir": str(out),
-        "use_cpu": True,
-        "bf16": False,
-        "activation_checkpointing": False,
-        "per_device_train_batch_size": 4,
-        "max_steps": 4,
-        "learning_rate": 1e-2,
-        "projector_lr": 1e-3,
-        "lr_scheduler_type": "constant",
-        "logging_steps": 1,
-        "save_strategy": "no",
-        "report_to": "none",
-        "disable_tqdm": True,
-        "seed": 7,
-    } | changed
-    model_args = {"model_name_or_path": str(room / "base"), "lora_r": 4, "lora_alpha": 8, **(model or {})}
-    data = DataArguments({"v1": {"path": str(room), "config": "v1"}}, max_tokens=200)
-    return sft.train(data, TuningConfig(**settings), TuningModel(**model_args))
-
-
-def curve(out: Path) -> list[tuple[int, float]]:
-    log = json.loads((out / "training.json").read_text())
-    return [(entry["step"], entry["loss"]) for entry in log["curve"]]
+    return make_room(tmp_path_factory.mktemp("room"))
 
 
 @pytest.fixture(scope="module")
@@ -114,13 +60,24 @@ def test_labels_are_the_answers_of_both_turns_with_their_end_tokens(room: Path) 
 
 def test_log_has_settings_rows_and_the_loss_curve(trained: Path) -> None:
     log = json.loads((trained / "training.json").read_text())
-    assert list(log) == ["finished", "settings", "rows", "dropped", "steps", "wall_seconds", "curve"]
+    assert list(log) == ["finished", "settings", "rows", "dropped", "cut", "steps", "wall_seconds", "curve"]
     assert (log["finished"], log["steps"], log["rows"]) == (True, 4, {"v1": 24})
-    assert log["dropped"] == {"v1": {"longer than 200 tokens": 0}}
+    assert log["dropped"] == {"v1": {"images and question leave no room in 200 tokens": 0}}
+    assert log["cut"] == {"v1": {"later turns": 0, "end of an answer": 0}}
     assert (log["settings"]["learning_rate"], log["settings"]["lora_r"], log["settings"]["seed"]) == (1e-2, 4, 7)
     assert [entry["step"] for entry in log["curve"]] == [1, 2, 3, 4]
     assert log["curve"][-1]["loss"] < log["curve"][0]["loss"]
     assert log["wall_seconds"] > 0
+    assert log["settings"]["data_revisions"] == {"v1": None}
+
+
+def test_log_tells_what_the_steps_cost(trained: Path) -> None:
+    log = json.loads((trained / "training.json").read_text())
+    state = json.loads((trained / "checkpoint-4" / "trainer_state.json").read_text())
+    assert [entry for entry in state["log_history"] if "loss" in entry] == log["curve"]
+    assert all(entry["tokens_per_second"] > 0 for entry in log["curve"])
+    assert all(0 < entry["padding_share"] < 0.7 for entry in log["curve"])
+    assert 0.1 < log["curve"][0]["peak_memory_gib"] <= log["curve"][-1]["peak_memory_gib"] < 100
 
 
 def test_folder_holds_adapter_processor_and_no_pickle(trained: Path) -> None:
@@ -140,21 +97,6 @@ def test_same_seed_gives_the_same_weights_and_another_seed_others(room: Path, tr
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert any(not torch.equal(first[name], other[name]) for name in first)
     assert curve(tmp_path / "again") == curve(trained)
-
-
-def test_resumed_run_ends_as_the_uninterrupted_one(room: Path, trained: Path, tmp_path: Path) -> None:
-    out = tmp_path / "stopped"
-    shutil.copytree(trained / "checkpoint-2", out / "checkpoint-2")
-    (out / "checkpoint-3").mkdir()  # a checkpoint cut off by a kill has no trainer state yet
-    run(room, out, save_strategy="steps", save_steps=2, resume_from_checkpoint="true")
-    assert curve(out) == curve(trained)
-    first, resumed = (load_file(folder / "adapter_model.safetensors") for folder in (trained, out))
-    assert all(torch.equal(first[name], resumed[name]) for name in first)
-
-
-def test_resume_without_a_checkpoint_starts_from_the_beginning(room: Path, trained: Path, tmp_path: Path) -> None:
-    run(room, tmp_path / "run", resume_from_checkpoint="true")
-    assert curve(tmp_path / "run") == curve(trained)
 
 
 def test_projector_and_lora_follow_their_own_rates(room: Path, tmp_path: Path) -> None:
@@ -188,11 +130,6 @@ def test_chat_template_is_found_by_name_and_one_that_does_not_fit_is_refused(roo
         run(room, tmp_path / "none", chat_template_path="none.jinja")
 
 
-def test_output_folder_of_other_settings_is_refused(room: Path, trained: Path) -> None:
-    with pytest.raises(InputError, match=r"other settings \(max_steps, save_steps, save_strategy, seed\)"):
-        run(room, trained, max_steps=3, seed=8)
-
-
 def test_lora_on_the_vision_tower_is_refused_and_the_folder_stays_free(room: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="must not"):
         run(room, tmp_path / "out", model={"lora_target_modules": ["q_proj", "v_proj"]})
@@ -215,7 +152,7 @@ def test_adapter_as_base_and_base_without_projector_are_refused(room: Path, trai
     LlamaForCausalLM(text_only).save_pretrained(tmp_path / "llama")
     with pytest.raises(InputError, match="does not load as a vision-language model"):
         run(room, tmp_path / "out", model={"model_name_or_path": str(tmp_path / "llama")})
-    with pytest.raises(InputError, match="does not load"):
+    with pytest.raises(InputError, match=r"model '.*none': it is no folder, and the Hub does not tell its commit"):
         run(room, tmp_path / "out", model={"model_name_or_path": str(tmp_path / "none")})
 
 
@@ -228,10 +165,49 @@ def test_command_reports_bad_input_without_a_traceback(room: Path, tmp_path: Pat
         sft.main(["--config", str(recipe)])
 
 
-def test_adapter_is_pushed_to_the_hub_without_pickle(hub: Any, room: Path, tmp_path: Path) -> None:
-    from huggingface_hub import HfApi
+def test_adapter_is_pushed_with_card_and_the_commits_of_base_and_data(hub: Any, room: Path, tmp_path: Path) -> None:
+    from huggingface_hub import HfApi, ModelCard, hf_hub_download
 
-    run(room, tmp_path / "run", push_to_hub=True, hub_model_id="tester/cad-tiny", max_steps=1)
+    base = publish_model(PublishSettings(room / "base", "tester/tiny-base", "model")).commit
+    rows = Dataset.from_parquet(str(room / "v1" / "*.parquet"))
+    data = rows.push_to_hub("tester/cad", "v1").oid
+    run(
+        room,
+        tmp_path / "run",
+        {"model_name_or_path": "tester/tiny-base"},
+        {"v1": {"path": "tester/cad", "config": "v1"}},
+        push_to_hub=True,
+        hub_model_id="tester/cad-tiny",
+        max_steps=1,
+    )
     files = HfApi().list_repo_files("tester/cad-tiny")
-    assert {"adapter_config.json", "adapter_model.safetensors", "processor_config.json"} <= set(files)
-    assert not [file for file in files if file.endswith(".bin")]
+    assert {"README.md", "adapter_config.json", "adapter_model.safetensors", "processor_config.json"} <= set(files)
+    assert not [file for file in files if file.endswith((".bin", ".pt", ".pth"))]
+    card = ModelCard.load("tester/cad-tiny")
+    assert (card.data.base_model, card.data.datasets) == ("tester/tiny-base", ["tester/cad"])
+    assert f"`tester/tiny-base` at revision {base}." in card.text
+    assert f"| v1 | tester/cad, v1 | {data} | 24 | nothing |" in card.text
+    assert str(tmp_path) not in card.content
+    adapter = json.loads(Path(hf_hub_download("tester/cad-tiny", "adapter_config.json")).read_text())
+    assert (adapter["base_model_name_or_path"], adapter["revision"]) == ("tester/tiny-base", base)
+
+
+@pytest.mark.parametrize(
+    ("model", "changed", "fault"),
+    [
+        ({}, {"push_to_hub": True, "hub_model_id": "tester/x"}, "needs its base on the Hub"),
+        ({}, {"push_to_hub": True}, "hub_model_id"),
+        ({}, {"push_to_hub": True, "hub_model_id": "tester/x", "hub_strategy": "checkpoint"}, "hub_strategy"),
+        ({"load_in_4bit": True}, {}, "bitsandbytes, which quantizes, is not installed"),
+        ({}, {"use_cpu": False}, "wants a GPU, and none is there"),
+        ({}, {"use_cpu": False, "bf16": True}, "wants a GPU, and none is there"),
+    ],
+)
+def test_setting_that_cannot_work_here_is_refused(
+    room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: Any, changed: Any, fault: str
+) -> None:
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    monkeypatch.setattr(settings, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=fault):
+        run(room, tmp_path / "out", model, **changed)
+    assert not (tmp_path / "out").exists()

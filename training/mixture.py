@@ -1,22 +1,26 @@
-"""What a training reads: named sources, each checked row by row, repeated or thinned, shuffled into one data set."""
+"""What a training reads: named sources, each checked row by row, repeated or thinned, shuffled into one data set.
+
+`datasets` maps the rows into memory from an Arrow copy of the parquet files, in HF_DATASETS_CACHE. That costs as much
+disk once more; for it any row is read without its neighbours, as batches grouped by length and an exact resume need.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from datasets import Dataset, Features, concatenate_datasets, load_dataset
-from jinja2 import TemplateError
-from PIL import Image
-from transformers import LlavaProcessor
+from transformers import ProcessorMixin
 
 from cadvi_hub.errors import InputError
 from cadvi_hub.schema import instruct_features
+from cadvi_hub.training.lengths import fit_rows
+from cadvi_hub.training.revisions import hub_commit
 
 
 @dataclass(frozen=True)
@@ -26,15 +30,15 @@ class Source:
     Attributes:
         path: folder that a build wrote (`<path>/<config>/train*.parquet`), or a data set repository on the Hub.
         config: configuration, such as `v1`; none if the folder holds the files itself.
-        revision: commit, branch or tag of the repository.
-        repeats: how many times every row occurs.
-        max_rows: rows to keep, drawn at random by the seed; all if none.
+        revision: commit, branch or tag of the repository; of a folder, the digest that `pin` gives.
+        repeats: how many times the rows occur: 0.5 draws half of them by the seed, 1.5 takes all and half once more.
+        max_rows: rows to keep before they are repeated, drawn by the seed; all if none.
     """
 
     path: str
     config: str | None = None
     revision: str | None = None
-    repeats: int = 1
+    repeats: float = 1
     max_rows: int | None = None
 
 
@@ -43,14 +47,19 @@ class Mixture:
     """Rows to train on, and what went into them.
 
     Attributes:
-        dataset: columns images, messages, source (the source's name) and length (tokens, image tokens included).
+        dataset: columns images, messages and length (tokens, image tokens included).
         rows: rows per source, repeats counted.
+        revisions: per source the commit of its repository or the digest of its build; none if the folder has no
+            `build.json`.
         dropped: per source, rows left out by reason.
+        cut: per source, rows that lost text by kind; see `lengths.fit_rows`.
     """
 
     dataset: Dataset
     rows: dict[str, int]
+    revisions: dict[str, str | None]
     dropped: dict[str, dict[str, int]]
+    cut: dict[str, dict[str, int]]
 
 
 def parse_sources(settings: Mapping[str, Any]) -> dict[str, Source]:
@@ -63,17 +72,48 @@ def parse_sources(settings: Mapping[str, Any]) -> dict[str, Source]:
     sources = {}
     for name, values in settings.items():
         place = f"mixture, source {name!r}"
+        if isinstance(values, Source):
+            sources[name] = values
+            continue
         if not isinstance(values, Mapping) or "path" not in values:
             raise InputError(place, "it has no path", "Give the folder or the repository that holds the rows")
         if unknown := sorted(set(values) - known):
             raise InputError(place, f"unknown keys {unknown}", f"Known are {sorted(known)}")
         source = Source(**values)
-        if source.repeats < 1 or (source.max_rows is not None and source.max_rows < 1):
-            raise InputError(place, "repeats and max_rows count rows from 1", "Remove the source to leave it out")
+        if not isinstance(source.repeats, int | float) or not 0 < source.repeats < float("inf"):
+            raise InputError(place, f"repeats is {source.repeats!r}", "Give a number above 0, such as 0.5 or 2")
+        if source.max_rows is not None and (not isinstance(source.max_rows, int) or source.max_rows < 1):
+            raise InputError(place, f"max_rows is {source.max_rows!r}", "Give a number of rows, from 1 on")
         sources[name] = source
     if not sources:
         raise InputError("mixture", "no source is named", "Name at least one")
     return sources
+
+
+def _place(name: str, source: Source) -> str:
+    return f"data set {name!r} ({source.path}{', ' + source.config if source.config else ''})"
+
+
+def pin(sources: Mapping[str, Source]) -> dict[str, Source]:
+    """The sources with the revision that is there now: a repository's commit, or `sha256:` of a folder's `build.json`.
+
+    Raises:
+        InputError: a repository does not answer, or a folder holds another build than its revision names.
+    """
+    pinned = {}
+    for name, source in sources.items():
+        revision = source.revision
+        if Path(source.path).is_dir():
+            report = Path(source.path, source.config or "", "build.json")
+            found = f"sha256:{hashlib.sha256(report.read_bytes()).hexdigest()}" if report.is_file() else None
+            if revision not in (None, found):
+                fault = f"its revision is {found or 'unknown, since it has no build.json'}, not {revision}"
+                raise InputError(_place(name, source), fault, "Mend revision, or leave it out")
+            revision = found
+        else:
+            revision = hub_commit(_place(name, source), source.path, "dataset", revision)
+        pinned[name] = replace(source, revision=revision)
+    return pinned
 
 
 def _row_features() -> Features:
@@ -82,12 +122,12 @@ def _row_features() -> Features:
 
 
 def load_source(name: str, source: Source) -> Dataset:
-    """Rows of `source` with the columns images and messages; pictures stay encoded until a row is read.
+    """Rows of a pinned source with the columns images and messages; pictures stay encoded until a row is read.
 
     Raises:
         InputError: no data is there, or its columns are others.
     """
-    place = f"data set {name!r} ({source.path}{', ' + source.config if source.config else ''})"
+    place = _place(name, source)
     folder = Path(source.path, source.config or "")
     files = sorted(map(str, folder.glob("train*.parquet")))
     try:
@@ -117,63 +157,19 @@ def load_source(name: str, source: Source) -> Dataset:
         raise InputError(place, f"its columns have other types ({error})", "See schema.instruct_features") from error
 
 
-def row_lengths(dataset: Dataset, name: str, processor: LlavaProcessor, num_proc: int | None = None) -> np.ndarray:
-    """Tokens of every row as the model sees it, image tokens included.
-
-    Args:
-        dataset: columns images and messages; no picture is decoded.
-        name: what errors call the data set.
-        processor: its template renders the messages; all pictures take equally many tokens (LLaVA-1.5's layout).
-        num_proc: processes that count.
-
-    Raises:
-        InputError: a row has other image places than images, no answer, or messages that the template refuses.
-    """
-    image_token = processor.image_token
-    probe = processor(text=image_token, images=Image.new("RGB", (64, 64)), add_special_tokens=False)
-    extra_tokens = len(probe["input_ids"][0]) - 1  # the place itself is one token already
-
-    def count(rows: pa.Table, indices: list[int]) -> pa.Table:
-        if pc.list_flatten(rows["images"]).combine_chunks().field("bytes").null_count:
-            mend = "Join them in: cadvi build … --source.format built --source.images '[…]'"
-            raise InputError(f"data set {name!r}", "its rows name their pictures and do not hold them", mend)
-        images = pc.list_value_length(rows["images"]).fill_null(0).to_pylist()
-        texts = []
-        for index, messages, expected in zip(indices, rows["messages"].to_pylist(), images, strict=True):
-            place = f"data set {name!r}, row {index}"
-            if not any(turn["role"] == "assistant" for turn in messages):
-                raise InputError(place, "it has no assistant message", "Remove the row: there is nothing to learn")
-            try:
-                text = processor.apply_chat_template(messages)
-            except (TemplateError, TypeError) as error:
-                raise InputError(place, f"the chat template refuses it ({error})", "Mend its messages") from error
-            if (places := text.count(image_token)) != expected:
-                raise InputError(place, f"{places} image places for {expected} images", "Give each image its place")
-            texts.append(text)
-        tokens = processor.tokenizer(texts, add_special_tokens=False)["input_ids"]
-        lengths = [len(ids) + expected * extra_tokens for ids, expected in zip(tokens, images, strict=True)]
-        return pa.table({"length": pa.array(lengths, pa.int32())})
-
-    counted = dataset.with_format("arrow").map(
-        count,
-        batched=True,
-        with_indices=True,
-        remove_columns=dataset.column_names,
-        num_proc=num_proc,
-        desc=f"Counting tokens of {name}",
-    )
-    return counted.with_format("numpy")["length"][:]
+def _draw(rows: np.ndarray, number: int, seed: int) -> np.ndarray:
+    return np.sort(np.random.default_rng(seed).permutation(rows)[:number])
 
 
 def load_mixture(
-    settings: Mapping[str, Any], processor: LlavaProcessor, max_tokens: int, seed: int, num_proc: int | None = None
+    settings: Mapping[str, Any], processor: ProcessorMixin, max_tokens: int, seed: int, num_proc: int | None = None
 ) -> Mixture:
     """Load, check, weigh and shuffle the sources of a recipe; equal arguments give equal rows in equal order.
 
     Args:
-        settings: `{name: {path, config, revision, repeats, max_rows}}`, see `Source`.
+        settings: `{name: {path, config, revision, repeats, max_rows}}`, see `Source`; or what `pin` made of it.
         processor: renders and counts the tokens.
-        max_tokens: longest row, image tokens included; longer rows are dropped and counted, never cut.
+        max_tokens: longest row, image tokens included; what becomes of longer ones, `lengths.fit_rows` tells.
         seed: of the draw and the shuffle.
         num_proc: processes that count tokens.
 
@@ -183,18 +179,20 @@ def load_mixture(
     parts: list[Dataset] = []
     rows: dict[str, int] = {}
     dropped: dict[str, dict[str, int]] = {}
-    for name, source in parse_sources(settings).items():
-        dataset = load_source(name, source)
-        lengths = row_lengths(dataset, name, processor, num_proc)
-        fitting = np.flatnonzero(lengths <= max_tokens)
-        dropped[name] = {f"longer than {max_tokens} tokens": len(dataset) - len(fitting)}
-        if not len(fitting):
-            raise InputError(f"data set {name!r}", f"every row exceeds {max_tokens} tokens", "Raise max_tokens")
+    cut: dict[str, dict[str, int]] = {}
+    sources = pin(parse_sources(settings))
+    for name, source in sources.items():
+        fitted = fit_rows(load_source(name, source), name, processor, max_tokens, num_proc)
+        dropped[name], cut[name] = fitted.dropped, fitted.cut
+        chosen = np.arange(len(fitted.dataset))
+        if not len(chosen):
+            raise InputError(f"data set {name!r}", f"no row fits into {max_tokens} tokens", "Raise max_tokens")
         if source.max_rows is not None:
-            fitting = np.sort(np.random.default_rng(seed).permutation(fitting)[: source.max_rows])
-        columns = {"source": pa.array([name] * len(dataset)), "length": pa.array(lengths)}
-        for column, values in columns.items():
-            dataset = dataset.add_column(column, values)
-        parts += [dataset.select(fitting)] * source.repeats
-        rows[name] = len(fitting) * source.repeats
-    return Mixture(concatenate_datasets(parts).shuffle(seed=seed), rows, dropped)
+            chosen = _draw(chosen, source.max_rows, seed)
+        whole, part = divmod(source.repeats, 1)
+        again = _draw(chosen, max(round(part * len(chosen)), not whole), seed)  # at least one row
+        repeated = [fitted.dataset.select(drawn) for drawn in [chosen] * int(whole) + [again] if len(drawn)]
+        parts += repeated
+        rows[name] = sum(map(len, repeated))
+    revisions = {name: source.revision for name, source in sources.items()}
+    return Mixture(concatenate_datasets(parts).shuffle(seed=seed), rows, revisions, dropped, cut)

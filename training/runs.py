@@ -29,10 +29,20 @@ def chosen_settings(*groups: Any) -> dict[str, Any]:
 
 
 def last_checkpoint(output_dir: Path) -> str | None:
-    """The newest checkpoint that was written to its end (the trainer's state comes last); None if there is none."""
+    """The newest checkpoint that was written to its end (the trainer's state comes last); None if there is none.
+
+    One that a kill or a full disk cut off is passed over; the resumed run writes it again.
+    """
     states = output_dir.glob("checkpoint-*/trainer_state.json")
-    newest = max(states, key=lambda state: int(state.parent.name.rpartition("-")[2]), default=None)
-    return str(newest.parent) if newest else None
+    newest_first = sorted(states, key=lambda state: int(state.parent.name.rpartition("-")[2]), reverse=True)
+    return next((str(state.parent) for state in newest_first if _is_whole(state)), None)
+
+
+def _is_whole(state: Path) -> bool:
+    try:
+        return bool(json.loads(state.read_text(encoding="utf-8")))
+    except ValueError:  # cut off inside
+        return False
 
 
 def write_log(output_dir: Path, log: dict[str, Any]) -> None:
@@ -66,15 +76,18 @@ def claim_folder(output_dir: Path, settings: dict[str, Any]) -> None:
 def run_log(settings: dict[str, Any], mixture: Mixture, state: Any, wall_seconds: float) -> dict[str, Any]:
     """What `training.json` says when a run is done.
 
-    Keys: `finished`; `settings` that differ from the defaults; `rows` and `dropped` (by reason) per source; `steps`;
-    `wall_seconds` of this run, a resumed one's without what came before; `curve`, a list of {step, epoch, loss,
-    grad_norm, learning_rate (LoRA's), entropy, mean_token_accuracy, num_tokens}, averages since the entry before.
+    Keys: `finished`; `settings` that differ from the defaults, with the revisions of base and data; `rows`, `dropped`
+    (by reason) and `cut` (by kind) per source; `steps`; `wall_seconds` of this run, a resumed one's without what came
+    before; `curve`, a list of {step, epoch, loss, grad_norm, learning_rate (LoRA's), entropy, mean_token_accuracy,
+    num_tokens (since the start or the last resume), tokens_per_second, padding_share, peak_memory_gib}, of all
+    processes, since the entry before.
     """
     return {
         "finished": True,
         "settings": settings,
         "rows": mixture.rows,
         "dropped": mixture.dropped,
+        "cut": mixture.cut,
         "steps": state.global_step,
         "wall_seconds": round(wall_seconds, 1),
         "curve": [entry for entry in state.log_history if "loss" in entry],

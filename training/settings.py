@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, NoReturn
 
+import torch
 from trl import ModelConfig, SFTConfig, TrlParser
 from yaml import YAMLError
 
@@ -18,7 +21,8 @@ class DataArguments:
 
     Attributes:
         mixture: the sources, `{name: {path, config, revision, repeats, max_rows}}` (JSON on the command line).
-        max_tokens: longest row, image tokens included; longer rows are dropped and counted, never cut.
+        max_tokens: longest row, image tokens included; of longer rows, later turns and the end of an answer are cut
+            and counted, and a row whose images and question do not fit is dropped.
     """
 
     mixture: dict[str, Any] | str | None = None
@@ -38,10 +42,13 @@ class TuningConfig(SFTConfig):
         projector_lr: peak learning rate of the projector; `learning_rate` is LoRA's.
         learning_rate: the released recipe's rate for LoRA.
         assistant_only_loss: loss on what the assistant says, in every turn, end token included.
-        max_length: stays unset, since TRL would cut image tokens away; `DataArguments.max_tokens` drops instead.
+        max_length: stays unset, since TRL would cut image tokens away; `DataArguments.max_tokens` cuts answers alone.
         remove_unused_columns: off, so that `train_sampling_strategy: group_by_length` sees the column `length`.
         chat_template_path: a file, or the name of one in `training/chat_templates`; the model's own if unset.
-        hub_strategy: push once, when all is done.
+        hub_strategy: push once, when all is done; checkpoints hold pickles and are never pushed.
+
+    Raises:
+        InputError: no GPU is there, and `use_cpu` is not set.
     """
 
     projector_lr: float = 2e-5
@@ -50,6 +57,12 @@ class TuningConfig(SFTConfig):
     max_length: int | None = None
     remove_unused_columns: bool = False
     hub_strategy: str = "end"
+
+    def __post_init__(self) -> None:
+        if not self.use_cpu and not torch.accelerator.is_available():
+            mend = "Run it where PyTorch sees one, or set use_cpu: true"
+            raise InputError("settings, use_cpu", "the training wants a GPU, and none is there", mend)
+        super().__post_init__()
 
 
 @dataclass
@@ -84,7 +97,9 @@ def parse(argv: list[str] | None = None) -> tuple[DataArguments, TuningConfig, T
     parser = RecipeParser(groups, prog="cadvi_hub.training.sft")
     try:
         data, args, model_args = parser.parse_args_and_config(argv)
-    except (ValueError, TypeError, OSError, YAMLError) as error:
+    except InputError:
+        raise
+    except (ValueError, TypeError, OSError, ImportError, YAMLError) as error:
         raise InputError("settings", str(error), "See --help for every key") from error
     return data, args, model_args
 
@@ -93,14 +108,28 @@ def check_settings(args: TuningConfig, model_args: TuningModel) -> None:
     """Refuse what this method does not do, instead of overriding it.
 
     Raises:
-        InputError: a setting has a value that cannot work, or holds a secret.
+        InputError: a setting has a value that cannot work here, or holds a secret.
     """
     if model_args.model_name_or_path is None:
         raise InputError("settings", "model_name_or_path is not set", "Name the base model")
     if args.max_length is not None:
-        raise InputError("settings, max_length", "it would cut image tokens away", "Set max_tokens, which drops rows")
+        raise InputError(
+            "settings, max_length", "it would cut image tokens away", "Set max_tokens, which cuts answers alone"
+        )
     if not (args.assistant_only_loss and model_args.use_peft):
         fault = "this method trains LoRA and projector on the assistant's words"
         raise InputError("settings, assistant_only_loss and use_peft", fault, "Leave both on")
     if args.hub_token is not None:
         raise InputError("settings, hub_token", "a secret does not belong into settings", "Set HF_TOKEN, or log in")
+    if (model_args.load_in_4bit or model_args.load_in_8bit) and find_spec("bitsandbytes") is None:
+        fault = "bitsandbytes, which quantizes, is not installed"
+        raise InputError("settings, load_in_4bit and load_in_8bit", fault, "pip install bitsandbytes")
+    if args.push_to_hub:
+        if args.hub_strategy != "end" or args.hub_revision is not None:
+            fault = "the adapter is published once, at the end, to the main branch"
+            raise InputError("settings, hub_strategy and hub_revision", fault, "Leave both unset")
+        if not args.hub_model_id:
+            raise InputError("settings, hub_model_id", "it is not set", "Name the repository to push to")
+        if Path(model_args.model_name_or_path).is_dir():
+            mend = "Publish the base, and set model_name_or_path to its repository; or leave push_to_hub off"
+            raise InputError("settings, push_to_hub", "an adapter needs its base on the Hub", mend)
