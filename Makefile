@@ -39,11 +39,13 @@ $(VENV)/installed: pyproject.toml
 
 vllm: .venv-vllm/installed
 
-# The server's own environment: it pins another transformers. Two packages that it brings break beside a CPU torch.
-.venv-vllm/installed: requirements-vllm.txt
+# The server's own environment: it pins another transformers. Two packages that it brings break beside a CPU torch;
+# torchvision, which LLaVA needs, is told the names of two operators that it lacks.
+.venv-vllm/installed: requirements-vllm.txt $(wildcard tests/slow/vllm_site/*)
 	test -x .venv-vllm/bin/python || $(PYTHON) -m venv .venv-vllm
 	.venv-vllm/bin/python -m pip install -q -r requirements-vllm.txt
-	.venv-vllm/bin/python -m pip uninstall -q -y torchaudio torchcodec torchvision
+	.venv-vllm/bin/python -m pip uninstall -q -y torchaudio torchcodec
+	cp tests/slow/vllm_site/* "$$(.venv-vllm/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 	touch $@
 
 clean:

@@ -52,14 +52,26 @@ COMMANDS = {
     "ground": Command(
         "cadvi_hub.grounding.score", "GroundSettings", "ground", "check a data set's statements against scene graphs"
     ),
-    "benchmarks": Command(
+    "benchmarks build": Command(
         "cadvi_hub.eval.benchmarks",
         "BenchmarkSettings",
-        "make_benchmark",
-        "question files and pictures → rows that the tasks read",
+        "build_benchmark",
+        "question files or upstream annotations, and pictures → a set that the tasks read",
     ),
     "evaluate": Command(
-        "cadvi_hub.eval.evaluate", "EvaluateSettings", "evaluate", "run the lighteval tasks on a model"
+        "cadvi_hub.eval.evaluate", "EvaluateSettings", "evaluate_and_show", "run the lighteval tasks on a model"
+    ),
+    "compare": Command(
+        "cadvi_hub.eval.comparison",
+        "CompareSettings",
+        "compare",
+        "two evaluations on the same questions: paired bootstrap and McNemar's test",
+    ),
+    "assemble": Command(
+        "cadvi_hub.training.assembling",
+        "AssembleSettings",
+        "assemble_model",
+        "make a LLaVA of Vicuna, CLIP and LLaVA's stage-1 projector",
     ),
     "merge": Command(
         "cadvi_hub.training.merging", "MergeSettings", "merge_adapter", "merge an adapter into its base and prove it"
@@ -119,6 +131,10 @@ def parse_settings(name: str, arguments: Sequence[str]) -> Any:
     named = command.settings == "BuildSettings"  # `cadvi build v1` names the data set, so that --config is the recipe
     # Fifty lines of brackets would hide the error that follows them; the keys are listed below the usage.
     what = " {v1,v2,instruct,cad_qa}" if named else ""
+    if command.settings == "BenchmarkSettings":  # `cadvi benchmarks build bison`
+        what = " NAME"
+        if arguments and not arguments[0].startswith("-"):
+            arguments = [*arguments[1:], "--task", arguments[0]]
     usage = f"cadvi {name}{what} [--config recipe.yaml] [--key value …]"
     parser = ArgumentParser(prog=f"cadvi {name}", description=command.summary, usage=usage)
     if named:

@@ -1,0 +1,63 @@
+"""A vLLM server on a port of its own, from the environment that `make vllm` makes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ENVIRONMENT = Path(__file__).parents[2] / ".venv-vllm"
+PYTHON = ENVIRONMENT / "bin" / "python"
+PATIENCE = 1800  # seconds; on a busy machine the server takes minutes to start
+
+
+def wait_for(what: str, happened: Callable[[], Any], process: subprocess.Popen | None = None) -> Any:
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        if found := happened():
+            return found
+        if process is not None and process.poll() is not None:
+            pytest.fail(f"{what}: the process ended with {process.returncode}")
+        time.sleep(0.1)
+    return pytest.fail(f"{what}: not within {PATIENCE} s")
+
+
+class VllmServer:
+    """`python -m vllm.entrypoints.openai.api_server`; `options` are its own, with underscores for dashes."""
+
+    def __init__(self, model: Path, log: Path, **options: object):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.address = f"http://127.0.0.1:{free.getsockname()[1]}"
+        self._options = {"model": model, "host": "127.0.0.1", "port": self.address.rpartition(":")[2], **options}
+        self._log = log
+        self._process: subprocess.Popen | None = None
+
+    def start(self) -> None:
+        environment = os.environ | {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+        words = [word for key, value in self._options.items() for word in (f"--{key.replace('_', '-')}", str(value))]
+        command = [PYTHON, "-m", "vllm.entrypoints.openai.api_server", "--enforce-eager", *words]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+        wait_for(f"the server is healthy (log: {self._log})", self._healthy, self._process)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)  # the engine is a process of its own
+            self._process.wait()
+            self._process = None
+
+    def _healthy(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.address}/health", timeout=5) as response:
+                return response.status == 200
+        except OSError:
+            return False
