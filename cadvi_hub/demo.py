@@ -216,9 +216,10 @@ def demo(settings: DemoSettings) -> str:
 
 
 def _questions(world: Path, folder: Path) -> Path:
-    from cadvi_hub.eval.benchmarks import TASKS, read_questions, write_questions
+    from cadvi_hub.eval.benchmarks import read_questions, write_questions
+    from cadvi_hub.scenes.questions import MAKERS
 
-    for task in TASKS:
+    for task in MAKERS:
         if not (folder / task / "test.parquet").is_file():
             write_questions(read_questions(world / f"{task}.jsonl", world, task), folder)
     return folder
@@ -228,4 +229,5 @@ def _evaluate(name: str, model: str, questions: Path, out: Path) -> None:
     from cadvi_hub.eval.evaluate import EvaluateSettings, evaluate
 
     if not (out / "results.json").is_file():
-        evaluate(EvaluateSettings(model=model, data=str(questions), out=out, name=name, batch_size=64))
+        # 32 tokens are more than any option has; the open questions have their own limit.
+        evaluate(EvaluateSettings(model, str(questions), out, name, batch_size=64, max_tokens=32))

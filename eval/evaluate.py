@@ -1,22 +1,35 @@
 """One model over benchmark tasks, by lighteval's pipeline: its results and details, and our flat table of scores."""
 
 import json
-import math
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cadvi_hub.errors import InputError
-from cadvi_hub.eval.benchmarks import TASKS
-from cadvi_hub.eval.scoring import is_correct, normal_interval, wilson_interval
+from cadvi_hub.eval.answers import READINGS
+from cadvi_hub.eval.benchmarks import TASKS, check_complete, missing_questions
+from cadvi_hub.eval.models import EndpointSettings, load_model
+from cadvi_hub.eval.score_table import format_scores
+from cadvi_hub.eval.scoring import (
+    OPEN_TASKS,
+    PREFIX,
+    SWAPPED,
+    Share,
+    both_orders_shares,
+    closed_shares,
+    mean_and_interval,
+    position_bias,
+    token_f1,
+    wilson_interval,
+)
+from cadvi_hub.eval.swapping import SWAPPED_TASKS
 
 if TYPE_CHECKING:
+    from lighteval.logging.info_loggers import DetailsLogger
     from lighteval.models.abstract_model import LightevalModel
-    from lighteval.tasks.requests import Doc
 
-CONSTANT = "constant"
+Row = dict[str, Any]
 
 
 @dataclass
@@ -24,129 +37,197 @@ class EvaluateSettings:
     """What `evaluate` runs.
 
     Attributes:
-        model: folder or Hub repo id of a model or LoRA adapter, or "constant" for the constant-answer baseline.
-        data: folder of question sets (`DIR/<task>/test.parquet`) or Hub repo id.
+        model: folder or Hub repo id of a model or LoRA adapter, its name at the endpoint, or "constant" for the
+            constant-answer baseline.
+        data: folder of question sets (`DIR/<task>/test.parquet`) or Hub repo id, or a mapping of task to either.
         out: folder for results.json, predictions/ and lighteval's results/ and details/.
         name: the model's name in the results; "" takes the last part of `model`.
-        tasks: names of the sets to evaluate.
-        batch_size: questions per forward pass.
+        tasks: names of the sets to evaluate; none takes all that `data` has.
+        batch_size: questions per forward pass of a local model.
         max_samples: questions per set, a fixed random choice with pairs kept whole; None takes all.
+        max_tokens: longest answer to a closed question (paper: 256). Strictly read, what is longer than an option is
+            wrong however it goes on.
+        both_orders: whether questions about two images are asked once more with the images swapped.
+        rank_options: whether the options of closed questions are ranked by their log-likelihood, too (local models).
+        blank_images: whether grey pictures take the place of all pictures: the text-only baseline.
+        allow_partial: whether a set is scored whose making left out questions for want of their pictures.
+        endpoint: where the model is served; without an address it is loaded into this process.
     """
 
     model: str
-    data: str
+    data: dict[str, str] | str
     out: Path
     name: str = ""
-    tasks: Sequence[str] = TASKS
+    tasks: Sequence[str] = ()
     batch_size: int = 32
     max_samples: int | None = None
+    max_tokens: int = 256
+    both_orders: bool = False
+    rank_options: bool = False
+    blank_images: bool = False
+    allow_partial: bool = False
+    endpoint: EndpointSettings = field(default_factory=EndpointSettings)
+
+
+def evaluate_and_show(settings: EvaluateSettings) -> str:
+    """`evaluate`, with its scores as a table."""
+    return format_scores(evaluate(settings))
 
 
 def evaluate(settings: EvaluateSettings, model: "LightevalModel | None" = None) -> dict[str, Any]:
     """Ask `settings.tasks` of one model and write, below `settings.out`:
 
     - results.json: what this function returns;
-    - predictions/<task>.jsonl: per question its row `index` in the set, id, category, group, answer, prediction,
-      correct (strict reading), in the set's order;
+    - predictions/<task>.jsonl: per question its row `index` in the set and what `scoring.prediction` gives, with
+      `ranked` (the likeliest option) where options are ranked, in the set's order;
     - results/ and details/: lighteval's own files, the details without pictures (the row index finds them).
+
+    A run that was stopped goes on from the stored replies; its results.json and predictions/ are then the same to the
+    byte as without the stop. (Lighteval's own files bear the time; options are ranked anew.)
 
     Args:
         settings: what to run.
         model: a model in memory, in place of the one that `settings.model` names.
 
     Returns:
-        Task → metric → value between 0 and 1, "<metric>_interval" → its 95 % interval (Wilson's for shares, normal
-        for token_f1), "n" → number of questions; "<metric>_n" where a metric has its own n (pairs, questions of a
-        category).
+        Task → metric → value, "<metric>_interval" → its 95 % interval (Wilson's for shares, normal for token_f1 and
+        position_bias), "n" → number of questions; "<metric>_n" where a metric has its own n. Closed sets: accuracy,
+        unreadable (answers that are no option; they are wrong), pair_accuracy or consistency, by category too, each
+        also as tolerant_<metric>. With `both_orders`, "<task>_swapped" is a task of its own, and the task itself has
+        both_orders_accuracy (right in both), position_bias (−1 to 1), and not_swapped_n: questions that were asked in
+        one order only, for nobody knows the answer in the other. "images" and "questions" say in words that pictures
+        were blanked or questions are missing.
 
     Raises:
-        InputError: unknown task, question set that does not load, folder that cannot be written.
+        InputError: unknown task, question set that does not load or is partial, folder that cannot be written.
     """
     from lighteval.logging.evaluation_tracker import EvaluationTracker
 
+    from cadvi_hub.eval.blank_images import BlankImages
     from cadvi_hub.eval.pipeline import TaskPipeline
     from cadvi_hub.eval.tasks import task_configs
 
-    if unknown := set(settings.tasks) - set(TASKS):
-        raise InputError("tasks", f"unknown: {', '.join(sorted(unknown))}", f"Use some of {', '.join(TASKS)}")
+    places = question_places(settings)
     out = Path(settings.out)
     try:
         (out / "predictions").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(str(out), f"cannot be written ({error})", "Choose another folder") from error
+    notes = {task: _notes(task, place, settings) for task, place in places.items()}
+    model = model or load_model(settings.model, out, settings.name, settings.batch_size, settings.endpoint)
     pipeline = TaskPipeline(
-        configs=[config for config in task_configs(str(settings.data)) if config.name in settings.tasks],
+        configs=task_configs(places, settings.max_tokens, settings.both_orders, settings.rank_options),
         tracker=EvaluationTracker(output_dir=str(out)),
-        model=model or load_model(settings),
+        model=BlankImages(model.config, model) if settings.blank_images else model,  # type: ignore[union-attr]
         max_samples=settings.max_samples,
     )
     pipeline.evaluate()
-    scores = {}
-    for full_name, details in pipeline.get_details().items():
-        task = pipeline.tasks_dict[full_name].name
-        details.sort(key=lambda detail: int(detail.doc.id))  # lighteval's id is the row's index; it shuffles the rows
-        for detail in details:
-            detail.doc.images = None  # else every picture is encoded into the details again
-        rows = [_prediction(detail.doc, detail.model_response.text[0]) for detail in details]
-        _write_lines(rows, out / "predictions" / f"{task}.jsonl")
-        scores[task] = _with_intervals(pipeline.evaluation_tracker.metrics_logger.metric_aggregated[full_name], rows)
+    details = pipeline.get_details()
+    rows = {task.name: _rows(details[name]) for name, task in pipeline.tasks_dict.items() if name in details}
+    for task, predictions in rows.items():
+        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in predictions)
+        _write_text("".join(lines), out / "predictions" / f"{task}.jsonl")
     pipeline.save_and_push_results()
+    scores = {task: _scores(task, rows, settings.both_orders) | notes[task.removesuffix(SWAPPED)] for task in rows}
     _write_text(json.dumps(scores, indent=2) + "\n", out / "results.json")
     return scores
 
 
-def load_model(settings: EvaluateSettings) -> "LightevalModel":
-    """The model that `settings` name; its replies are kept in `out/replies.sqlite`, where a stopped run goes on."""
-    from lighteval.models.abstract_model import ModelConfig
+def question_places(settings: EvaluateSettings) -> dict[str, str]:
+    """Set → the folder or Hub repo id of its questions, for the sets that are asked for.
 
-    config = ModelConfig(model_name=settings.name or Path(settings.model).name)
-    if settings.model == CONSTANT:
-        from cadvi_hub.eval.constant_model import ConstantModel
-
-        return ConstantModel(config)
-
-    from cadvi_hub.eval.vision_model import VisionModel, local_model
-    from cadvi_hub.generation.store import ReplyStore
-
-    local = local_model(settings.model, settings.batch_size)
-    return VisionModel(config, local, ReplyStore(Path(settings.out) / "replies.sqlite"))
-
-
-def _prediction(doc: "Doc", prediction: str) -> dict[str, Any]:
-    from cadvi_hub.eval.tasks import specific
-
-    question, answer = specific(doc), doc.get_golds()[0]
-    return {
-        "index": int(doc.id),
-        **{key: question[key] for key in ("id", "category", "group")},
-        "answer": answer,
-        "prediction": prediction,
-        "correct": is_correct(prediction, answer),
-    }
+    Raises:
+        InputError: unknown task, or one that has no place.
+    """
+    data = settings.data if isinstance(settings.data, dict) else dict.fromkeys(TASKS, str(settings.data))
+    if unknown := {*settings.tasks, *data} - set(TASKS):
+        raise InputError("tasks", f"unknown: {', '.join(sorted(unknown))}", f"Use some of {', '.join(TASKS)}")
+    if lacking := set(settings.tasks) - set(data):
+        raise InputError("data", f"it has no place for {', '.join(sorted(lacking))}", "Add these tasks to data")
+    if settings.tasks or isinstance(settings.data, dict):
+        chosen = set(settings.tasks or data)
+    else:
+        chosen = _present(settings.data)
+    return {task: data[task] for task in TASKS if task in chosen}
 
 
-def _with_intervals(values: dict[str, float], rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """lighteval's values of one task, with the 95 % interval of each."""
-    sizes = {f"accuracy_{category}": count for category, count in Counter(row["category"] for row in rows).items()}
-    sizes["pair_accuracy"] = len({row["group"] for row in rows})
-    scores: dict[str, Any] = {}
-    for metric, value in values.items():
-        if metric.endswith("_stderr"):
-            continue
-        n = sizes.get(metric, len(rows))
-        scores[metric] = float(value)
-        if metric == "token_f1":
-            interval = normal_interval(value, values.get("token_f1_stderr", math.inf))
+def _notes(task: str, place: str, settings: EvaluateSettings) -> dict[str, str]:
+    """What a reader of the scores must know."""
+    notes = {"images": "images blanked"} if settings.blank_images else {}
+    if not settings.allow_partial:
+        check_complete(place, task)
+    elif missing := missing_questions(place, task):
+        notes["questions"] = f"partial: {missing} missing"
+    return notes
+
+
+def _present(data: str) -> set[str]:
+    """The sets that a folder or Hub repo has."""
+    if Path(data).is_dir():
+        found = {task for task in TASKS if any(Path(data, task).glob("*.parquet"))}
+    else:
+        from datasets import get_dataset_config_names
+
+        try:
+            found = set(get_dataset_config_names(data)) & set(TASKS)
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"data {data}", f"no question sets ({error})", "Make them with `cadvi benchmarks`"
+            ) from error
+    if not found:
+        raise InputError(f"data {data}", "it has no question set", "Make one with `cadvi benchmarks`")
+    return found
+
+
+def _rows(details: "list[DetailsLogger.Detail]") -> list[Row]:
+    """The predictions of one task; its details come into the set's order and lose their pictures."""
+    from cadvi_hub.eval.tasks import predicted
+
+    details.sort(key=lambda detail: int(detail.doc.id))  # lighteval's id is the row's index; it shuffles the rows
+    rows: dict[int, Row] = {}
+    ranked: dict[int, str] = {}
+    for detail in details:
+        index, doc, response = int(detail.doc.id), detail.doc, detail.model_response
+        doc.images = None  # else every picture is encoded into the details
+        if response.text:
+            rows[index] = {"index": index, **predicted(doc, response)}
         else:
-            interval = wilson_interval(round(value * n), n)
-        scores[f"{metric}_interval"] = list(interval)
-        if metric in sizes:
-            scores[f"{metric}_n"] = n
-    return {**scores, "n": len(rows)}
+            likeliest = max(range(len(doc.choices)), key=response.logprobs.__getitem__)
+            ranked[index] = doc.choices[likeliest]
+    return [row | ({"ranked": ranked[index]} if ranked else {}) for index, row in rows.items()]
 
 
-def _write_lines(rows: list[dict[str, Any]], path: Path) -> None:
-    _write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), path)
+def _scores(task: str, rows: Mapping[str, Sequence[Row]], both_orders: bool) -> dict[str, Any]:
+    """The scores of one task; `rows` are the predictions of all."""
+    own, swapped = rows[task], rows.get(task + SWAPPED, [])
+    n = len(own)
+    if task in OPEN_TASKS:
+        value, interval = mean_and_interval([token_f1(row["prediction"], row["answer"]) for row in own])
+        exact = Share(sum(row["correct"] for row in own), n)
+        return {"token_f1": value, "token_f1_interval": list(interval)} | _values({"exact_match": exact}, n) | {"n": n}
+    shares = closed_shares(task, own)
+    if "ranked" in own[0]:
+        shares["ranked_accuracy"] = Share(sum(row["ranked"] == row["answer"] for row in own), n)
+    if swapped:
+        shares |= both_orders_shares(task, own, swapped)
+    scores = _values(shares, n)
+    for reading in READINGS:
+        if bias := position_bias(own, swapped, reading):
+            value, interval = mean_and_interval(bias, lowest=-1.0)
+            name = f"{PREFIX[reading]}position_bias"
+            scores |= {name: value, f"{name}_interval": list(interval), f"{name}_n": len(bias)}
+    if both_orders and task in SWAPPED_TASKS:
+        scores["not_swapped_n"] = n - len(swapped)
+    return scores | {"n": n}
+
+
+def _values(shares: Mapping[str, Share], n: int) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for metric, share in shares.items():
+        values |= {metric: share.value, f"{metric}_interval": list(wilson_interval(*share))}
+        if share.n != n:
+            values[f"{metric}_n"] = share.n
+    return values
 
 
 def _write_text(text: str, path: Path) -> None:

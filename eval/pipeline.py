@@ -9,6 +9,8 @@ from lighteval.tasks.lighteval_task import LightevalTask, LightevalTaskConfig
 from lighteval.tasks.requests import Doc
 
 from cadvi_hub.errors import InputError
+from cadvi_hub.eval.row_images import LazyRows
+from cadvi_hub.eval.scoring import SWAPPED
 from cadvi_hub.eval.tasks import specific
 
 with torch.set_grad_enabled(torch.is_grad_enabled()):
@@ -27,7 +29,7 @@ class TaskPipeline(Pipeline):
         tracker: where results and details go.
         model: the model to ask.
         max_samples: questions per task, None for all. lighteval's choice (seed 42) is kept, but a pair once begun is
-            completed, so that the pair metric stays meaningful.
+            completed, so that the pair metric stays meaningful, and a task with swapped images has the same questions.
     """
 
     def __init__(
@@ -47,10 +49,18 @@ class TaskPipeline(Pipeline):
         self.registry = None  # type: ignore[assignment]  # only sample caches ask for it, and our models have none
         self.tasks_dict = {config.full_name: LightevalTask(config) for config in self.configs}
         self._load_datasets()
-        self.documents_dict = {
-            name: whole_groups(task.get_docs(), self.pipeline_parameters.max_samples)
-            for name, task in self.tasks_dict.items()
-        }
+        self.documents_dict = {}
+        for name, task in self.tasks_dict.items():
+            if unswapped := self.documents_dict.get(name.replace(SWAPPED, "")):
+                asked = {doc.id for doc in unswapped}  # the row's index
+                docs = task.get_docs() if task.eval_docs() else []  # perhaps no statement can be swapped
+                self.documents_dict[name] = [doc for doc in docs if doc.id in asked]
+            elif task.eval_docs():
+                self.documents_dict[name] = whole_groups(task.get_docs(), self.pipeline_parameters.max_samples)
+            else:
+                raise InputError(
+                    f"question set {task.name!r}", "it has no questions", "Make it with `cadvi benchmarks`"
+                )
         self.sampling_docs = defaultdict(list)
         for docs in self.documents_dict.values():
             for doc in docs:
@@ -62,6 +72,7 @@ class TaskPipeline(Pipeline):
         for name, task in self.tasks_dict.items():
             try:
                 LightevalTask.load_datasets({name: task})
+                task.dataset = {split: LazyRows(rows) for split, rows in task.dataset.items()}  # type: ignore
             except (OSError, ValueError) as error:
                 place = f"question set {task.name!r} of {task.dataset_path}"
                 raise InputError(place, f"does not load ({error})", "Make it with `cadvi benchmarks`") from error

@@ -1,55 +1,152 @@
-"""How answers are read and scored: pure functions over strings and booleans.
+"""How answers are scored: pure functions over strings, booleans and the rows of a predictions file.
 
-Closed questions are read strictly, as in the paper (section 4.1): the answer is right when it is the very string of
-the reference after whitespace around it is stripped, and nothing else is mended. "A.", "a" and "The answer is A" are
-wrong.
+Every question counts in every share: an answer that cannot be read is wrong, as in the paper, and how many there are
+is a share of its own.
 """
 
 import re
 import string
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from cadvi_hub.eval.answers import IMAGE_LETTERS, READINGS, Reading, read_answer
 
 Interval = tuple[float, float]
+Prediction = Mapping[str, Any]  # as `prediction` makes it
 
 NORMAL_95 = 1.959963984540054  # two-sided 95 % quantile of the normal distribution
+OPEN_TASKS = ("cad_qa", "cad_summary")  # answered in sentences, and not right or wrong
+PAIRS = "pair_accuracy"  # the group metric of EQBEN and COLA: two questions, both right
+CONSISTENCY = "consistency"  # NLVR2's: a sentence is right with every pair of images that it is asked of
+SWAPPED = "_swapped"  # ends the name of a task with swapped images
+PREFIX: dict[Reading, str] = {"strict": "", "tolerant": "tolerant_"}  # of the metrics of a reading
 
 
-def is_correct(prediction: str, answer: str) -> bool:
-    """Whether the strict reading of `prediction` is `answer`."""
-    return prediction.strip() == answer.strip()
+class Share(NamedTuple):
+    """`successes` of `n`, n at least 1."""
+
+    successes: int
+    n: int
+
+    @property
+    def value(self) -> float:
+        return self.successes / self.n
 
 
-def is_answered(prediction: str, options: Sequence[str]) -> bool:
-    """Whether the strict reading is one of `options`; for an open question, whether there is any text."""
-    return prediction.strip() in options if options else bool(prediction.strip())
+def prediction(task: str, question: Mapping[str, Any], answer: str, text: str) -> dict[str, Any]:
+    """One answered question, as the predictions file has it.
+
+    Args:
+        task: name of its set.
+        question: with `id`, `category`, `group` and `options`.
+        answer: the right answer.
+        text: what the model wrote.
+
+    Returns:
+        id, category, group, answer, prediction (the text) and `correct` (strictly read); of closed questions also
+        `tolerant_correct` and what either reading says (`strict`, `tolerant`; None if it cannot be read).
+    """
+    row = {key: question[key] for key in ("id", "category", "group")} | {"answer": answer, "prediction": text}
+    if task in OPEN_TASKS:
+        return {**row, "correct": text.strip() == answer.strip()}
+    for reading in READINGS:
+        said, right = (read_answer(each, question["options"], reading) for each in (text, answer))
+        row |= {reading: said, f"{PREFIX[reading]}correct": said is not None and said == right}
+    return row
 
 
-def accuracy(correct: Sequence[bool]) -> float:
-    """Share of right answers."""
-    return sum(correct) / len(correct)
+def group_metric(task: str, rows: Sequence[Prediction]) -> str | None:
+    """`PAIRS` or `CONSISTENCY`, where the questions of a group count together; None where not."""
+    name = task.removesuffix(SWAPPED)
+    if name in ("eqben", "cola"):
+        return PAIRS
+    return CONSISTENCY if name == "nlvr2" and len({row["group"] for row in rows}) < len(rows) else None
 
 
-def pair_outcomes(groups: Iterable[str], correct: Iterable[bool]) -> dict[str, bool]:
-    """Group → whether both of its questions are right (EQBEN, COLA). A group of any other size counts as wrong."""
+def closed_shares(task: str, rows: Sequence[Prediction]) -> dict[str, Share]:
+    """The shares of a closed set, for each reading: accuracy, unreadable and the group metric, also by category.
+
+    Args:
+        task: name of the set, or of the set with swapped images.
+        rows: its predictions, at least one.
+
+    Returns:
+        Metric → share; those of the tolerant reading begin with `tolerant_`, those of a category end in `_<category>`.
+    """
+    shares: dict[str, Share] = {}
+    grouped = group_metric(task, rows)
+    for reading in READINGS:
+        prefix = PREFIX[reading]
+        shares[f"{prefix}accuracy"] = _share(_right(rows, reading))
+        if grouped:
+            shares[f"{prefix}{grouped}"] = _share(group_outcomes(grouped, rows, _right(rows, reading)).values())
+        shares[f"{prefix}unreadable"] = _share(row[reading] is None for row in rows)
+        for category in sorted({row["category"] for row in rows} - {""}):
+            members = [row for row in rows if row["category"] == category]
+            right = _right(members, reading)
+            shares[f"{prefix}accuracy_{category}"] = _share(right)
+            if grouped:
+                shares[f"{prefix}{grouped}_{category}"] = _share(group_outcomes(grouped, members, right).values())
+    return shares
+
+
+def both_orders_shares(task: str, rows: Sequence[Prediction], swapped: Sequence[Prediction]) -> dict[str, Share]:
+    """For each reading, the share of questions (and of groups) that are right in both orders of their images.
+
+    Only questions count that were asked in both orders; at least one.
+    """
+    there, back = both_orders(rows, swapped)
+    shares: dict[str, Share] = {}
+    grouped = group_metric(task, there)
+    for reading in READINGS:
+        right = [a and b for a, b in zip(_right(there, reading), _right(back, reading), strict=True)]
+        shares[f"{PREFIX[reading]}both_orders_accuracy"] = _share(right)
+        if grouped:
+            outcomes = group_outcomes(grouped, there, right)
+            shares[f"{PREFIX[reading]}both_orders_{grouped}"] = _share(outcomes.values())
+    return shares
+
+
+def both_orders(
+    rows: Sequence[Prediction], swapped: Sequence[Prediction]
+) -> tuple[list[Prediction], list[Prediction]]:
+    """The rows that were asked in both orders, question by question (`index` joins them), and their swapped ones."""
+    found = {row["index"]: row for row in swapped}
+    there = [row for row in rows if row["index"] in found]
+    return there, [found[row["index"]] for row in there]
+
+
+def position_bias(rows: Sequence[Prediction], swapped: Sequence[Prediction], reading: Reading) -> list[float]:
+    """Per question read in both orders, how much oftener than is right the first image was chosen, from −1 to 1.
+
+    Its mean is the share of answers "A" less the share of questions whose answer it is, over both orders. Questions
+    whose options name no image (NLVR2) have none.
+    """
+    first, second = IMAGE_LETTERS
+    pairs = zip(*both_orders(rows, swapped), strict=True)
+    return [
+        sum((row[reading] == first) - (row["answer"] == first) for row in pair) / 2
+        for pair in pairs
+        if all(row[reading] is not None and row["answer"] in (first, second) for row in pair)
+    ]
+
+
+def group_outcomes(metric: str, rows: Sequence[Prediction], right: Sequence[bool]) -> dict[str, bool]:
+    """Group → whether its questions are all right; of `PAIRS`, a group that is not of two questions is not."""
     members: defaultdict[str, list[bool]] = defaultdict(list)
-    for group, right in zip(groups, correct, strict=True):
-        members[group].append(bool(right))
-    return {group: len(outcomes) == 2 and all(outcomes) for group, outcomes in members.items()}
+    for row, is_right in zip(rows, right, strict=True):
+        members[row["group"]].append(is_right)
+    return {group: all(each) and (metric != PAIRS or len(each) == 2) for group, each in members.items()}
 
 
-def pair_accuracy(groups: Iterable[str], correct: Iterable[bool]) -> float:
-    """Share of groups whose two questions are both right."""
-    return accuracy(list(pair_outcomes(groups, correct).values()))
+def _right(rows: Sequence[Prediction], reading: Reading) -> list[bool]:
+    return [row[f"{PREFIX[reading]}correct"] for row in rows]
 
 
-def category_accuracy(categories: Iterable[str], correct: Iterable[bool]) -> dict[str, float]:
-    """Category → accuracy, in alphabetic order; questions without a category ("") are left out."""
-    members: defaultdict[str, list[bool]] = defaultdict(list)
-    for category, right in zip(categories, correct, strict=True):
-        if category:
-            members[category].append(bool(right))
-    return {category: accuracy(members[category]) for category in sorted(members)}
+def _share(outcomes: Iterable[bool]) -> Share:
+    counted = list(outcomes)
+    return Share(sum(counted), len(counted))
 
 
 def wilson_interval(successes: int, n: int) -> Interval:
@@ -60,10 +157,13 @@ def wilson_interval(successes: int, n: int) -> Interval:
     return float(interval.low), float(interval.high)
 
 
-def normal_interval(mean: float, standard_error: float) -> Interval:
-    """Normal 95 % interval of a mean of scores between 0 and 1, cut to that range."""
-    reach = NORMAL_95 * standard_error
-    return max(0.0, mean - reach), min(1.0, mean + reach)
+def mean_and_interval(scores: Sequence[float], lowest: float = 0.0) -> tuple[float, Interval]:
+    """The mean of scores between `lowest` and 1 and its normal 95 % interval, cut to that range."""
+    import numpy as np
+
+    mean = float(np.mean(scores))
+    error = float(np.std(scores, ddof=1)) / len(scores) ** 0.5 if len(scores) > 1 else float("inf")
+    return mean, (max(lowest, mean - NORMAL_95 * error), min(1.0, mean + NORMAL_95 * error))
 
 
 def token_f1(prediction: str, answer: str) -> float:

@@ -1,9 +1,10 @@
-"""lighteval tasks over the benchmark questions: bison, svo_probes, nlvr2, eqben, cola, cad_qa, single_image.
+"""lighteval tasks over the benchmark questions, and over those with two images with the images swapped.
 
 `cadvi evaluate` runs them with intervals and without a network. lighteval's own command runs them too: set the
-variable CADVI_EVAL_DATA to a data set folder (as `eval.benchmarks` writes it) or a Hub repo id, then
+variable CADVI_EVAL_DATA to a data set folder (as `eval.benchmarks` writes it) or a Hub repo id, or
+CADVI_EVAL_DATA_<TASK> to that of one set (CADVI_EVAL_DATA_BISON), then
 
-    lighteval custom MODEL eval/vision_model.py "bison|0,cola|0" --custom-tasks cadvi_hub.eval.tasks
+    lighteval custom MODEL eval/vision_model.py "bison|0,bison_swapped|0" --custom-tasks cadvi_hub.eval.tasks
 
 where MODEL is a folder (a LoRA adapter's, too) or a repo id. Tried with lighteval 0.13: the command works where the
 network answers; without one it stops in lighteval's own `tiny_benchmarks`, which downloads a file when imported.
@@ -12,69 +13,72 @@ two, and half a pair counts as wrong. Few-shot examples are refused: the paper a
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from lighteval.metrics.metrics_corpus import CorpusLevelComputation
-from lighteval.metrics.metrics_sample import SampleLevelComputation
+from lighteval.metrics.metrics_sample import LoglikelihoodAcc, SampleLevelComputation
 from lighteval.metrics.utils.metric_utils import CorpusLevelMetric, Metric, SampleLevelMetric
 from lighteval.models.model_output import ModelResponse
 from lighteval.tasks.lighteval_task import LightevalTaskConfig
 from lighteval.tasks.requests import Doc, SamplingMethod
 
-from cadvi_hub.eval import scoring
+from cadvi_hub.errors import InputError
+from cadvi_hub.eval.benchmarks import OPTIONS, TASKS
+from cadvi_hub.eval.row_images import RowImages
+from cadvi_hub.eval.scoring import OPEN_TASKS, SWAPPED, closed_shares, prediction, token_f1
+from cadvi_hub.eval.swapping import SWAPPED_TASKS, swap_images
+from cadvi_hub.schema import IMAGE_PLACEHOLDER
 
-DATA = os.environ.get("CADVI_EVAL_DATA", "cadvi-hub/cad-eval")
+MAX_TOKENS = 256  # of an answer (paper, section 4.1)
+SUMMARY_TOKENS = 512  # ours; the paper's summaries have 157 words on average
 
 
-def prompt(row: dict[str, Any], task_name: str) -> Doc:
-    """The question as it stands, its images in prompt order; `choices` of an open question is its reference answer."""
+def data_place(task: str) -> str:
+    """Where the questions of `task` are, as the environment says: a folder or a Hub repo id."""
+    everywhere = os.environ.get("CADVI_EVAL_DATA", "cadvi-hub/cad-eval")
+    return os.environ.get(f"CADVI_EVAL_DATA_{task.upper()}", everywhere)
+
+
+def prompt(row: Mapping[str, Any], task_name: str) -> Doc:
+    """The question as it stands, its images in prompt order; `choices` of an open question is its reference answer.
+
+    Raises:
+        InputError: the row lacks a column, has other images than placeholders or more than two, or its answer is no
+            option.
+    """
+    if missing := {"id", "images", "question", "options", "answer", "category", "group"} - set(row):
+        fault = f"a row has no {', '.join(sorted(missing))}"
+        raise InputError(f"task {task_name}", fault, "Make the set with `cadvi benchmarks`")
+    place, images = f"task {task_name}, question {row['id']}", row["images"]
+    placeholders = row["question"].count(IMAGE_PLACEHOLDER)
+    if not len(images) == placeholders <= 2:
+        fault = f"{len(images)} image(s) and {placeholders} {IMAGE_PLACEHOLDER} in the text"
+        raise InputError(place, fault, "Use questions about one or two images, each with its place in the text")
     choices = list(row["options"]) or [row["answer"]]
+    if row["answer"] not in choices:
+        raise InputError(place, f"the answer {row['answer']!r} is none of its options", "Mend the set")
     return Doc(
         task_name=task_name,
         query=row["question"],
         choices=choices,
         gold_index=choices.index(row["answer"]),
-        images=[image.convert("RGB") for image in row["images"]],
+        images=images if isinstance(images, RowImages) else [image.convert("RGB") for image in images],
         specific={key: row[key] for key in ("id", "group", "category", "options")},
     )
 
 
-def answer_text(response: ModelResponse) -> str:
-    """What the model wrote, whole: reasoning in tags is not cut away, as the reading is strict."""
-    return response.text[0]
+def swapped_prompt(row: Mapping[str, Any], task_name: str) -> Doc | None:
+    """The question with its images swapped; None, which lighteval leaves out, where its answer is then unknown."""
+    swapped = swap_images(row)
+    return None if swapped is None else prompt(swapped, task_name)
 
 
-class Score(SampleLevelComputation):
-    """A score of one answer: `score(prediction, doc)`, between 0 and 1."""
-
-    def __init__(self, score: Callable[[str, Doc], float]):
-        self.score = score
-
-    def compute(self, doc: Doc, model_response: ModelResponse, **_: Any) -> float:
-        return float(self.score(answer_text(model_response), doc))
-
-
-class GroupedScore(SampleLevelComputation):
-    """Whether one answer is right, and what joins it with others: `key` is "group" or "category"."""
-
-    def __init__(self, key: str):
-        self.key = key
-
-    def compute(self, doc: Doc, model_response: ModelResponse, **_: Any) -> dict[str, Any]:
-        return {"key": specific(doc)[self.key], "correct": _is_correct(answer_text(model_response), doc)}
-
-
-class Aggregate(CorpusLevelComputation):
-    """`aggregate(keys, correct)` over a task, as a dict: for any other type lighteval starts a pool to bootstrap."""
-
-    def __init__(self, aggregate: Callable[[list[str], list[bool]], dict[str, float]]):
-        self.aggregate = aggregate
-
-    def compute_corpus(self, items: list[dict[str, Any]]) -> dict[str, float]:
-        return self.aggregate([item["key"] for item in items], [item["correct"] for item in items])
+def predicted(doc: Doc, response: ModelResponse) -> dict[str, Any]:
+    """The row of the predictions file; the text is read whole, with reasoning in tags."""
+    return prediction(doc.task_name.partition("|")[0], specific(doc), doc.get_golds()[0], response.text[0])
 
 
 def specific(doc: Doc) -> dict[str, Any]:
@@ -83,27 +87,27 @@ def specific(doc: Doc) -> dict[str, Any]:
     return doc.specific
 
 
-def _is_correct(prediction: str, doc: Doc) -> bool:
-    return scoring.is_correct(prediction, doc.get_golds()[0])
+class Score(SampleLevelComputation):
+    """A score of one answer: `score(doc, response)`; a number, or what `Shares` counts."""
+
+    def __init__(self, score: Callable[[Doc, ModelResponse], Any]):
+        self.score = score
+
+    def compute(self, doc: Doc, model_response: ModelResponse, **_: Any) -> Any:
+        return self.score(doc, model_response)
 
 
-def _is_answered(prediction: str, doc: Doc) -> bool:
-    return scoring.is_answered(prediction, specific(doc)["options"])
+class Shares(CorpusLevelComputation):
+    """All shares of a closed set, as a dict: for any other type lighteval starts a pool to bootstrap."""
+
+    def __init__(self, task: str):
+        self.task = task
+
+    def compute_corpus(self, items: list[dict[str, Any]]) -> dict[str, float]:
+        return {name: share.value for name, share in closed_shares(self.task, items).items()}
 
 
-def _token_f1(prediction: str, doc: Doc) -> float:
-    return scoring.token_f1(prediction, doc.get_golds()[0])
-
-
-def _pairs(groups: list[str], correct: list[bool]) -> dict[str, float]:
-    return {"pair_accuracy": scoring.pair_accuracy(groups, correct)}
-
-
-def _categories(categories: list[str], correct: list[bool]) -> dict[str, float]:
-    return {f"accuracy_{name}": value for name, value in scoring.category_accuracy(categories, correct).items()}
-
-
-def _mean(name: str, score: Callable[[str, Doc], float]) -> Metric:
+def _mean(name: str, score: Callable[[Doc, ModelResponse], float]) -> Metric:
     return SampleLevelMetric(
         metric_name=name,
         higher_is_better=True,
@@ -113,57 +117,76 @@ def _mean(name: str, score: Callable[[str, Doc], float]) -> Metric:
     )
 
 
-def _grouped(name: str, key: str, aggregate: Callable[[list[str], list[bool]], dict[str, float]]) -> Metric:
+def _token_f1(doc: Doc, response: ModelResponse) -> float:
+    return token_f1(response.text[0], doc.get_golds()[0])
+
+
+def _exact_match(doc: Doc, response: ModelResponse) -> float:
+    return float(predicted(doc, response)["correct"])
+
+
+# token F1 is a stand-in: the paper rates open answers with an LLM as judge
+OPEN_METRICS = [_mean("token_f1", _token_f1), _mean("exact_match", _exact_match)]
+RANKED = SampleLevelMetric(
+    metric_name="ranked_accuracy",
+    higher_is_better=True,
+    category=SamplingMethod.LOGPROBS,
+    sample_level_fn=LoglikelihoodAcc(),
+    corpus_level_fn=np.mean,
+)
+
+
+def _shares(task: str) -> Metric:
     return CorpusLevelMetric(
-        metric_name=name,
+        metric_name="reading",
         higher_is_better=True,
         category=SamplingMethod.GENERATIVE,
-        sample_level_fn=GroupedScore(key),
-        corpus_level_fn=Aggregate(aggregate),
+        sample_level_fn=Score(predicted),
+        corpus_level_fn=Shares(task),
     )
 
 
-ACCURACY = _mean("accuracy", _is_correct)
-ANSWERED = _mean("answered", _is_answered)  # share of answers that are one of the options
-PAIRS = _grouped("pair_accuracy", "group", _pairs)
-CATEGORIES = _grouped("category_accuracy", "category", _categories)
-EXACT_MATCH = _mean("exact_match", _is_correct)
-TOKEN_F1 = _mean("token_f1", _token_f1)  # a stand-in: the paper rates open answers with an LLM as judge
+def task_configs(
+    places: Mapping[str, str], max_tokens: int = MAX_TOKENS, both_orders: bool = True, rank_options: bool = False
+) -> list[LightevalTaskConfig]:
+    """The tasks over the sets in `places`: set → data set folder or Hub repo id.
 
-CLOSED_SIZE = 32  # tokens: the paper allows 256, but what is longer than any option is wrong however it goes on
-OPEN_SIZE = 256  # tokens (paper, section 4.1)
-
-SETS: dict[str, tuple[list[Metric], int]] = {
-    "bison": ([ACCURACY, ANSWERED], CLOSED_SIZE),
-    "svo_probes": ([ACCURACY, ANSWERED, CATEGORIES], CLOSED_SIZE),
-    "nlvr2": ([ACCURACY, ANSWERED], CLOSED_SIZE),
-    "eqben": ([ACCURACY, ANSWERED, PAIRS, CATEGORIES], CLOSED_SIZE),
-    "cola": ([ACCURACY, ANSWERED, PAIRS], CLOSED_SIZE),
-    "cad_qa": ([TOKEN_F1, EXACT_MATCH], OPEN_SIZE),
-    "single_image": ([ACCURACY, ANSWERED], CLOSED_SIZE),
-}
-
-
-def task_configs(data: str) -> list[LightevalTaskConfig]:
-    """The tasks over the data set folder or Hub repo `data`."""
-    # `datasets` knows a folder with a card by its name alone, and gives what another one of that name held when it was
-    # first read. The folder of one set has no card and is known by its files.
-    local = Path(data).is_dir()
-    return [
-        LightevalTaskConfig(
-            name=name,
-            prompt_function=prompt,
-            hf_repo=str(Path(data, name)) if local else data,
-            hf_subset="default" if local else name,
-            hf_avail_splits=["test"],
-            evaluation_splits=["test"],
-            few_shots_split="test",  # the only split; our models refuse few-shot examples, see above
-            metrics=metrics,
-            generation_size=generation_size,
-            stop_sequence=[],
-        )
-        for name, (metrics, generation_size) in SETS.items()
-    ]
+    Args:
+        places: which sets, and where they are.
+        max_tokens: longest answer to a closed question.
+        both_orders: whether sets about two images are followed by themselves with the images swapped.
+        rank_options: whether the options of closed questions are ranked by their log-likelihood, too, but for sets
+            whose questions may have none.
+    """
+    configs = []
+    for task, place in places.items():
+        closed = [_shares(task), *([RANKED] if rank_options and OPTIONS[task] else [])]
+        # `datasets` knows a folder with a card by its name alone, and gives what another one of that name held when it
+        # was first read. The folder of one set has no card and is known by its files.
+        local = Path(place).is_dir()
+        prompts = {task: prompt, **({task + SWAPPED: swapped_prompt} if both_orders and task in SWAPPED_TASKS else {})}
+        configs += [
+            LightevalTaskConfig(
+                name=name,
+                prompt_function=prompt_function,  # type: ignore[arg-type]  # None is left out, its type does not say so
+                hf_repo=str(Path(place, task)) if local else place,
+                hf_subset="default" if local else task,
+                hf_avail_splits=["test"],
+                evaluation_splits=["test"],
+                few_shots_split="test",  # the only split; our models refuse few-shot examples, see above
+                metrics=OPEN_METRICS if task in OPEN_TASKS else closed,
+                generation_size=_tokens(task, max_tokens),
+                stop_sequence=[],
+            )
+            for name, prompt_function in prompts.items()
+        ]
+    return configs
 
 
-TASKS_TABLE = task_configs(DATA)
+def _tokens(task: str, max_tokens: int) -> int:
+    if task == "cad_summary":
+        return SUMMARY_TOKENS
+    return MAX_TOKENS if task in OPEN_TASKS else max_tokens
+
+
+TASKS_TABLE = task_configs({task: data_place(task) for task in TASKS})

@@ -4,7 +4,6 @@ With lighteval's own command: `lighteval custom FOLDER_OR_REPO eval/vision_model
 cadvi_hub.eval.tasks`. lighteval wants exactly one model class in this file.
 """
 
-import io
 import tempfile
 from pathlib import Path
 
@@ -12,21 +11,20 @@ import torch
 from lighteval.models.abstract_model import LightevalModel, ModelConfig
 from lighteval.models.model_output import ModelResponse
 from lighteval.tasks.requests import Doc
-from PIL import Image
+from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from cadvi_hub.errors import InputError
+from cadvi_hub.eval.chat import asking_order, chat_request, greedy_answers
 from cadvi_hub.eval.sample_cache import NoSampleCache
-from cadvi_hub.eval.tasks import specific
-from cadvi_hub.generation import ChatRequest, Decoding, Failed, Generator, MadeAsRead
+from cadvi_hub.generation import Generator
 from cadvi_hub.generation.local import LocalGenerator
 from cadvi_hub.generation.store import ReplyStore, StoredGenerator
-from cadvi_hub.schema import message
 from cadvi_hub.training.adapters import is_adapter, merge
 
 
 class VisionModel(LightevalModel):
-    """Greedy answers of a chat model to one question at a time, through the processor's chat template.
+    """Greedy answers of a chat model, through the processor's chat template; each question is a chat of its own.
 
     Args:
         config: `model_name` is the name in the results; without a `local` model also its folder or Hub repo id. A
@@ -59,43 +57,38 @@ class VisionModel(LightevalModel):
         """One answer per question, at most its `generation_size` tokens long.
 
         Raises:
-            InputError: few-shot examples are asked for, or a question is too long for the model.
+            InputError: a question cannot be asked, or is too long for the model.
         """
-        order = sorted(range(len(docs)), key=lambda index: (docs[index].generation_size, -len(docs[index].query)))
-        unread = iter([docs[index] for index in order])
-        requests = MadeAsRead(map(chat_request, unread), unread)
-        answers: dict[int, ModelResponse] = {}
-        for index, outcome in zip(order, self._generator.generate(requests), strict=True):
-            if isinstance(outcome, Failed):
-                place = f"{docs[index].task_name}, question {specific(docs[index])['id']}"
-                raise InputError(place, f"no answer ({outcome.reason})", "Use a model that takes longer prompts")
-            answers[index] = ModelResponse(input=docs[index].query, text=[outcome.text])
-        return [answers[index] for index in range(len(docs))]
+        return greedy_answers(self._generator, docs, "PPM")
 
     @torch.inference_mode()
     def loglikelihood(self, docs: list[Doc]) -> list[ModelResponse]:
         """Per question, the log-probability of each choice after the prompt (sum over its tokens, natural log)."""
+        order = tqdm(asking_order(docs), desc="options", unit=" questions", leave=False, disable=None)
+        responses = {index: self._rank(docs[index]) for index in order}
+        return [responses[index] for index in range(len(docs))]
+
+    def _rank(self, doc: Doc) -> ModelResponse:
         model, _, tokenizer = self._local.load()
-        responses = []
-        for doc in docs:
-            # One row per choice: the prompts are equal, so the choices alone are padded, on the right.
-            prompt = self._local.encode([chat_request(doc)] * len(doc.choices))
-            choices = tokenizer(
-                doc.choices, add_special_tokens=False, padding=True, padding_side="right", return_tensors="pt"
-            ).to(model.device)
-            joined = {key: torch.cat([prompt[key], choices[key]], dim=1) for key in ("input_ids", "attention_mask")}
-            logits = model(**{**prompt, **joined}).logits[:, prompt["input_ids"].shape[1] - 1 : -1].float()
-            tokens, real = choices["input_ids"], choices["attention_mask"].bool()
-            logprobs = logits.log_softmax(-1).gather(2, tokens.unsqueeze(2)).squeeze(2)
-            responses.append(
-                ModelResponse(
-                    input=doc.query,
-                    logprobs=logprobs.masked_fill(~real, 0).sum(1).tolist(),
-                    argmax_logits_eq_gold=((logits.argmax(-1) == tokens) | ~real).all(1).tolist(),
-                    output_tokens=[row[mask].tolist() for row, mask in zip(tokens, real, strict=True)],
-                )
-            )
-        return responses
+        request = chat_request(doc)
+        prompt = self._local.reuse_pictures(self._local.encode([request]), [request])
+        # The prompt once; each choice goes on from a copy of its cache.
+        read = model(**prompt, use_cache=True, logits_to_keep=1)
+        read.past_key_values.batch_repeat_interleave(len(doc.choices))
+        choices = tokenizer(
+            doc.choices, add_special_tokens=False, padding=True, padding_side="right", return_tensors="pt"
+        ).to(model.device)
+        tokens, real = choices["input_ids"], choices["attention_mask"].bool()
+        mask = torch.cat([prompt["attention_mask"].expand(len(tokens), -1), choices["attention_mask"]], dim=1)
+        written = model(input_ids=tokens, attention_mask=mask, past_key_values=read.past_key_values).logits[:, :-1]
+        logits = torch.cat([read.logits[:, -1:].expand(len(tokens), -1, -1), written], dim=1).float()
+        logprobs = logits.log_softmax(-1).gather(2, tokens.unsqueeze(2)).squeeze(2)
+        return ModelResponse(
+            input=doc.query,
+            logprobs=logprobs.masked_fill(~real, 0).sum(1).tolist(),
+            argmax_logits_eq_gold=((logits.argmax(-1) == tokens) | ~real).all(1).tolist(),
+            output_tokens=[row[mask].tolist() for row, mask in zip(tokens, real, strict=True)],
+        )
 
     def loglikelihood_rolling(self, docs: list[Doc]) -> list[ModelResponse]:
         fault = "a chat model over images has no perplexity of a bare text"
@@ -112,21 +105,3 @@ def local_model(model: str, batch_size: int = 16) -> LocalGenerator:
         generator = LocalGenerator(str(merged), batch_size=batch_size)
         generator.load()
     return generator
-
-
-def chat_request(doc: Doc) -> ChatRequest:
-    """The question as one user turn, each image where its placeholder is.
-
-    Raises:
-        InputError: `doc` has few-shot examples.
-    """
-    if doc.fewshot_samples:
-        raise InputError(f"task {doc.task_name}", "few-shot examples are not supported", "Use the task as `name|0`")
-    pictures = tuple(_encode(image) for image in doc.images or [])
-    return ChatRequest([message("user", doc.query)], pictures, Decoding(max_tokens=doc.generation_size or 256))
-
-
-def _encode(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "PPM")  # the bare pixels: PNG would cost its compression
-    return buffer.getvalue()

@@ -8,7 +8,7 @@ from datasets import load_dataset
 from PIL import Image
 
 from cadvi_hub.errors import InputError
-from cadvi_hub.eval.benchmarks import OPTIONS, BenchmarkSettings, make_benchmark, read_questions, write_questions
+from cadvi_hub.eval.benchmarks import read_questions, write_questions
 from cadvi_hub.images import encode_png, open_image
 from cadvi_hub.schema import question_features
 
@@ -88,11 +88,12 @@ def test_a_picture_that_is_not_plain_rgb_is_embedded_as_a_model_sees_it(tmp_path
         ({"image": ["a.png", "../secret.png"]}, "bison", "leads out"),
         ({"image": ["a.png", "/etc/passwd"]}, "bison", "leads out"),
         ({"image": ["a.png"]}, "bison", "1 images and 2 <image>"),
-        ({"image": "a.png"}, "bison", "lists"),
+        ({"image": "a.png"}, "bison", "not a list"),
         ({"text": "Image 1: <image> Image 2:"}, "bison", "2 images and 1 <image>"),
         ({"answer": "C"}, "bison", "'C' is not among A, B"),
         ({"answer": "true"}, "nlvr2", "'true' is not among True, False"),
-        ({"answer": 1}, "bison", "strings"),
+        ({"answer": 1}, "bison", "not a string"),
+        ({"image": ["a.png", 2]}, "bison", "lists of strings"),
         ({"category": "noun"}, "svo_probes", "'noun' is not among"),
         ({}, "cola", "must end in _0 or _1"),
     ],
@@ -160,15 +161,6 @@ def test_writing_stopped_half_way_leaves_the_older_set_whole(tmp_path: Path, ima
     with pytest.raises(InputError, match="line 2"):
         write_questions(read_questions(bad, images, "bison"), data)
     assert (data / "bison/test.parquet").read_bytes() == before
-
-
-def test_a_set_added_later_joins_the_readme(tmp_path: Path, images: Path) -> None:
-    data = tmp_path / "data"
-    for task, answer in (("nlvr2", "True"), ("bison", "A")):
-        file = write_lines(tmp_path / f"{task}.jsonl", question(answer=answer))
-        assert make_benchmark(BenchmarkSettings(task, file, images, data)) == {task: 1}
-    readme = (data / "README.md").read_text()
-    assert [task for task in OPTIONS if f"config_name: {task}" in readme] == ["bison", "nlvr2"]
 
 
 def test_an_unwritable_folder_is_named(tmp_path: Path, images: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from cadvi_hub.cli import parse_settings
 from cadvi_hub.demo import DemoSettings, _claim, _questions
 from cadvi_hub.errors import InputError
-from cadvi_hub.eval.benchmarks import TASKS
+from cadvi_hub.scenes.questions import MAKERS
 from cadvi_hub.scenes.world import WorldSettings, make_world
 
 
@@ -41,7 +41,7 @@ def test_every_question_set_of_the_world_becomes_rows(tmp_path: Path) -> None:
 
     settings = WorldSettings(captioned=2, similar=2, instruct=2, questions=4, out=tmp_path / "world")
     folder = _questions(make_world(settings) / "questions", tmp_path / "questions")
-    for task in TASKS:
+    for task in MAKERS:
         rows = load_dataset(str(folder), task, split="test", cache_dir=str(tmp_path / "cache"))
         assert len(rows) == (8 if task in ("eqben", "cola") else 4)
         assert {len(images) for images in rows["images"]} == {1 if task == "single_image" else 2}

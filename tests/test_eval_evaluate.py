@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,14 @@ from PIL import Image
 
 from cadvi_hub.errors import InputError
 from cadvi_hub.eval.benchmarks import OPTIONS, read_questions, write_questions
+from cadvi_hub.eval.benchmarks.question import ONE_IMAGE_TASKS
 from cadvi_hub.eval.constant_model import ConstantModel
 from cadvi_hub.eval.evaluate import EvaluateSettings, evaluate
 from cadvi_hub.eval.scoring import token_f1
-from cadvi_hub.eval.tasks import SETS, TASKS_TABLE, prompt, specific, task_configs
+from cadvi_hub.eval.swapping import SWAPPED_TASKS
+from cadvi_hub.eval.tasks import TASKS_TABLE, data_place, prompt, specific, task_configs
 from cadvi_hub.images import encode_png
+from cadvi_hub.sources import Drops
 
 QUESTIONS = Path(__file__).parents[2] / "shared/data/questions"
 PICTURE = {"bytes": encode_png(Image.new("RGB", (4, 4), "red")), "path": "a.png"}
@@ -39,11 +43,11 @@ class Scripted(ConstantModel):
 
 
 def row(task: str, index: int, **changes: Any) -> dict[str, Any]:
-    options = list(OPTIONS[task])
+    options, images = list(OPTIONS[task]), 1 if task in ONE_IMAGE_TASKS else 2
     return {
         "id": str(index),
-        "images": [PICTURE] * (1 if task == "single_image" else 2),
-        "question": "<image><image> Which?",
+        "images": [PICTURE] * images,
+        "question": f"{'<image>' * images} Which?",
         "options": options,
         "answer": options[index % 2] if options else "a red dog",
         "task": task,
@@ -67,7 +71,7 @@ def test_the_pipeline_leaves_gradients_on_for_a_training_in_the_same_process() -
 def test_questions_are_read_from_the_folder_as_it_is_now(tmp_path: Path) -> None:
     for folder, question in (("a/questions", "First?"), ("b/questions", "Second?"), ("b/questions", "Third?")):
         write_questions([row("bison", 0, question=f"<image><image> {question}")], tmp_path / folder)
-        (config,) = (config for config in task_configs(str(tmp_path / folder)) if config.name == "bison")
+        (config,) = task_configs({"bison": str(tmp_path / folder)}, both_orders=False)
         task = LightevalTask(config)
         LightevalTask.load_datasets({"bison": task})
         assert [doc.query for doc in task.get_docs()] == [f"<image><image> {question}"]
@@ -79,14 +83,15 @@ def gold(doc: Doc) -> str:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> EvaluateSettings:
-    """All seven sets, small."""
+    """All sets, small."""
     rows = [
         *(row("bison", index) for index in range(5)),
         *(row("svo_probes", index, category=name) for index, name in enumerate(["subject", "verb", "object"] * 2)),
         *(row("nlvr2", index) for index in range(4)),
         *pairs("eqben", 2, category="kubric_cnt"),
         *pairs("cola", 4),
-        *(row("cad_qa", index) for index in range(3)),
+        *(row(task, index, category="Scene") for task in ("seed_image", "seed_video") for index in range(2)),
+        *(row(task, index) for task in ("cad_qa", "cad_summary") for index in range(3)),
         *(row("single_image", index, options=["red", "blue"], answer="red") for index in range(2)),
     ]
     write_questions(rows, tmp_path / "data")
@@ -98,7 +103,8 @@ def predictions(settings: EvaluateSettings, task: str) -> list[dict[str, Any]]:
 
 
 def test_every_set_is_a_task_and_its_rows_become_docs() -> None:
-    assert {config.name for config in TASKS_TABLE} == set(OPTIONS) == set(SETS)
+    assert [config.name for config in TASKS_TABLE if not config.name.endswith("_swapped")] == list(OPTIONS)
+    assert {config.name for config in TASKS_TABLE} - set(OPTIONS) == {f"{task}_swapped" for task in SWAPPED_TASKS}
     images = [Image.new("RGB", (2, 2), "red"), Image.new("L", (3, 3))]
     doc = prompt(row("nlvr2", 1, images=images, question="<image> and <image>?"), "nlvr2")
     assert (doc.query, doc.choices, doc.gold_index) == ("<image> and <image>?", ["True", "False"], 1)
@@ -108,29 +114,54 @@ def test_every_set_is_a_task_and_its_rows_become_docs() -> None:
     assert prompt(row("cad_qa", 0, images=images), "cad_qa").choices == ["a red dog"]
 
 
-def test_the_reference_answers_score_1_everywhere(settings: EvaluateSettings) -> None:
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"images": [None] * 3, "question": "<image><image><image>?"}, "3 image"),
+        ({"images": [None]}, "1 image.* and 2 <image>"),
+        ({"answer": "C"}, "'C' is none of its options"),
+    ],
+)
+def test_a_row_that_is_no_question_about_two_images_is_named(changes: dict[str, Any], fault: str) -> None:
+    with pytest.raises(InputError, match=fault) as caught:
+        prompt(row("bison", 7, **changes), "bison")
+    assert caught.value.place == "task bison, question 7"
+
+
+def test_the_environment_says_where_each_set_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CADVI_EVAL_DATA", "me/all")
+    monkeypatch.setenv("CADVI_EVAL_DATA_COLA", "me/cola")
+    assert (data_place("bison"), data_place("cola")) == ("me/all", "me/cola")
+
+
+def test_the_reference_answers_are_all_right(settings: EvaluateSettings) -> None:
     scores = evaluate(settings, Scripted(gold))
     assert list(scores) == list(OPTIONS)
     for task, metrics in scores.items():
-        values = {
-            name: value for name, value in metrics.items() if not name.endswith(("_interval", "_n")) and name != "n"
-        }
+        values = {name: metrics[name] for name in metrics if f"{name}_interval" in metrics}
         assert values
-        assert set(values.values()) == {1.0}, task
+        assert {value for name, value in values.items() if "unreadable" not in name} == {1.0}, task
+        assert {value for name, value in values.items() if "unreadable" in name} <= {0.0}
     assert scores["cola"]["n"] == 8
     assert scores["cola"]["pair_accuracy_n"] == 4
     assert scores["svo_probes"]["accuracy_verb_n"] == 2
     assert {"accuracy_subject", "accuracy_verb", "accuracy_object"} <= set(scores["svo_probes"])
-    assert {"pair_accuracy", "accuracy_kubric_cnt"} <= set(scores["eqben"])
+    assert {"pair_accuracy", "accuracy_kubric_cnt", "pair_accuracy_kubric_cnt"} <= set(scores["eqben"])
 
 
-@pytest.mark.parametrize("spoil", [lambda text: "", lambda text: text + ".", str.lower, lambda text: f"Image {text}"])
-def test_an_answer_that_is_no_option_is_wrong_and_unanswered(
-    settings: EvaluateSettings, spoil: Callable[[str], str]
+@pytest.mark.parametrize(
+    ("spoil", "tolerant"),
+    [(lambda text: "", 0), (lambda text: text + ".", 1), (str.lower, 1), (lambda text: f"Image {text}", 1)],
+)
+def test_an_answer_that_is_no_option_is_wrong_and_unreadable_unless_read_tolerantly(
+    settings: EvaluateSettings, spoil: Callable[[str], str], tolerant: int
 ) -> None:
     settings.tasks = ["bison", "cola"]
     scores = evaluate(settings, Scripted(lambda doc: spoil(gold(doc))))
-    assert scores["bison"]["accuracy"] == scores["bison"]["answered"] == scores["cola"]["pair_accuracy"] == 0
+    bison = scores["bison"]
+    assert (bison["accuracy"], bison["unreadable"], scores["cola"]["pair_accuracy"]) == (0, 1, 0)
+    assert (bison["tolerant_accuracy"], bison["tolerant_unreadable"]) == (tolerant, 1 - tolerant)
+    assert scores["cola"]["tolerant_pair_accuracy"] == tolerant
 
 
 def test_a_pair_counts_only_when_both_halves_are_right(settings: EvaluateSettings) -> None:
@@ -160,10 +191,13 @@ def test_results_predictions_and_lightevals_own_files_are_written(settings: Eval
     lines = predictions(settings, "cola")
     assert [line["index"] for line in lines] == list(range(8))  # the set's order, whatever order lighteval asked in
     assert lines[3] == {
-        "index": 3, "id": "1_1", "category": "", "group": "1", "answer": "B", "prediction": "B", "correct": True,
+        "index": 3, "id": "1_1", "category": "", "group": "1", "answer": "B", "prediction": "B",
+        "strict": "B", "correct": True, "tolerant": "B", "tolerant_correct": True,
     }  # fmt: skip
     (results,) = (settings.out / "results/scripted").glob("results_*.json")
-    assert json.loads(results.read_text())["results"]["cola|0"]["pair_accuracy"] == 1
+    by_lighteval = json.loads(results.read_text())["results"]["cola|0"]
+    assert by_lighteval == {name: scores["cola"][name] for name in by_lighteval}
+    assert {"accuracy", "tolerant_accuracy", "pair_accuracy", "unreadable"} <= set(by_lighteval)
     (details,) = (settings.out / "details/scripted").rglob("details_cola*.parquet")
     table = pq.read_table(details)
     assert table.num_rows == 8
@@ -181,8 +215,10 @@ def test_the_same_run_gives_the_same_files_again(settings: EvaluateSettings) -> 
 
 
 def test_a_sample_of_a_set_keeps_pairs_whole(settings: EvaluateSettings) -> None:
-    settings.tasks, settings.max_samples = ["cola", "bison"], 3
+    settings.tasks, settings.max_samples, settings.both_orders = ["cola", "bison"], 3, True
     scores = evaluate(settings, Scripted(gold))
+    assert scores["bison"]["both_orders_accuracy"] == 1  # the same questions in both orders
+    assert scores["bison"]["not_swapped_n"] == 0
     assert scores["bison"]["n"] == 3
     assert (scores["cola"]["n"], scores["cola"]["pair_accuracy"], scores["cola"]["pair_accuracy_n"]) == (4, 1, 2)
 
@@ -207,9 +243,27 @@ def test_the_constant_baseline_scores_as_the_papers_files_say(tmp_path: Path) ->
     settings = EvaluateSettings("constant", str(tmp_path / "data"), tmp_path / "out", tasks=["bison", "cola"])
     scores = evaluate(settings)
     assert scores["bison"]["accuracy"] == pytest.approx(83 / 150)
-    assert (scores["bison"]["answered"], scores["bison"]["n"]) == (1, 150)
+    assert (scores["bison"]["unreadable"], scores["bison"]["n"]) == (0, 150)
     assert (scores["cola"]["accuracy"], scores["cola"]["pair_accuracy"]) == (0.5, 0)
     assert (scores["cola"]["n"], scores["cola"]["pair_accuracy_n"]) == (420, 210)
+
+
+def test_every_set_may_have_a_place_of_its_own(settings: EvaluateSettings, tmp_path: Path) -> None:
+    write_questions([row("bison", 0)], tmp_path / "other")
+    settings.data = {"bison": str(tmp_path / "other"), "nlvr2": str(settings.data)}
+    scores = evaluate(settings)
+    assert {task: metrics["n"] for task, metrics in scores.items()} == {"bison": 1, "nlvr2": 4}
+
+
+def test_a_partial_set_is_scored_on_demand_only_and_says_so(settings: EvaluateSettings) -> None:
+    missing = Drops()
+    missing.add("no picture", "question 9")
+    write_questions([row("bison", 0), row("bison", 1)], Path(str(settings.data)), missing)
+    settings.tasks = ["bison"]
+    with pytest.raises(InputError, match=r"1 question\(s\) are missing"):
+        evaluate(settings)
+    settings.allow_partial = True
+    assert evaluate(settings)["bison"]["questions"] == "partial: 1 missing"
 
 
 def test_questions_come_from_a_hub_repo_by_its_id(settings: EvaluateSettings, hub: LoopbackHub) -> None:
@@ -226,6 +280,8 @@ def test_bad_settings_are_named(settings: EvaluateSettings, tmp_path: Path) -> N
     settings.tasks = ["bisom"]
     with pytest.raises(InputError, match="unknown: bisom"):
         evaluate(settings)
+    with pytest.raises(InputError, match="no place for cola"):
+        evaluate(replace(settings, tasks=["cola"], data={"bison": settings.data}))
     settings.tasks = ["bison"]
     settings.data = str(tmp_path / "nowhere")
     with pytest.raises(InputError, match=r"question set 'bison' of .*nowhere"):

@@ -47,16 +47,15 @@ def model(folder: Path) -> VisionModel:
 
 @pytest.fixture
 def seen(model: VisionModel, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, torch.Tensor]]:
-    """The inputs of every batch that reaches the model."""
+    """Prompts and pictures of every batch that is made for the model."""
     batches: list[dict[str, torch.Tensor]] = []
-    network = model._local.load()[0]
-    generate = network.generate
+    encode = model._local.encode
 
-    def spy(**inputs: Any) -> torch.Tensor:
-        batches.append({key: inputs[key].clone() for key in ("input_ids", "attention_mask", "pixel_values")})
-        return generate(**inputs)
+    def spy(requests: list[Any]) -> dict[str, torch.Tensor]:
+        batches.append(encode(requests))
+        return batches[-1]
 
-    monkeypatch.setattr(network, "generate", spy)
+    monkeypatch.setattr(model._local, "encode", spy)
     return batches
 
 
@@ -207,7 +206,8 @@ def test_a_stopped_run_goes_on_where_it_was(
 def test_an_adapter_folder_answers_as_its_merged_model(tmp_path: Path, folder: Path) -> None:
     from peft import LoraConfig, get_peft_model
 
-    from cadvi_hub.training.adapters import lora_targets, merge
+    from cadvi_hub.training.adapters import merge
+    from cadvi_hub.training.structure import lora_targets
 
     base = AutoModelForImageTextToText.from_pretrained(folder)
     adapted = get_peft_model(base, LoraConfig(r=4, target_modules=lora_targets(base), init_lora_weights=False))

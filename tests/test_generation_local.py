@@ -110,6 +110,38 @@ def test_a_local_model_refuses_what_it_cannot_do(local: LocalGenerator, tmp_path
         list(local.generate([ask("hi", decoding=Decoding(max_tokens=1024))]))
 
 
+@pytest.fixture
+def text_only(tiny_llava: Path, tmp_path: Path) -> Path:
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    file = str(tiny_llava / "tokenizer.json")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=file, pad_token="<pad>", eos_token="<|end|>")  # noqa: S106
+    tokenizer.chat_template = "{% for message in messages %}{{ message.content }}{% endfor %}"
+    tokenizer.save_pretrained(tmp_path / "text")
+    sizes = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **sizes)).save_pretrained(tmp_path / "text")
+    return tmp_path / "text"
+
+
+def test_a_model_without_pictures_answers_text_and_is_named_when_it_is_shown_pictures(text_only: Path) -> None:
+    local = LocalGenerator(str(text_only))
+    assert isinstance(next(local.generate([ask("Hello", decoding=SHORT)])), Reply)
+    with pytest.raises(InputError, match=r"model .*/text@\w+: it reads text alone"):
+        list(local.generate([two_images("red", "blue")]))
+
+
+def test_a_model_whose_prompt_has_room_for_one_picture_is_named_when_it_is_shown_two(
+    tiny_llava: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tiny_llava, tmp_path / "one")
+    (folder / "chat_template.jinja").write_text("<s><image>{{ messages[0].content[-1].text }}<|assistant|>")
+    local = LocalGenerator(str(folder))
+    one = ask("<image>What is it?", images=(picture("red"),), decoding=SHORT)
+    assert isinstance(next(local.generate([one])), Reply)
+    with pytest.raises(InputError, match=r"its processor refuses 2 pictures in a prompt .*that takes several"):
+        list(local.generate([two_images("red", "blue")]))
+
+
 @pytest.mark.parametrize("missing", ["config.json", "*.safetensors"])
 def test_a_folder_that_holds_no_model_is_named(tiny_llava: Path, tmp_path: Path, missing: str) -> None:
     folder = shutil.copytree(tiny_llava, tmp_path / "model")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import operator
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,20 +14,22 @@ from tqdm import tqdm
 
 from cadvi_hub.errors import InputError
 from cadvi_hub.generation import ChatRequest, Failed, OnReplies, Reply, public_name
+from cadvi_hub.generation.reuse import PictureReuse
 from cadvi_hub.generation.usage import Usage
 from cadvi_hub.images import open_image
 
 if TYPE_CHECKING:
     import torch
 
-LOOK_AHEAD = 16  # batches sorted by length together, so that a batch is little padding; also what waits in memory
+LOOK_AHEAD = 8  # batches sorted by length together, so that a batch is little padding; also what waits in memory
 
 
 class LocalGenerator:
     """Answers by a model in this process, in batches of similar length, on the device that is there.
 
-    The chat template is the model's own; image parts stay where the template puts them. A request whose prompt
-    and reply exceed the model's positions is `Failed`.
+    Requests about the same pictures come into one batch, where the pictures are encoded and read once
+    (`PictureReuse`): put them near each other. The chat template is the model's own; image parts stay where the
+    template puts them. A request whose prompt and reply exceed the model's positions is `Failed`.
 
     Args:
         model: Hub id, or folder with a model and its processor (or tokenizer).
@@ -35,13 +38,14 @@ class LocalGenerator:
 
     Raises:
         InputError: no model is there; (from `generate`) a JSON schema is asked for, which this engine cannot enforce,
-            or a picture does not decode.
+            a picture does not decode, or the model takes no pictures or not so many.
     """
 
     def __init__(self, model: str, revision: str = "main", batch_size: int = 8):
         self._model_name, self._revision, self._batch_size = model, revision, batch_size
         self.name = _name(model, revision)
         self._loaded: tuple[Any, Any, Any] | None = None
+        self._reuse: PictureReuse | None = None
 
     def generate(
         self, requests: Iterable[ChatRequest], on_replies: OnReplies | None = None
@@ -68,7 +72,10 @@ class LocalGenerator:
                 first += len(window)
 
     def _batches(self, window: list[ChatRequest]) -> Iterator[list[int]]:
-        """Positions in `window`, longest prompts first, alike in decoding and in whether they have images."""
+        """Positions in `window`, longest prompts first, alike in decoding and in whether they have images.
+
+        Those about the same pictures stand next to each other, the ones with the same order of them first.
+        """
 
         def alike(index: int) -> tuple[bool, str]:
             return bool(window[index].images), repr(window[index].decoding)
@@ -76,7 +83,17 @@ class LocalGenerator:
         def length(index: int) -> int:
             return len(str(window[index].messages))
 
-        order = sorted(range(len(window)), key=lambda index: (alike(index), -length(index)))
+        about: defaultdict[Any, list[int]] = defaultdict(list)  # the pictures, in their order and in any → requests
+        for index, request in enumerate(window):
+            about[request.images].append(index)
+            about[frozenset(request.images)].append(index)
+
+        def place(index: int) -> tuple[Any, ...]:
+            images = window[index].images
+            same = about[frozenset(images)] if images else [index]
+            return alike(index), -max(map(length, same)), same[0], about[images][0] if images else 0, -length(index)
+
+        order = sorted(range(len(window)), key=place)
         for _, group in itertools.groupby(order, alike):
             members = list(group)
             for start in range(0, len(members), self._batch_size):
@@ -104,10 +121,12 @@ class LocalGenerator:
         stopping = {"stop_strings": list(decoding.stop), "tokenizer": tokenizer} if decoding.stop else {}
         torch.manual_seed(decoding.seed)
         with torch.inference_mode():
+            inputs = self.reuse_pictures(inputs, requests)
             output = model.generate(
                 **inputs,
                 max_new_tokens=decoding.max_tokens,
                 do_sample=bool(sampling),
+                num_beams=1,
                 **{"temperature": None, "top_p": None, "top_k": None, **sampling},  # none of the model's own defaults
                 **stopping,
             )
@@ -119,6 +138,9 @@ class LocalGenerator:
     def encode(self, requests: list[ChatRequest]) -> dict[str, torch.Tensor]:
         """What the model reads: prompts padded on the left, and all their pictures in order, on the model's device."""
         model, processor, tokenizer = self.load()
+        images = [open_image(data, "picture of a request") for request in requests for data in request.images]
+        if images and getattr(processor, "image_processor", None) is None:
+            raise self._takes_no_pictures("it reads text alone")
         prompts = []
         for request in requests:
             if request.json_schema:
@@ -131,18 +153,32 @@ class LocalGenerator:
                 ]
             prompts.append(processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
         begins = bool(tokenizer.bos_token) and prompts[0].startswith(tokenizer.bos_token)
-        images = [open_image(data, "picture of a request") for request in requests for data in request.images]
-        inputs = processor(
-            text=prompts,
-            **({"images": images} if images else {}),
-            padding=True,
-            return_tensors="pt",
-            add_special_tokens=not begins,  # some templates write the first token themselves, others leave it to us
-        )
+        try:
+            inputs = processor(
+                text=prompts,
+                **({"images": images} if images else {}),
+                padding=True,
+                return_tensors="pt",
+                add_special_tokens=not begins,  # some templates write the first token, others leave it to us
+            )
+        except ValueError as error:
+            if not images:
+                raise
+            most = max(len(request.images) for request in requests)
+            raise self._takes_no_pictures(f"its processor refuses {most} pictures in a prompt ({error})") from error
         return {
             name: tensor.to(model.device, model.dtype if tensor.is_floating_point() else None)
             for name, tensor in inputs.items()
         }
+
+    def reuse_pictures(self, inputs: dict[str, torch.Tensor], requests: list[ChatRequest]) -> dict[str, Any]:
+        """What the model has left to read of encoded `requests`, see `PictureReuse.prepare`; in inference mode."""
+        if self._reuse is None or "pixel_values" not in inputs:
+            return inputs
+        return self._reuse.prepare(inputs, [request.images for request in requests])
+
+    def _takes_no_pictures(self, fault: str) -> InputError:
+        return InputError(f"model {self.name}", fault, "Name an image-text-to-text model that takes several pictures")
 
     def _reply(self, tokens: list[int], prompt_tokens: int, stop: tuple[str, ...]) -> Reply:
         model, processor, _ = self.load()
@@ -182,6 +218,8 @@ class LocalGenerator:
             tokenizer.padding_side = "left"
             tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
             self._loaded = model, processor, tokenizer
+            if sees:
+                self._reuse = PictureReuse(model, tokenizer.pad_token_id)
         return self._loaded
 
 

@@ -52,5 +52,5 @@ def test_lightevals_command_runs_our_tasks_with_our_model(tmp_path: Path) -> Non
     )
     (results,) = (tmp_path / "out").rglob("results_*.json")
     scores = json.loads(results.read_text())["results"]["cola|0"]
-    assert {"accuracy", "answered", "pair_accuracy"} <= set(scores)
+    assert {"accuracy", "tolerant_accuracy", "unreadable", "pair_accuracy"} <= set(scores)
     assert list((tmp_path / "out").rglob("details_cola*.parquet"))

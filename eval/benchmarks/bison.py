@@ -1,0 +1,34 @@
+"""BISON in full, 54,253 items: a caption of COCO val2014 and two images, one of which it belongs to.
+
+`{"info": …, "data": [{bison_id, caption_id, caption, image_candidates: [{image_id, image_filename} × 2],
+true_image_id}]}`.
+Format: https://github.com/facebookresearch/binary-image-selection (CC-BY-NC-4.0)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from cadvi_hub.eval.benchmarks.question import Question, which_image
+from cadvi_hub.eval.benchmarks.reading import bad, make_all, rows_at
+from cadvi_hub.sources.rows import Row, identifier, items, mapping, text
+
+
+def read_bison(path: Path, seed: int) -> Iterator[Question]:
+    """Yield one question per item, in the file's order.
+
+    Raises:
+        InputError: a bad row, with file and row.
+    """
+
+    def make(row: Row, place: str) -> Question:
+        candidates = [mapping(candidate, "a candidate") for candidate in items(row, "image_candidates")]
+        names = {identifier(candidate, "image_id"): text(candidate, "image_filename") for candidate in candidates}
+        right = names.pop(identifier(row, "true_image_id"), None)
+        if right is None or len(names) != 1:
+            raise bad("true_image_id is not one of two image_candidates")
+        question_id, caption = identifier(row, "bison_id"), text(row, "caption")
+        return which_image(question_id, right, *names.values(), caption, path.name, place, seed)
+
+    return make_all(path, rows_at(path, "data"), make)

@@ -1,0 +1,42 @@
+"""NLVR2 in full, dev or test1, whole, balanced or unbalanced: a sentence that is true or false of two images.
+
+JSON lines with `sentence`, `label` ("True" or "False") and `identifier`, `split-set-pair-sentence`; pictures are named
+`{split}-{set}-{pair}-img0.png` (left) and `…-img1.png` (right). A sentence goes with up to four pairs of a set; they
+are one `group`, in which consistency asks for all to be right.
+Format: https://github.com/lil-lab/nlvr/tree/master/nlvr2 (CC-BY-4.0)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from cadvi_hub.eval.benchmarks.question import OPTIONS, Question, named, prompt_text
+from cadvi_hub.eval.benchmarks.reading import bad, json_lines, make_all
+from cadvi_hub.sources.rows import Row, caption, text
+
+_IDENTIFIER = re.compile(r"(?P<split>[a-z]+[0-9]*)-(?P<set>[0-9]+)-(?P<pair>[0-9]+)-(?P<sentence>[0-9]+)")
+
+
+def read_nlvr2(path: Path, _seed: int) -> Iterator[Question]:
+    """Yield one question per line, in the file's order; left stays left, since sentences speak of sides.
+
+    Raises:
+        InputError: a bad row, with file and line.
+    """
+
+    def make(row: Row, place: str) -> Question:
+        identifier = _IDENTIFIER.fullmatch(text(row, "identifier"))
+        if identifier is None:
+            raise bad("identifier is not split-set-pair-sentence")
+        answer = text(row, "label")
+        if answer not in OPTIONS["nlvr2"]:
+            raise bad(f"label {answer!r} is neither True nor False")
+        stem = identifier[0].rpartition("-")[0]
+        question = prompt_text("statement", statement=" ".join(caption(row, "sentence").split()))
+        images = named(f"{stem}-img0.png", f"{stem}-img1.png")
+        group = f"{identifier['split']}-{identifier['set']}-{identifier['sentence']}"
+        return Question(identifier[0], images, question, OPTIONS["nlvr2"], answer, path.name, place, group=group)
+
+    return make_all(path, json_lines(path), make)

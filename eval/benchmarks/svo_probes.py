@@ -1,0 +1,42 @@
+"""SVO Probes in full, about 36.8K rows: a sentence, an image of it, and one with another subject, verb or object.
+
+CSV with `sentence, pos_triplet, neg_triplet, pos_url, neg_url, pos_image_id, neg_image_id, subj_neg, verb_neg,
+obj_neg`, the last three True or False. Pictures are published as URLs alone: they are looked for by their id,
+`<pos_image_id>.jpg` or with another suffix. The last part of a URL is no name, since many share it.
+Format: https://github.com/google-deepmind/svo_probes (CC-BY-4.0)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from cadvi_hub.eval.benchmarks.question import SVO_CATEGORIES, Question, which_image
+from cadvi_hub.eval.benchmarks.reading import bad, csv_rows, make_all
+from cadvi_hub.sources.rows import Row
+
+_NEGATIVE = dict(zip(("subj_neg", "verb_neg", "obj_neg"), SVO_CATEGORIES, strict=True))
+_COLUMNS = ("sentence", "pos_image_id", "neg_image_id", *_NEGATIVE)
+
+
+def read_svo_probes(path: Path, seed: int) -> Iterator[Question]:
+    """Yield one question per row, in the file's order; its id is the number of its row, from 0.
+
+    Raises:
+        InputError: a bad row, with file and line.
+    """
+    count = 0
+
+    def make(row: Row, place: str) -> Question:
+        nonlocal count
+        categories = [category for column, category in _NEGATIVE.items() if row[column].lower() == "true"]
+        if len(categories) != 1:
+            raise bad("not exactly one of subj_neg, verb_neg and obj_neg is True")
+        right, wrong = row["pos_image_id"], row["neg_image_id"]
+        if not row["sentence"].strip() or not right or not wrong:
+            raise bad("sentence, pos_image_id or neg_image_id is empty")
+        count += 1
+        sentence = row["sentence"]
+        return which_image(str(count - 1), right, wrong, sentence, path.name, place, seed, categories[0])
+
+    return make_all(path, csv_rows(path, _COLUMNS), make)
