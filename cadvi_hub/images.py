@@ -5,7 +5,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +18,7 @@ MAX_PIXELS = 50_000_000  # 50 megapixels decode to 150 MB of RGB
 _SUFFIX = re.compile(r"\.(?:jpe?g|png|gif|bmp|webp|tiff?)$", re.IGNORECASE)
 _COCO_PREFIX = re.compile(r"^COCO_(?:train|val|test)20\d\d_(?=\d{12}$)")
 LONGEST_SHOWN = 200  # characters of a file name in an error
+_KNOWN = 10_000  # pictures whose place is remembered: looking a name up takes longer than reading its file
 
 
 def image_id(name: str) -> str:
@@ -97,6 +98,7 @@ class ImageFolders:
 
     def __init__(self, roots: Sequence[Path], search: bool = False):
         self.roots, self._search = list(roots), search
+        self._file = lru_cache(_KNOWN)(self._look_up)
 
     def find(self, name: str) -> str:
         """`name`, or the path below its folder of the one file whose path ends in `name`.
@@ -122,7 +124,7 @@ class ImageFolders:
         except OSError as error:
             raise InputError(str(file), f"cannot be read ({error.strerror})", "Look at its permissions") from error
 
-    def _file(self, name: str) -> Path:
+    def _look_up(self, name: str) -> Path:
         for root in self.roots[:-1]:
             try:
                 return image_file(root, name)

@@ -1,12 +1,16 @@
 """Builds by several processes or as cluster tasks: the same bytes, nothing twice, and a rerun after any death."""
 
+import contextlib
+import copy
 import os
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from builds import FakeAnnotator, contents, load, report, similar_source
@@ -151,6 +155,48 @@ def test_a_slurm_build_that_lost_tasks_goes_on_when_it_is_submitted_again(settin
         finish(plan, None, 0, 1)
     options = {"time": "1:00:00", "partition": "cpu", "with_srun": False}
     assert built(build(replace(settings, executor="slurm", executor_options=options, workers=2))) == local
+
+
+@pytest.fixture
+def ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stands in for Ray: tasks run in this process, from a copy, and one that fails is not told of."""
+    import datatrove.executor
+
+    class Executor:
+        def __init__(self, pipeline, tasks, logging_dir, skip_completed):
+            self.pipeline, self.tasks = copy.deepcopy(pipeline), tasks  # fails of what cannot be pickled
+
+        def run(self):
+            for rank in range(self.tasks):
+                with contextlib.suppress(InputError):
+                    for step in self.pipeline:
+                        step(None, rank, self.tasks)
+
+    monkeypatch.setitem(sys.modules, "ray", ModuleType("ray"))
+    monkeypatch.setattr(datatrove.executor, "RayPipelineExecutor", Executor)
+
+
+def test_a_build_on_ray_gives_the_bytes_of_a_local_one(settings, ray, tmp_path):
+    local = built(build(replace(settings, out=tmp_path / "local")))
+    assert built(build(replace(settings, executor="ray", workers=3))) == local
+
+
+def test_a_task_that_failed_on_ray_is_an_error_and_the_same_command_goes_on(settings, ray, tmp_path):
+    local = built(build(replace(settings, out=tmp_path / "local")))
+    on_ray = replace(settings, executor="ray", workers=2)
+    picture = settings.source.path / "images/0.png"
+    whole = picture.read_bytes()
+    picture.write_bytes(b"none")
+    with pytest.raises(InputError, match=r"2 of 4 shards are missing, the first is 0.*Look at the logs"):
+        build(on_ray)
+    picture.write_bytes(whole)
+    assert built(build(on_ray)) == local
+
+
+@pytest.mark.skipif(find_spec("ray") is not None, reason="Ray is installed")
+def test_a_missing_ray_is_named(settings):
+    with pytest.raises(InputError, match=r"executor: ray is not installed. pip install"):
+        build(replace(settings, executor="ray"))
 
 
 def test_no_task_writes_beside_a_build_or_for_a_recipe_that_was_replaced(settings):

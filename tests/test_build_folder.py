@@ -80,8 +80,9 @@ def test_second_build_on_one_folder_is_refused_while_the_first_runs(settings):
 
 def test_output_that_cannot_be_written_is_an_error_with_a_mend(settings, tmp_path):
     (tmp_path / "taken").write_text("a file, no folder")
-    with pytest.raises(InputError, match=r"cannot be written \(.*choose another out"):
-        build(replace(settings, out=tmp_path / "taken"), FakeAnnotator())
+    for out in (tmp_path / "taken", Path("/proc/no-folder")):
+        with pytest.raises(InputError, match=rf"^{out}.*: cannot be written \(.*choose another out"):
+            build(replace(settings, out=out), FakeAnnotator())
 
 
 def test_full_disk_is_an_error_that_says_what_stands_and_a_rerun_goes_on(settings, tmp_path):
@@ -183,10 +184,11 @@ def test_records_are_staged_without_holding_them_all(tmp_path):
     rows = [json.dumps({"id": str(k), "conversations": talk}) + "\n" for k in range(4000)]
     (tmp_path / "instruct.jsonl").write_text("".join(rows))
     given = BuildSettings("instruct", SourceSettings(tmp_path, "mix"), tmp_path / "out", rows_per_shard=50)
-    with make_plan(given).locked_folder() as folder:
+    plan = make_plan(given)
+    with plan.locked_folder() as folder:
         tracemalloc.start()
         try:
-            counted = stage_records(given, folder)
+            counted = stage_records(plan, folder)
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()

@@ -39,6 +39,86 @@ def test_pairs_are_mined_again_with_other_limits(tmp_path: Path) -> None:
     assert "=             4  pairs" in mine(replace(settings, pairs=PairSettings(min_shared=1)))
 
 
+@pytest.fixture
+def tagged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The captions whose nouns were looked for."""
+    captions: list[str] = []
+
+    def words(given):
+        for caption in given:
+            captions.append(caption)
+            yield tuple(sorted(set(caption.lower().strip(".").split())))
+
+    monkeypatch.setattr("cadvi_hub.build.records.extract_nouns", words)
+    return captions
+
+
+@pytest.mark.parametrize(
+    "change", [{"pairs": PairSettings(min_shared=1, seed=3)}, {"turns": "which_image"}, {"max_rows": 1}, {"seed": 1}]
+)
+def test_captions_are_tagged_once_whatever_is_made_of_them(tmp_path: Path, tagged, change) -> None:
+    settings = BuildSettings("v1", captioned_source(tmp_path / "captioned"), tmp_path / "out", PairSettings(1))
+    mine(settings)
+    with pytest.raises(InputError, match="no row is left"):
+        build(replace(settings, pairs=PairSettings(min_shared=9)), FakeAnnotator("other"))
+    changed = replace(settings, **change)
+    folder = build(changed, FakeAnnotator())
+    assert len(tagged) == 5
+    assert contents(folder) == contents(build(replace(changed, out=tmp_path / "fresh"), FakeAnnotator()))
+
+
+def test_captions_of_another_source_are_tagged_anew(tmp_path: Path, tagged) -> None:
+    settings = BuildSettings("v1", captioned_source(tmp_path / "captioned"), tmp_path / "out", PairSettings(1))
+    mine(settings)
+    (tmp_path / "held_out.txt").write_text("4.png\n")
+    apart = replace(settings, exclude_images=[tmp_path / "held_out.txt"])
+    assert "image is held out" in mine(apart)
+    assert len(tagged) == 5 + 4
+    file = settings.source.path / "captions.jsonl"
+    file.write_text(file.read_text().replace("boat", "ship"))
+    mine(apart)
+    assert tagged.count("A ship.") == 0
+    mine(settings)
+    assert tagged.count("A ship.") == 1
+
+
+def test_a_run_killed_while_it_gives_up_captions_leaves_none_torn(tmp_path: Path, monkeypatch) -> None:
+    settings = BuildSettings("v1", captioned_source(tmp_path / "captioned"), tmp_path / "out", PairSettings(1))
+    clean = contents(build(replace(settings, out=tmp_path / "clean"), FakeAnnotator()))
+    mine(replace(settings, source=replace(settings.source, name="other")))
+
+    def half_removed(path: Path) -> None:
+        if (path / "facts.json").exists():
+            (path / "00000.jsonl").unlink()
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("cadvi_hub.build.folder._remove", half_removed)
+        with pytest.raises(KeyboardInterrupt):
+            mine(settings)
+    assert contents(build(settings, FakeAnnotator())) == clean
+
+
+def test_captions_that_a_killed_finish_left_are_not_used(tmp_path: Path, monkeypatch) -> None:
+    settings = BuildSettings("v1", captioned_source(tmp_path / "captioned"), tmp_path / "out", PairSettings(1))
+    with monkeypatch.context() as patch:
+        patch.setattr("cadvi_hub.build.folder.shutil.rmtree", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            build(settings, FakeAnnotator())
+    (settings.out / "v1/_work/captions/00000.jsonl").unlink()
+    other = replace(settings, seed=1, overwrite=True)
+    folder = build(other, FakeAnnotator())
+    assert contents(folder) == contents(build(replace(other, out=tmp_path / "fresh"), FakeAnnotator()))
+
+
+def test_a_build_makes_its_annotator_once(tmp_path: Path, monkeypatch) -> None:
+    made = []  # of a local model, all weights are read for its name
+    monkeypatch.setattr("cadvi_hub.build.shards.make_annotator", lambda *_: made.append(FakeAnnotator()) or made[-1])
+    build(BuildSettings("v1", captioned_source(tmp_path / "captioned"), tmp_path / "out", PairSettings(1)))
+    assert len(made) == 1
+    assert len(made[0].asked) == 4
+
+
 def test_a_build_tells_how_many_rows_it_has_and_why_others_were_dropped(tmp_path: Path, caplog) -> None:
     settings = BuildSettings("v2", similar_source(tmp_path / "similar"), tmp_path / "out")
     for _ in range(2):  # a build that is complete tells it again

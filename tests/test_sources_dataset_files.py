@@ -38,9 +38,10 @@ def test_held_out_images_and_scene_graphs_are_told_by_the_pictures_own_names_and
     (row,) = pq.read_table(next(folder.glob("*.parquet")))["images"].to_pylist()
     assert sorted(image["path"] for image in row) == ["7.jpg", "9.jpg"]
     assert report(folder)["drops"]["image is held out"] == {"count": 1, "first": ["8.jpg"]}
-    with make_plan(replace(given, out=tmp_path / "other", graphs=graphs)).locked_folder() as work:
-        stage_records(given, work)
-        known = ShardMaker(replace(given, graphs=graphs), work, FakeAnnotator())._graphs(graphs)
+    plan = make_plan(replace(given, out=tmp_path / "other", graphs=graphs))
+    with plan.locked_folder() as work:
+        stage_records(plan, work)
+        known = ShardMaker(plan.settings, work)._graphs(graphs)
     assert list(known) == ["9.jpg"]
 
 

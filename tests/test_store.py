@@ -7,8 +7,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -114,7 +115,7 @@ def test_another_model_gets_its_own_replies(store: ReplyStore) -> None:
 def test_a_long_stretch_of_stored_replies_is_handed_on_before_the_engine_reads_on(
     store: ReplyStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cadvi_hub.generation.store.STORED_AHEAD", 4)
+    monkeypatch.setattr("cadvi_hub.generation.store.UNASKED_AHEAD", 4)
     numbers = [str(i) for i in range(30)]
     answers(StoredGenerator(Echo(), store), [i for i in numbers if i not in ("3", "9", "11")])
     read: list[str] = []
@@ -124,6 +125,54 @@ def test_a_long_stretch_of_stored_replies_is_handed_on_before_the_engine_reads_o
     assert len(read) <= 4 + 4
     assert list(outcomes) == [reply_to(ask(i)) for i in numbers[4:]]
     assert engine.asked == ["3", "9", "11"]
+
+
+class Slow(Echo):
+    """Answers when `at_once` requests are read, or all: equal ones are under way together."""
+
+    def __init__(self, at_once: int, failing: Iterable[str] = ()):
+        super().__init__(failing)
+        self.at_once = at_once
+
+    def generate(
+        self, requests: Iterable[ChatRequest], on_replies: OnReplies | None = None
+    ) -> Iterator[Reply | Failed]:
+        unread, number = iter(requests), 0
+        while group := list(islice(unread, self.at_once)):
+
+            def numbered(replies: Sequence[tuple[int, Reply]], first: int = number) -> None:
+                if on_replies:
+                    on_replies([(first + place, reply) for place, reply in replies])
+
+            yield from super().generate(group, numbered)
+            number += len(group)
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3, 100])
+def test_equal_requests_under_way_are_asked_once_and_answered_in_their_order(store: ReplyStore, at_once: int) -> None:
+    texts = [*"abacabba", *"dd", *"aeb"]
+    engine = Slow(at_once)
+    assert answers(StoredGenerator(engine, store), texts) == [f"echo {text}" for text in texts]
+    assert engine.asked == ["a", "b", "c", "d", "e"]
+
+
+def test_a_request_that_equals_a_failing_one_under_way_fails_with_it(store: ReplyStore) -> None:
+    engine = Slow(3, failing=["b"])
+    assert answers(StoredGenerator(engine, store), "abbab") == ["echo a", "", "", "echo a", ""]
+    assert engine.asked == ["a", "b"]
+
+
+def test_a_long_stretch_of_equal_requests_is_not_read_ahead(
+    store: ReplyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cadvi_hub.generation.store.UNASKED_AHEAD", 4)
+    read: list[str] = []
+    engine = Slow(2)
+    outcomes = StoredGenerator(engine, store).generate(ask(read.append(i) or i) for i in "a" * 30 + "b")  # type: ignore[func-returns-value]
+    assert next(outcomes) == reply_to(ask("a"))
+    assert len(read) == 1 + 4
+    assert list(outcomes) == [reply_to(ask(i)) for i in "a" * 29 + "b"]
+    assert engine.asked == ["a", "b"]
 
 
 def test_what_is_handed_on_is_what_a_rerun_will_give(store: ReplyStore) -> None:

@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -98,12 +98,14 @@ def build(settings: BuildSettings, annotator: Annotator | None = None) -> Path:
     Raises:
         InputError: bad input, an output folder that is taken or cannot be written, or no row left.
     """
+    if annotator is not None:
+        if settings.executor != "local":
+            fault = "an annotator that is passed works in this process alone"
+            raise InputError("executor", fault, "Take the local executor")
+        settings = replace(settings, workers=1)
     plan = make_plan(settings, annotator)
     with output_faults(plan.path):
         if settings.executor != "local":
-            if annotator is not None:
-                fault = "an annotator that is passed works in this process alone"
-                raise InputError("executor", fault, "Take the local executor")
             from cadvi_hub.build.cluster import submit
 
             submit(plan)
@@ -111,7 +113,7 @@ def build(settings: BuildSettings, annotator: Annotator | None = None) -> Path:
         with plan.locked_folder() as folder:
             if not folder.is_complete():
                 if not folder.is_laid_out():
-                    _make(plan, folder, annotator)
+                    _make(plan, folder)
                 folder.finish()
             report = folder.report()
     logger.info("%s: %d rows; dropped: %s", plan.path, report["rows"], _reasons(report["drops"]) or "nothing")
@@ -130,22 +132,21 @@ def mine(settings: BuildSettings) -> str:
     with output_faults(plan.path), plan.locked_folder() as folder:
         if folder.is_complete() or folder.is_laid_out():
             raise InputError(str(plan.path), "the build is past that", "Use `cadvi pairs explain --folder` on it")
-        read = stage_records(settings, folder)
+        read = stage_records(plan, folder)
         blocks = (folder.read_block(RECORDS, number) for number in range(read["blocks"]))
         shared = [len(row["shared_nouns"]) for block in blocks for row in block]
     return explain_mined(read, asdict(settings.pairs), shared)
 
 
-def _make(plan: Plan, folder: BuildFolder, annotator: Annotator | None) -> None:
+def _make(plan: Plan, folder: BuildFolder) -> None:
     """Make what is missing of stages and shards, then fix the layout."""
     from tqdm import tqdm
 
-    settings = plan.settings
-    read = stage_records(settings, folder)
+    read = stage_records(plan, folder)
     missing = [number for number in range(read["blocks"]) if not folder.has_part(number)]
-    done = read["records"] - min(read["records"], len(missing) * settings.rows_per_shard)
+    done = read["records"] - min(read["records"], len(missing) * plan.settings.rows_per_shard)
     with tqdm(desc=plan.path.name, total=read["records"], initial=done, unit="row", disable=None) as bar:
-        for records in make_shards(settings, folder, missing, annotator):
+        for records in make_shards(plan, folder, missing):
             bar.update(records)
     lay_out(plan, folder, read)
 
@@ -158,11 +159,14 @@ def lay_out(plan: Plan, folder: BuildFolder, read: Row) -> None:
     """
     rows_per_part, counted = summed(folder.part_facts(read["blocks"]), read)
     if not counted["rows"]:
-        fault = f"no row is left ({_reasons(counted['drops']) or 'no pair or row was found'})"
+        fault = f"no row is left ({_reasons(counted['drops'], examples=True) or 'no pair or row was found'})"
         raise InputError(str(plan.settings.source.path), fault, "Look at the source and at the recipe's limits")
     report = {"config": plan.settings.config, "digest": plan.digest, "recipe": plan.recipe, **counted}
     folder.lay_out(rows_per_part, report)
 
 
-def _reasons(drops: Row) -> str:
-    return ", ".join(f"{entry['count']} × {reason}" for reason, entry in drops.items())
+def _reasons(drops: Row, examples: bool = False) -> str:
+    return ", ".join(
+        f"{entry['count']} × {reason}" + (f", as {entry['first'][0]}" if examples else "")
+        for reason, entry in drops.items()
+    )

@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 
 def submit(plan: Plan) -> None:
-    """Submit the three steps; Ray's are awaited, Slurm's are queued one behind the other.
+    """Submit the three steps, which Slurm queues one behind the other; Ray's are awaited, and the last is done here.
 
     Raises:
-        InputError: datatrove is not installed, an executor that does not take the recipe's options, or a password in
-            an address, which datatrove would write down.
+        InputError: datatrove or Ray is not installed, an executor that does not take the recipe's options, a password
+            in an address, which datatrove would write down, or a task of Ray's that failed.
     """
     addresses = plan.settings.annotator.base_url
     if any(urlsplit(url).password for url in ([addresses] if isinstance(addresses, str) else addresses)):
@@ -43,20 +43,20 @@ def submit(plan: Plan) -> None:
         if folder.is_complete():
             return
     # What was to be overwritten is gone. A task that starts late must not do the same to a newer build.
-    plan = replace(plan, settings=replace(plan.settings, overwrite=False))
-    steps = (("records", 1, read_and_pair), ("shards", plan.settings.workers, make_share), ("finish", 1, finish))
-    before: Any = None
-    for name, tasks, step in steps:
-        executor = _executor(plan, name, tasks, partial(step, plan), before)
-        if plan.settings.executor == "ray":
-            executor.run()
-        before = executor
-    if plan.settings.executor == "slurm":
-        before.run()  # submits those that it depends on first
+    plan = replace(plan, settings=replace(plan.settings, overwrite=False), authors=None)
+    records = _executor(plan, "records", 1, read_and_pair)
+    shards = _executor(plan, "shards", plan.settings.workers, make_share, records)
+    if plan.settings.executor == "ray":
+        records.run()
+        shards.run()
+        finish(plan, None, 0, 1)  # tells what is missing: Ray's executor says nothing of a task that failed
+    else:
+        _executor(plan, "finish", 1, finish, shards).run()  # submits those that it depends on first
         print(f"submitted; {plan.path} is complete when the job {plan.path.name}-finish has ended well")
 
 
-def _executor(plan: Plan, name: str, tasks: int, step: Any, before: Any) -> PipelineExecutor:
+def _executor(plan: Plan, name: str, tasks: int, step: Any, before: Any = None) -> PipelineExecutor:
+    """`tasks` tasks that do `step`; Slurm's begin when those of `before` have ended well."""
     options: dict[str, Any] = {
         "tasks": tasks,
         "logging_dir": str(plan.settings.out / "_logs" / f"{plan.path.name}-{plan.digest}" / name),
@@ -67,10 +67,13 @@ def _executor(plan: Plan, name: str, tasks: int, step: Any, before: Any) -> Pipe
         if plan.settings.executor == "slurm":
             from datatrove.executor import SlurmPipelineExecutor
 
-            return SlurmPipelineExecutor([step], job_name=f"{plan.path.name}-{name}", depends=before, **options)
+            return SlurmPipelineExecutor(
+                [partial(step, plan)], job_name=f"{plan.path.name}-{name}", depends=before, **options
+            )
+        import ray  # noqa: F401 - datatrove would look for it when it runs
         from datatrove.executor import RayPipelineExecutor
 
-        return RayPipelineExecutor([step], **options)
+        return RayPipelineExecutor([partial(step, plan)], **options)
     except ImportError as error:
         fault = f"{error.name or 'datatrove'} is not installed"
         raise InputError("executor", fault, "pip install 'cadvi-hub[cluster]'; for Ray ray, too") from error
@@ -84,7 +87,7 @@ def read_and_pair(plan: Plan, data: Any, rank: int, tasks: int) -> None:
     """The step of one task that keeps what shards are cut from."""
     with plan.locked_folder() as folder:
         if not (folder.is_complete() or folder.is_laid_out()):
-            stage_records(plan.settings, folder)
+            stage_records(plan, folder)
 
 
 def make_share(plan: Plan, data: Any, rank: int, tasks: int) -> None:
@@ -99,7 +102,7 @@ def make_share(plan: Plan, data: Any, rank: int, tasks: int) -> None:
         if not folder.has_stage(RECORDS):
             raise InputError(str(plan.path), "the records have not been read", "Look at the log of the step before")
         maker = ShardMaker(_with_own_replies(plan.settings, rank, tasks), folder)
-        for number in range(rank, folder.block_facts(RECORDS)["blocks"], tasks):
+        for number in range(rank, folder.stage_facts(RECORDS)["blocks"], tasks):
             with folder.locked_part(number):
                 if not folder.has_part(number):
                     maker.make(number)
@@ -125,7 +128,7 @@ def finish(plan: Plan, data: Any, rank: int, tasks: int) -> None:
             if not folder.has_stage(RECORDS):
                 fault = "the records have not been read"
                 raise InputError(str(plan.path), fault, "Look at the logs of the steps before and submit again")
-            read = folder.block_facts(RECORDS)
+            read = folder.stage_facts(RECORDS)
             missing = [number for number in range(read["blocks"]) if not folder.has_part(number)]
             if missing:
                 fault = f"{len(missing)} of {read['blocks']} shards are missing, the first is {missing[0]}"

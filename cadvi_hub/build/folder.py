@@ -25,6 +25,7 @@ from cadvi_hub.errors import InputError
 if TYPE_CHECKING:
     from datasets import Features
 
+CAPTIONS = "captions"  # the stage that tells by its facts what it was made of: it outlives a change of recipe
 ROWS_PER_GROUP = 100  # the Hub's viewer reads whole row groups; with pictures, 100 rows are about 50 MB
 
 Json = dict[str, Any]
@@ -37,7 +38,7 @@ class BuildFolder:
         self.path, self.digest, self.split = path, digest, split
         self.work = path / "_work"
         self.report_file = path / "build.json"
-        self._layout = self.work / "layout.json"
+        self._layout, self._recipe = self.work / "layout.json", self.work / "recipe.json"
 
     def is_complete(self) -> bool:
         """Whether the report stands, with every file that it names."""
@@ -56,20 +57,8 @@ class BuildFolder:
     def has_stage(self, name: str) -> bool:
         return (self.work / name).exists()
 
-    def write_stage(self, name: str, rows: Iterable[Any]) -> None:
-        """Keep `rows` as JSON lines; the stage appears when all of them are written."""
-        with _replacing(self.work / name) as file:
-            for row in rows:
-                file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
-
-    def read_stage(self, name: str) -> Iterator[Any]:
-        """Stream the rows of a stage."""
-        with (self.work / name).open("rb") as file:
-            for line in file:
-                yield json.loads(line)
-
-    def write_blocks(self, name: str, rows: Iterable[Any], size: int, facts: Json) -> None:
-        """Keep `rows` as a stage of blocks of `size` rows, which workers read one by one.
+    def write_stage(self, name: str, rows: Iterable[Any], size: int, facts: Json) -> None:
+        """Keep `rows` in blocks of `size`, which can be read one by one; the stage appears when all are written.
 
         `facts` may fill while `rows` is read and is stored in the stage, with the number of `records` and `blocks`.
         """
@@ -84,12 +73,20 @@ class BuildFolder:
         _write_json(unfinished / "facts.json", {**facts, "records": records, "blocks": blocks})
         unfinished.replace(self.work / name)
 
-    def block_facts(self, name: str) -> Json:
-        """The facts of a stage of blocks."""
+    def remove_stage(self, name: str) -> None:
+        """Remove a stage at once: a run that is killed meanwhile leaves no torn one."""
+        unfinished = self.work / f"{name}.tmp"
+        _remove(unfinished)
+        (self.work / name).replace(unfinished)
+        _remove(unfinished)
+
+    def stage_facts(self, name: str) -> Json:
         return _read_json(self.work / name / "facts.json")
 
     def read_block(self, name: str, number: int) -> list[Any]:
-        return list(self.read_stage(f"{name}/{number:05d}.jsonl"))
+        """The rows of block `number` of a stage."""
+        with (self.work / name / f"{number:05d}.jsonl").open("rb") as file:
+            return list(map(json.loads, file))
 
     def has_part(self, number: int) -> bool:
         return self._part(number).is_file()
@@ -153,7 +150,7 @@ class BuildFolder:
             _remove(self.work)  # a run was killed while it tidied up: what is left of its work is nobody's
         if not self.is_complete():
             self.work.mkdir(exist_ok=True)
-            _write_json(self.work / "recipe.json", {"digest": self.digest})
+            _write_json(self._recipe, {"digest": self.digest})
 
     def check(self) -> None:
         """Raise InputError if the folder holds the build of another recipe."""
@@ -163,7 +160,7 @@ class BuildFolder:
             raise InputError(str(self.path), fault, "Choose another out, or replace it with --overwrite true")
 
     def _found_digest(self) -> str | None:
-        for file in (self.report_file, self.work / "recipe.json"):
+        for file in (self.report_file, self._recipe):
             if file.is_file():
                 found = _read_json(file)
                 if file == self.report_file and not {"digest", "files"} <= found.keys():
@@ -177,10 +174,16 @@ class BuildFolder:
         return self.report_file.is_file() or self.is_laid_out() or bool(shards)
 
     def _clear(self) -> None:
+        """Remove another recipe's build; of one that is not finished, the captions stay."""
         for file in self.path.glob("*-of-*.parquet"):  # of any split: the other recipe may have had another one
             file.unlink()
-        _remove(self.work)
-        self.report_file.unlink(missing_ok=True)  # last: until then it says whose files these are
+        if self.report_file.is_file():
+            _remove(self.work)  # with the captions, of which a killed `finish` may have removed a part
+            self.report_file.unlink()  # last: until then it says whose files these are
+            return
+        for entry in self.work.iterdir():
+            if entry != self._recipe and entry.name != CAPTIONS:
+                _remove(entry)
 
     def _part(self, number: int) -> Path:
         return self.work / f"part-{number:05d}.parquet"
@@ -250,6 +253,9 @@ def _read_json(path: Path) -> Json:
     return content
 
 
-def _remove(folder: Path) -> None:
-    if folder.exists():
-        shutil.rmtree(folder)
+def _remove(path: Path) -> None:
+    """Remove a folder or a file, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

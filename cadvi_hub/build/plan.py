@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +16,13 @@ from cadvi_hub import __version__
 from cadvi_hub.annotation import Annotator
 from cadvi_hub.build.folder import BuildFolder, open_build_folder
 from cadvi_hub.build.rows import Turns
-from cadvi_hub.build.shards import make_authors
+from cadvi_hub.build.shards import Authors, make_authors
 from cadvi_hub.errors import InputError
 from cadvi_hub.generation import public_name
 from cadvi_hub.grounding.score import graph_files
 from cadvi_hub.held_out import read_held_out
-from cadvi_hub.questions import QuestionWriter
-from cadvi_hub.sources.formats import Format, digest_of, format_of
+from cadvi_hub.sources.digest import digest_of_files
+from cadvi_hub.sources.formats import Format, format_of
 
 if TYPE_CHECKING:
     from cadvi_hub.build import BuildSettings
@@ -50,12 +50,24 @@ CONFIG_NAME = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)*")
 
 @dataclass(frozen=True)
 class Plan:
-    """A build whose settings have been checked: its folder, and what decides its content."""
+    """A build whose settings have been checked: its folder, and what decides its content.
+
+    `authors` write in this process; to others, where each makes its own, a plan goes without.
+    """
 
     settings: BuildSettings
     path: Path
     recipe: Row
-    digest: str
+    authors: Authors | None = field(repr=False)
+
+    @property
+    def digest(self) -> str:
+        return _digest(self.recipe)
+
+    @property
+    def source_digest(self) -> str:
+        """Changes with what is read of the source, whatever is made of it."""
+        return _digest({key: self.recipe.get(key) for key in ("version", "source", "exclude_images")})
 
     @property
     def split(self) -> str:
@@ -92,10 +104,9 @@ def make_plan(settings: BuildSettings, annotator: Annotator | None = None) -> Pl
     path = settings.out / name
     with output_faults(path):
         path.mkdir(parents=True, exist_ok=True)
-        annotator, writer = make_authors(settings, annotator)
-        recipe = _recipe(settings, source_format, annotator, writer)
-    digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
-    return Plan(settings, path, recipe, digest)
+        authors = make_authors(settings, annotator)
+        recipe = _recipe(settings, source_format, authors)
+    return Plan(settings, path, recipe, authors)
 
 
 @contextmanager
@@ -104,17 +115,21 @@ def output_faults(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _OUTPUT_FAULTS:
+        leads_to_it = isinstance(error.filename, str) and path.is_relative_to(error.filename)
+        if error.errno not in _OUTPUT_FAULTS and not leads_to_it:
             raise
         whole = len(list(path.glob("_work/part-*.parquet"))) if path.is_dir() else 0
         mend = f"Make room or choose another out; {whole} shards are whole, and the same command goes on from there"
         raise InputError(error.filename or str(path), f"cannot be written ({error.strerror})", mend) from error
 
 
-def _recipe(
-    settings: BuildSettings, source_format: Format, annotator: Annotator | None, writer: QuestionWriter | None
-) -> Row:
+def _digest(content: Row) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _recipe(settings: BuildSettings, source_format: Format, authors: Authors) -> Row:
     """What decides the content of a build: no path, no endpoint, but the source files' own digest."""
+    annotator, writer = authors
     source = {
         "name": settings.source.name,
         "bad_rows": settings.source.bad_rows,
@@ -145,10 +160,8 @@ def _recipe(
     if settings.clip_model:
         recipe["clip_model"] = public_name(settings.clip_model)
     if settings.graphs:
-        files = [
-            digest_of(file.name)(replace(settings.source, path=file.parent)) for file in graph_files(settings.graphs)
-        ]
-        recipe["graphs"] = {"sha256": files, "max_contradicted": settings.max_contradicted}
+        sha256 = digest_of_files(graph_files(settings.graphs))
+        recipe["graphs"] = {"sha256": sha256, "max_contradicted": settings.max_contradicted}
     if settings.exclude_images:
         names = "\n".join(sorted(read_held_out(settings.exclude_images)))
         recipe["exclude_images"] = hashlib.sha256(names.encode()).hexdigest()

@@ -12,7 +12,7 @@ from itertools import islice
 from sys import intern
 from typing import TYPE_CHECKING, Any
 
-from cadvi_hub.build.folder import BuildFolder
+from cadvi_hub.build.folder import CAPTIONS, BuildFolder
 from cadvi_hub.errors import InputError
 from cadvi_hub.held_out import leave_out, read_held_out
 from cadvi_hub.images import ImageStore
@@ -27,25 +27,29 @@ from cadvi_hub.sources.llava_mix import InstructExample
 
 if TYPE_CHECKING:
     from cadvi_hub.build import BuildSettings
+    from cadvi_hub.build.plan import Plan
 
-# Captions with their nouns, what was counted on the way to them, and records to be made rows of
-CAPTIONS, CAPTIONS_READ, RECORDS = "captions.jsonl", "captions_read.jsonl", "records"
+RECORDS = "records"  # the stage that shards are cut from, block by block
+CAPTIONS_PER_BLOCK = 10_000
 
 Row = dict[str, Any]
 
 
-def stage_records(settings: BuildSettings, folder: BuildFolder) -> Row:
+def stage_records(plan: Plan, folder: BuildFolder) -> Row:
     """Keep the records, unless an earlier run did; returns what was counted, with the number of their blocks."""
     if not folder.has_stage(RECORDS):
+        settings, counted = plan.settings, Row()
         source_format = format_of(settings.config, settings.source)
-        counted = Row()
-        make = _mine if source_format.holds == "captions" else _read
-        records = map(asdict, make(settings, source_format, folder, counted))
-        folder.write_blocks(RECORDS, records, settings.rows_per_shard, counted)
-    return folder.block_facts(RECORDS)
+        if source_format.holds == "captions":
+            _stage_captions(settings, source_format, folder, plan.source_digest)
+            records: Iterator[Any] = _mine(settings, folder, counted)
+        else:
+            records = _read(settings, source_format, counted)
+        folder.write_stage(RECORDS, map(asdict, records), settings.rows_per_shard, counted)
+    return folder.stage_facts(RECORDS)
 
 
-def _read(settings: BuildSettings, source_format: Format, folder: BuildFolder, counted: Row) -> Iterator[Any]:
+def _read(settings: BuildSettings, source_format: Format, counted: Row) -> Iterator[Any]:
     """The records of the source one by one; `counted` is filled when all are read."""
     drops, number = Drops(), 0
     images = source_format.images(settings.source)
@@ -80,23 +84,35 @@ def _apart(settings: BuildSettings, records: Iterator[Any], images: ImageStore, 
     return leave_out(records, files_of, read_held_out(settings.exclude_images), drops)
 
 
-def _mine(settings: BuildSettings, source_format: Format, folder: BuildFolder, counted: Row) -> Iterator[ImagePair]:
-    """Captions → nouns → pairs. The nouns are a stage of their own: tagging takes far longer than mining."""
+def _stage_captions(settings: BuildSettings, source_format: Format, folder: BuildFolder, digest: str) -> None:
+    """Keep the captions with their nouns, unless an earlier run kept those of the same source.
+
+    They are a stage of their own, since tagging takes far longer than mining: other settings of pairs, annotator or
+    conversations go on from there.
+    """
     from tqdm import tqdm
 
-    if not folder.has_stage(CAPTIONS):
-        drops = Drops()
-        images = source_format.images(settings.source)
-        captioned = list(_apart(settings, source_format.read(settings.source, images, drops), images, drops))
-        tagged = extract_nouns(entry.caption for entry in captioned)
-        nouns_of = tqdm(tagged, "nouns", len(captioned), unit="caption", disable=None)
-        folder.write_stage(CAPTIONS_READ, [{"records_read": len(captioned), "drops": drops.as_dict()}])
-        folder.write_stage(CAPTIONS, zip(map(asdict, captioned), nouns_of, strict=True))
-        del captioned
-    images_of, nouns = [], []
-    for entry, row in folder.read_stage(CAPTIONS):
-        images_of.append(CaptionedImage(**entry))
-        nouns.append(tuple(map(intern, row)))
+    if folder.has_stage(CAPTIONS):
+        if folder.stage_facts(CAPTIONS)["source_digest"] == digest:
+            return
+        folder.remove_stage(CAPTIONS)
+    drops = Drops()
+    images = source_format.images(settings.source)
+    captioned = list(_apart(settings, source_format.read(settings.source, images, drops), images, drops))
+    tagged = extract_nouns(entry.caption for entry in captioned)
+    nouns_of = tqdm(tagged, "nouns", len(captioned), unit="caption", disable=None)
+    rows = zip(map(asdict, captioned), nouns_of, strict=True)
+    facts = {"source_digest": digest, "records_read": len(captioned), "drops": drops.as_dict()}
+    folder.write_stage(CAPTIONS, rows, CAPTIONS_PER_BLOCK, facts)
+
+
+def _mine(settings: BuildSettings, folder: BuildFolder, counted: Row) -> Iterator[ImagePair]:
+    """Pairs from the captions that are kept; `counted` is filled when they are mined."""
+    facts, images_of, nouns = folder.stage_facts(CAPTIONS), [], []
+    for number in range(facts["blocks"]):
+        for entry, row in folder.read_block(CAPTIONS, number):
+            images_of.append(CaptionedImage(**entry))
+            nouns.append(tuple(map(intern, row)))
     mined = mine_pairs(images_of, nouns, settings.pairs)
-    counted |= {**next(folder.read_stage(CAPTIONS_READ)), "pair_counts": mined.counts}
+    counted |= {"records_read": facts["records_read"], "drops": facts["drops"], "pair_counts": mined.counts}
     yield from mined.pairs[: settings.max_rows]

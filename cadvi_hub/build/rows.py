@@ -127,7 +127,7 @@ def built_rows(records: Sequence[BuiltRow], columns: Collection[str], pictures: 
             else:
                 totals.update(["rows", "rows with an image" if record.images else "rows of text only"])
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            fault = f"a column does not hold what `cadvi build` writes ({error})"
+            fault = f"a column does not hold what `cadvi build` writes ({error!r})"
             raise InputError(f"row {record.id}", fault, "Mend or remove the row") from error
         yield row
     facts |= {"drops": drops.as_dict(), "totals": totals}

@@ -33,14 +33,14 @@ from cadvi_hub.workers import worker_pool
 
 if TYPE_CHECKING:
     from cadvi_hub.build import BuildSettings
+    from cadvi_hub.build.plan import Plan
 
 Row = dict[str, Any]
+Authors = tuple[Annotator | None, QuestionWriter | None]  # of summaries and of questions; None where nobody writes
 
 
-def make_authors(
-    settings: BuildSettings, annotator: Annotator | None = None
-) -> tuple[Annotator | None, QuestionWriter | None]:
-    """Who writes the summaries, `annotator` if there is one, and who writes the questions; None where nobody does.
+def make_authors(settings: BuildSettings, annotator: Annotator | None = None) -> Authors:
+    """Who writes the summaries, `annotator` if there is one, and who writes the questions.
 
     Raises:
         InputError: settings that do not go together.
@@ -60,11 +60,11 @@ def make_authors(
 
 
 class ShardMaker:
-    """Makes shards of one build; `annotator` replaces the one that the settings describe."""
+    """Makes shards of one build, by `authors` or those that the settings describe."""
 
-    def __init__(self, settings: BuildSettings, folder: BuildFolder, annotator: Annotator | None = None):
+    def __init__(self, settings: BuildSettings, folder: BuildFolder, authors: Authors | None = None):
         self.settings, self.folder = settings, folder
-        self.annotator, self.writer = make_authors(settings, annotator)
+        self.annotator, self.writer = authors or make_authors(settings)
         self._features = getattr(schema, f"{settings.config}_features")()
         source_format = format_of(settings.config, settings.source)
         self._holds, store = source_format.holds, source_format.images(settings.source)
@@ -77,7 +77,7 @@ class ShardMaker:
 
     def _graphs(self, folder: Path) -> dict[str, SceneGraph]:
         """The scene graphs of all images of the build."""
-        blocks = range(self.folder.block_facts(RECORDS)["blocks"])
+        blocks = range(self.folder.stage_facts(RECORDS)["blocks"])
         names = {name for k in blocks for row in self.folder.read_block(RECORDS, k) for name in row["images"]}
         wanted = {graph_name(name, self._pictures.store) for name in names} - {""}
         return read_graphs(folder, wanted, self.settings.source.bad_rows, Drops())
@@ -101,20 +101,20 @@ class ShardMaker:
         return len(records)
 
 
-def make_shards(
-    settings: BuildSettings, folder: BuildFolder, missing: list[int], annotator: Annotator | None
-) -> Iterator[int]:
-    """Make the `missing` shards by `settings.workers` processes, or in this one for an `annotator` that is passed.
+def make_shards(plan: Plan, folder: BuildFolder, missing: list[int]) -> Iterator[int]:
+    """Make the `missing` shards by as many processes as the settings want.
 
     Yields how many records went into each.
 
     Raises:
         InputError: as of a shard, or because a worker was killed; the shards that are whole stay.
     """
-    if annotator is not None or settings.workers == 1 or len(missing) < 2:
-        yield from map(ShardMaker(settings, folder, annotator).make, missing)
+    workers = min(plan.settings.workers, len(missing))
+    if workers == 1:
+        yield from map(ShardMaker(plan.settings, folder, plan.authors).make, missing)
+    if workers < 2:
         return
-    with worker_pool(min(settings.workers, len(missing)), _start_worker, settings, folder) as pool:
+    with worker_pool(workers, _start_worker, plan.settings, folder) as pool:
         try:
             for shard in as_completed([pool.submit(_make_in_worker, number) for number in missing]):
                 yield shard.result()

@@ -104,11 +104,16 @@ class Endpoint:
             schema = {"name": "reply", "schema": request.json_schema, "strict": True}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
         try:  # as JSON: the client's typed call takes half as much time again, to check what `_read` checks
-            return _read(await client.post("/chat/completions", body=body, cast_to=object))
+            completion = await client.post("/chat/completions", body=body, cast_to=object)
         except APIStatusError as error:
             if error.status_code not in REFUSED:
                 raise
             return Failed(f"{error.status_code}: {self._without_key(error.message)[:500]}")
+        try:
+            return _read(completion)
+        except (AttributeError, LookupError, TypeError) as error:
+            begin = self._without_key(" ".join(str(completion).split()))[:60]
+            raise ValueError(f"it begins with {begin!r}") from error
 
     async def _blame_form(self, client: AsyncOpenAI, request: ChatRequest, refusal: Failed) -> None:
         """Raise if requests of this form are refused whatever they say; so far the endpoint has answered none."""
@@ -153,7 +158,8 @@ class Endpoint:
                 fault = "breaks off the connection" if is_there else "cannot be reached"
                 return f"{fault}, {tries}", "Look at its log; run again" if is_there else "Start it; run again"
         mend = "Check that the address ends in /v1 and that an OpenAI-compatible server runs there"
-        return f"answers with something other than a chat completion ({type(error).__name__})", mend
+        said = self._without_key(str(error)).strip().split("\n")[0][:200]
+        return f"answers with something other than a chat completion ({said or type(error).__name__})", mend
 
     def _unusable(self, fault: str, mend: str) -> EndpointError:
         self.fault = self.fault or EndpointError(f"endpoint {self._shown_url}", fault, mend)
@@ -193,7 +199,7 @@ def _data_url(data: bytes) -> str:
 
 
 def _read(completion: Any) -> Reply | Failed:
-    """What a completion says; raises LookupError or TypeError if it is none."""
+    """What a completion says; raises AttributeError, LookupError or TypeError if it is none."""
     choice, usage = completion["choices"][0], completion.get("usage") or {}
     text, finish_reason = choice["message"].get("content"), choice.get("finish_reason")
     if finish_reason in BROKEN_OFF or (text is None and finish_reason != "length"):

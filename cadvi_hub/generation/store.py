@@ -6,13 +6,14 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from cadvi_hub.errors import InputError
 from cadvi_hub.generation import ChatRequest, Failed, Generator, MadeAsRead, OnReplies, Reply, request_key
 
-STORED_AHEAD = 10_000  # stored replies that may wait for one that is asked for; some 10 MB
+UNASKED_AHEAD = 10_000  # requests that need not be asked and may wait for one that is; their replies are some 10 MB
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS replies (
@@ -84,8 +85,19 @@ class ReplyStore:
             raise InputError(str(self.path), f"replies cannot be stored ({error})", mend) from error
 
 
+@dataclass(slots=True)
+class _Awaited:
+    """A request that was read and not answered yet; equal ones that are under way share one."""
+
+    key: str
+    outcome: Reply | Failed | None
+
+
 class StoredGenerator:
-    """Answers from `store` what it holds, asks `generator` for the rest, and stores each reply as it arrives."""
+    """Answers from `store` what it holds, asks `generator` for the rest, and stores each reply as it arrives.
+
+    A request that equals one under way is not asked again: it gets the same outcome.
+    """
 
     def __init__(self, generator: Generator, store: ReplyStore):
         self.generator, self.store = generator, store
@@ -100,61 +112,57 @@ class StoredGenerator:
         unread = iter(requests)
         try:
             for request in unread:
-                key, stored = self._look_up(request)
-                if stored:
-                    yield stored
+                awaited = self._look_up(request_key(self.name, request))
+                if awaited.outcome:
+                    yield awaited.outcome
                 else:  # reads on in `unread`
-                    yield from self._ask(key, request, unread, on_replies)
+                    yield from self._ask(awaited, request, unread, on_replies)
         except InputError as error:
             safe = f"{len(self.store)} replies are safe in {self.store.path}; a rerun goes on from there"
             raise InputError(error.place, error.fault, f"{error.mend}. {safe}") from error
 
-    def _look_up(self, request: ChatRequest) -> tuple[str, Reply | None]:
-        key = request_key(self.name, request)
-        return key, self.store.get(key)
+    def _look_up(self, key: str) -> _Awaited:
+        return _Awaited(key, self.store.get(key))
 
     def _ask(
-        self, key: str, request: ChatRequest, unread: Iterator[ChatRequest], on_replies: OnReplies | None
+        self, first: _Awaited, request: ChatRequest, unread: Iterator[ChatRequest], on_replies: OnReplies | None
     ) -> Iterator[Reply | Failed]:
         """Outcomes of `request`, which is not stored, and of what follows it, in order.
 
-        Ends before `unread` does once many stored replies wait behind one that is asked for.
+        Ends before `unread` does once many that need not be asked wait behind one that is.
         """
-        keys = {0: key}  # of what the engine was asked and has not answered, by the number that it has there
-        waiting: deque[Reply | None] = deque([None])  # per request read and not yielded: its reply, if it was stored
-        stored_waiting = 0
+        asked = {0: first}  # what the engine has not answered, by the number that it has there
+        under_way = {first.key: first}
+        waiting = deque([first])  # what was read and not yielded
 
         def unstored() -> Iterator[ChatRequest]:
-            nonlocal stored_waiting
             yield request
-            asked = 1
+            number = 1
             for following in unread:
-                key, stored = self._look_up(following)
-                waiting.append(stored)
-                if stored is None:
-                    keys[asked] = key
-                    asked += 1
+                key = request_key(self.name, following)
+                awaited = under_way.get(key) or self._look_up(key)
+                waiting.append(awaited)
+                if awaited.outcome is None and key not in under_way:
+                    asked[number] = under_way[key] = awaited
+                    number += 1
                     yield following
-                else:
-                    stored_waiting += 1
-                    if stored_waiting == STORED_AHEAD:
-                        return
+                elif len(waiting) - len(asked) == UNASKED_AHEAD:
+                    return
 
-        def stored_first() -> Iterator[Reply]:
-            nonlocal stored_waiting
-            while waiting and (stored := waiting[0]) is not None:
+        def ready() -> Iterator[Reply | Failed]:
+            while waiting and (outcome := waiting[0].outcome):
                 waiting.popleft()
-                stored_waiting -= 1
-                yield stored
+                yield outcome
 
         def keep(replies: Sequence[tuple[int, Reply]]) -> None:
-            self.store.put({keys[number]: reply for number, reply in replies})
+            self.store.put({asked[number].key: reply for number, reply in replies})
             if on_replies:
                 on_replies(replies)
 
         for number, outcome in enumerate(self.generator.generate(MadeAsRead(unstored(), unread), keep)):
-            yield from stored_first()
-            waiting.popleft()
-            # What a rerun will give: another process may have been first, or an equal request of this one.
-            yield self.store.get(keys.pop(number)) or outcome
-        yield from stored_first()
+            answered = asked.pop(number)
+            del under_way[answered.key]
+            # What a rerun will give: another process may have been first.
+            answered.outcome = self.store.get(answered.key) or outcome
+            yield from ready()
+        yield from ready()

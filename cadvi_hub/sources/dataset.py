@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from cadvi_hub.errors import InputError
 from cadvi_hub.images import ImageStore
 from cadvi_hub.schema import EmbeddedImage
 from cadvi_hub.sources import SourceSettings
+from cadvi_hub.sources.digest import digest_of_files
 from cadvi_hub.sources.rows import Row
 
 if TYPE_CHECKING:
@@ -66,11 +66,8 @@ def fingerprint(settings: SourceSettings) -> str:
     dataset = _load(str(settings.path), settings.subset, settings.split)
     if not settings.path.is_dir():
         return str(dataset._fingerprint)  # of the repository's commit
-    total = hashlib.sha256()
-    for file in chain.from_iterable(_local_files(str(settings.path), settings.subset)[1].values()):
-        with Path(file).open("rb") as content:
-            total.update(hashlib.file_digest(content, "sha256").digest())
-    return total.hexdigest()
+    of_splits = _local_files(str(settings.path), settings.subset)[1]
+    return digest_of_files(list(map(Path, chain.from_iterable(of_splits.values()))))
 
 
 def load_source(settings: SourceSettings, *needed: str) -> Dataset:

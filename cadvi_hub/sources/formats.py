@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from cadvi_hub.sources import (
     svit,
     the_cauldron,
 )
+from cadvi_hub.sources.digest import digest_of_files
 
 Holds = Literal["captions", "pairs", "instruct", "questions", "rows"]
 
@@ -42,16 +42,7 @@ def digest_of(*patterns: str) -> Callable[[SourceSettings], str]:
 
     def digest(settings: SourceSettings) -> str:
         files: list[Path] = next(filter(None, (sorted(settings.path.glob(pattern)) for pattern in patterns)), [])
-        total = hashlib.sha256()
-        try:
-            for file in files or [settings.path / patterns[-1]]:
-                with file.open("rb") as content:
-                    total.update(hashlib.file_digest(content, "sha256").digest())
-        except OSError as error:
-            raise InputError(
-                str(file), f"cannot be read ({error.strerror})", "Check source.path and source.format"
-            ) from error
-        return total.hexdigest()
+        return digest_of_files(files or [settings.path / patterns[-1]])
 
     return digest
 
