@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import json
 import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from importlib import resources
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,6 +69,15 @@ COMMANDS = {
         "compare",
         "two evaluations on the same questions: paired bootstrap and McNemar's test",
     ),
+    "judge run": Command(
+        "cadvi_hub.eval.judge", "JudgeSettings", "run", "let an LLM rate the open answers of an evaluation from 0 to 5"
+    ),
+    "judge check": Command(
+        "cadvi_hub.eval.judge_check",
+        "JudgeCheckSettings",
+        "check",
+        "can a judge be trusted? Its ratings of answers whose worth is known",
+    ),
     "assemble": Command(
         "cadvi_hub.training.assembling",
         "AssembleSettings",
@@ -77,7 +88,10 @@ COMMANDS = {
         "cadvi_hub.training.merging", "MergeSettings", "merge_adapter", "merge an adapter into its base and prove it"
     ),
     "report": Command(
-        "cadvi_hub.eval.report", "ReportSettings", "report", "table, results.json and a page from evaluations"
+        "cadvi_hub.eval.report",
+        "ReportSettings",
+        "report",
+        "tables, Markdown and a page from evaluations (cadvi report FOLDER NAME=FOLDER …)",
     ),
     "publish": Command(
         "cadvi_hub.publish", "PublishSettings", "publish", "push a data set or a model to the Hub, with its card"
@@ -135,6 +149,15 @@ def parse_settings(name: str, arguments: Sequence[str]) -> Any:
         what = " NAME"
         if arguments and not arguments[0].startswith("-"):
             arguments = [*arguments[1:], "--task", arguments[0]]
+    if command.settings in ("ReportSettings", "ViewSettings"):  # `cadvi report FOLDER NAME=FOLDER …`
+        what = " RESULTS…"
+        folders = list(takewhile(lambda argument: not argument.startswith("-"), arguments))
+        arguments = arguments[len(folders) :]
+        if folders:
+            from cadvi_hub.eval.report import named_folders
+
+            key = "--models" if command.settings == "ReportSettings" else "--results"
+            arguments += [key, json.dumps(named_folders(folders))]
     usage = f"cadvi {name}{what} [--config recipe.yaml] [--key value …]"
     parser = ArgumentParser(prog=f"cadvi {name}", description=command.summary, usage=usage)
     if named:

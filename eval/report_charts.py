@@ -4,33 +4,33 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from cadvi_hub.eval.report_table import Cell, Column, percent, sizes
+from cadvi_hub.eval.report_columns import Column
+from cadvi_hub.eval.report_table import Cell, sizes
 
 COLOURS = 8  # the style sheet's series colours; a ninth series takes the first one again, dashed
 MAX_POINTS = 200  # of a loss curve; longer ones are averaged
 Point = tuple[float, float]
 
 
-class Dot(NamedTuple):
-    """One score: name, number of its colour, y, x of the score and of its interval's ends, text."""
+class Bar(NamedTuple):
+    """One score: name, number of its colour, y, where the bar starts, its width, x of the interval's ends, text."""
 
     name: str
     colour: int
     y: float
-    x: float
+    start: float
+    width: float
     low: float
     high: float
     text: str
 
 
 class Panel(NamedTuple):
-    """One task's scores on an axis from 0 to 100 %."""
+    """One metric's scores on an axis over all that it can be."""
 
     column: Column
     size: str
-    dots: list[Dot]
-    left: float
-    right: float
+    bars: list[Bar]
     bottom: float
     ticks: list[tuple[float, str]]
     chance: float | None
@@ -70,23 +70,25 @@ def panels(columns: Sequence[Column], table: Mapping[str, Sequence[Cell | None]]
 def _panel(column: Column, scores: Mapping[str, Cell | None]) -> Panel:
     left, right = 132.0, 306.0
 
-    def x(share: float) -> float:
-        return round(left + share * (right - left), 1)
+    def x(value: float) -> float:
+        return round(left + (value - column.low) / (column.top - column.low) * (right - left), 1)
 
-    dots: list[Dot] = []
+    bars: list[Bar] = []
     for number, (name, cell) in enumerate(scores.items()):
         if cell:
             low, high = cell.interval or (cell.value, cell.value)
-            y = 16.0 + 26 * len(dots)
-            dots.append(Dot(name, number % COLOURS, y, x(cell.value), x(low), x(high), percent(cell.value)))
+            start, end = sorted((x(0), x(cell.value)))
+            y = 16.0 + 26 * len(bars)
+            text = column.text(cell.value)
+            bars.append(Bar(name, number % COLOURS, y, start, round(end - start, 1), x(low), x(high), text))
+    middle = (column.low + column.top) / 2
+    scale = 100 if column.top <= 1 else 1
     return Panel(
         column=column,
         size=sizes(list(scores.values())),
-        dots=dots,
-        left=left,
-        right=right,
-        bottom=6.0 + 26 * len(dots),
-        ticks=[(x(share), f"{100 * share:.0f}") for share in (0.0, 0.5, 1.0)],
+        bars=bars,
+        bottom=6.0 + 26 * len(bars),
+        ticks=[(x(value), f"{scale * value:g}") for value in (column.low, middle, column.top)],
         chance=None if column.chance is None else x(column.chance),
     )
 

@@ -72,7 +72,7 @@ def test_right_adapter_passes_the_check_and_wrong_ones_do_not(base: Path) -> Non
     check_trainable(wrap(base))
     with pytest.raises(InputError, match=r"must not, among them .*vision_tower"):
         check_trainable(wrap(base, target_modules=["q_proj"]))
-    with pytest.raises(InputError, match="projector 'model.multi_modal_projector' would not train"):
+    with pytest.raises(InputError, match=r"projector 'model\.multi_modal_projector' would not train"):
         check_trainable(wrap(base, modules_to_save=None))
     with pytest.raises(InputError, match="lm_head"):
         check_trainable(wrap(base, modules_to_save=["multi_modal_projector", "lm_head"]))

@@ -1,8 +1,10 @@
 """The recipes parse, hold the released numbers, and the templates write exactly the text that a model learns."""
 
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 import cadvi_hub.training as training
 from cadvi_hub.errors import InputError
@@ -23,15 +25,73 @@ SYSTEM_SENTENCE = (
 )
 
 
-@pytest.mark.parametrize(("name", "sources"), [("v1", ["llava_mix", "v1"]), ("v2", ["llava_mix", "v1", "v2"])])
-def test_recipe_holds_the_released_numbers(name: str, sources: list[str]) -> None:
-    data, args, model = parse(["--config", str(RECIPES / f"{name}.yaml"), "--use_cpu", "true"])
-    assert list(data.mixture) == sources
+GPUS = {  # of each recipe's steps
+    "llava-1.5-7b/v1": 4,
+    "llava-1.5-7b/v2": 4,
+    "llava-1.5-7b/v1-qlora": 1,
+    "llava-1.5-13b/v1": 4,
+    "llava-1.5-13b/v2": 4,
+    "qwen3-vl-8b/v2": 4,
+    "smolvlm-2.2b/v2": 1,
+}
+
+
+def settings(name: str) -> dict:
+    return yaml.safe_load((ROOM / "recipes" / f"{name}.yaml").read_text())
+
+
+def test_no_recipe_is_left_out_here() -> None:
+    assert {str(file.relative_to(ROOM / "recipes"))[:-5] for file in (ROOM / "recipes").glob("*/*.yaml")} == set(GPUS)
+
+
+@pytest.mark.parametrize("name", GPUS)
+def test_recipe_holds_the_released_numbers(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, args, model = parse(["--config", str(ROOM / "recipes" / f"{name}.yaml"), "--use_cpu", "true"])
+    assert list(data.mixture) == ["llava_mix", "v1", "v2"][: 3 if name.endswith("v2") else 2]
+    assert all(set(source) == {"path", "config"} for source in data.mixture.values())
     assert (model.lora_r, model.lora_alpha, model.lora_dropout) == (128, 256, 0.05)
     assert (args.learning_rate, args.projector_lr) == (1e-4, 2e-5)
     assert (args.lr_scheduler_type, args.get_warmup_steps(1000), args.weight_decay) == ("cosine", 30, 0)
-    assert (args.per_device_train_batch_size, args.num_train_epochs, data.max_tokens) == (32, 1, 2048)
+    assert args.per_device_train_batch_size * args.gradient_accumulation_steps * GPUS[name] == 128
+    assert (args.num_train_epochs, args.bf16, model.dtype) == (1, True, "bfloat16")
+    assert data.max_tokens == (2048 if name.startswith("llava") else 4096)
+    monkeypatch.setattr("cadvi_hub.training.settings.find_spec", lambda name: True)  # bitsandbytes, for QLoRA
     check_settings(args, model)
+
+
+@pytest.mark.parametrize("name", GPUS)
+def test_every_setting_of_a_recipe_names_its_source(name: str) -> None:
+    text = (ROOM / "recipes" / f"{name}.yaml").read_text()
+    lines = text[text.index("# model") : text.index("# output")].splitlines()
+    chosen = [line for line in lines if ": " in line and not line.startswith("#")]
+    assert len(chosen) > 15
+    assert [line for line in chosen if not re.search(r"# \[(paper|release|qlora|ours)\]", line)] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "like", "differing"),
+    [
+        ("llava-1.5-13b/v1", "llava-1.5-7b/v1", set()),
+        ("llava-1.5-13b/v2", "llava-1.5-7b/v2", set()),
+        ("qwen3-vl-8b/v2", "llava-1.5-7b/v2", {"chat_template_path", "max_tokens"}),
+        ("smolvlm-2.2b/v2", "llava-1.5-7b/v2", {"chat_template_path", "max_tokens"}),
+    ],
+)
+def test_recipe_of_another_model_is_the_same_but_for_what_the_model_asks(
+    name: str, like: str, differing: set[str]
+) -> None:
+    here, there = settings(name), settings(like)
+    batch = {"per_device_train_batch_size", "gradient_accumulation_steps"} if differing else set()
+    changed = {key for key in here | there if here.get(key) != there.get(key)}
+    assert changed == {"model_name_or_path", "output_dir"} | differing | batch
+
+
+def test_qlora_recipe_quantizes_in_nf4_and_changes_nothing_else_but_the_batch() -> None:
+    here, there = settings("llava-1.5-7b/v1-qlora"), settings("llava-1.5-7b/v1")
+    assert (here["load_in_4bit"], here["bnb_4bit_quant_type"], here["use_bnb_nested_quant"]) == (True, "nf4", True)
+    changed = {key for key in here if here[key] != there.get(key)} - {key for key in here if "4bit" in key}
+    batch = {"per_device_train_batch_size", "gradient_accumulation_steps"}
+    assert changed == batch | {"use_bnb_nested_quant", "output_dir"}
 
 
 def test_command_line_wins_over_the_recipe() -> None:

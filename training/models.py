@@ -15,7 +15,11 @@ from transformers import (
     ProcessorMixin,
 )
 from trl import get_quantization_config
-from trl.chat_template_utils import get_training_chat_template, is_chat_template_stop_token_trained
+from trl.chat_template_utils import (
+    get_training_chat_template,
+    has_generation_markers,
+    is_chat_template_stop_token_trained,
+)
 
 from cadvi_hub.errors import InputError
 from cadvi_hub.training.adapters import is_adapter
@@ -84,9 +88,8 @@ def template_file(name: str) -> Path:
 def load_processor(model_args: TuningModel, chat_template: Path | None) -> ProcessorMixin:
     """The base's processor, with a chat template that marks what the assistant says, its end token included.
 
-    That is the file's if one is given, else the model's own; where its own has no marks, TRL has the same template with
-    marks for many families. With `llava.jinja`, tokenizer and image processor follow LLaVA-1.5, too
-    (`inputs.follow_llava`).
+    That is the file's if one is given, else the model's own; where its own has no marks, TRL has the same with marks
+    for many families. With `llava.jinja`, tokenizer and image processor follow LLaVA-1.5, too (`inputs.follow_llava`).
 
     Raises:
         InputError: the model has no processor of images and texts, or its template does not teach when to stop.
@@ -103,7 +106,7 @@ def load_processor(model_args: TuningModel, chat_template: Path | None) -> Proce
     if chat_template is not None:
         processor.chat_template = chat_template.read_text(encoding="utf-8")
     mend = "Set chat_template_path to one that fits, such as llava.jinja for LLaVA-1.5"
-    if processor.chat_template and not is_chat_template_stop_token_trained(processor):
+    if processor.chat_template and not has_generation_markers(processor.chat_template):
         try:
             processor.chat_template = get_training_chat_template(processor)
         except ValueError as error:

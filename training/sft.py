@@ -1,4 +1,4 @@
-"""Tune a vision-language model on images and messages: LoRA on the language model, the projector in full (paper, section 3.1).
+"""Tune a vision-language model on images and messages: LoRA, and the projector in full (paper, section 3.1).
 
     accelerate launch -m cadvi_hub.training.sft --config recipe.yaml [--learning_rate 5e-5 …]
 

@@ -32,9 +32,9 @@ def projector_names(model: PreTrainedModel) -> list[str]:
     """Names of the modules that turn what the vision tower sees into embeddings of the language model.
 
     In most families that is one module between the two: the child of the multimodal body that has weights and is
-    neither (`multi_modal_projector` in LLaVA, `connector` in Idefics3 and SmolVLM). In Qwen-VL nothing is between them:
-    the vision tower ends in a patch merger, and some layers of Qwen3-VL's tower have one of their own. What tells those
-    from the rest of the tower is the name of their class.
+    neither (`multi_modal_projector` in LLaVA, `connector` in Idefics3 and SmolVLM). In Qwen-VL nothing is between
+    them: the vision tower ends in a patch merger, and some layers of Qwen3-VL's tower have one of their own. The name
+    of their class is what tells those from the rest of the tower.
 
     Raises:
         InputError: the model has no such module, or several are between the two.

@@ -44,6 +44,11 @@ class TuningTrainer(SFTTrainer):
         model._no_split_modules = present & set(model._no_split_modules or ())
         super().__init__(model=model, **kwargs)
         self.add_callback(EpochOrder())
+        if not self.is_deepspeed_enabled:  # which keeps float32 copies itself
+            # In bfloat16 most steps of 2e-5 would round to nothing: PEFT copies the projector in the base's dtype.
+            for name, weight in self.model.named_parameters():
+                if ".modules_to_save." in name:
+                    weight.data = weight.data.float()
         self._tokens: Any = 0
         self._places, self._since = 0, 0.0
 
