@@ -166,6 +166,19 @@ def test_the_command_shows_the_table_and_writes_it_with_every_reply(
     assert {"probe", "index", "id", "answer", "rating", "reason"} <= set(rows[0])
 
 
+def test_a_check_of_other_weights_under_the_same_name_is_refused(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    served = [[{"id": "judge", "root": "org/a"}], [], [{"id": "judge", "root": "org/b"}]]
+    monkeypatch.setattr("cadvi_hub.eval.judge_model._models", lambda address, key: served.pop(0))
+    checked(data, fair, questions=2)
+    file = data.parent / "check/judge/check.json"
+    first = file.read_bytes()
+    assert json.loads(first)["endpoint"] == {"root": "org/a"}
+    checked(data, fair, questions=2)  # nothing is asked, and the endpoint may be gone
+    assert file.read_bytes() == first
+    with pytest.raises(InputError, match=r"serves .*org/b.*by .*org/a"):
+        checked(data, fair, questions=2)
+
+
 def test_sets_that_cannot_be_used_are_named(data: Path, tmp_path: Path) -> None:
     judge = JudgeModelSettings(model="judge")
     for changes, fault in (

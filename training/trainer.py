@@ -46,7 +46,8 @@ class TuningTrainer(SFTTrainer):
         self.add_callback(EpochOrder())
         if not self.is_deepspeed_enabled:  # which keeps float32 copies itself
             # In bfloat16 most steps of 2e-5 would round to nothing: PEFT copies the projector in the base's dtype.
-            for name, weight in self.model.named_parameters():
+            trained: Any = self.model
+            for name, weight in trained.named_parameters():
                 if ".modules_to_save." in name:
                     weight.data = weight.data.float()
         self._tokens: Any = 0
