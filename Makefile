@@ -8,7 +8,7 @@ TORCH := torch==2.13.0
 # Where there is no GPU the CPU build does; indexes that have one label it +cpu, others get the plain build.
 GPU := $(shell nvidia-smi -L 2>/dev/null | head -n 1)
 
-.PHONY: demo test slow_test bench style quality vllm clean
+.PHONY: demo test browser_test slow_test bench style quality vllm clean
 
 demo: $(VENV)/installed
 	$(BIN)/cadvi demo --config demo --out $(OUT) --seed $(SEED) $(ARGS)
@@ -18,6 +18,12 @@ test: $(VENV)/installed
 
 slow_test: $(VENV)/installed vllm
 	$(BIN)/python -m pytest -m slow tests/slow
+
+# `cadvi view` in Debian's Chromium.
+browser_test: $(VENV)/installed
+	$(BIN)/python -m pip install -q -e ".[view]" selenium
+	test -x /usr/bin/chromedriver || apt-get install -y chromium chromium-driver
+	$(BIN)/python -m pytest -m browser tests/slow
 
 bench: $(VENV)/installed
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done

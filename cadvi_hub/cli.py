@@ -93,6 +93,12 @@ COMMANDS = {
         "report",
         "tables, Markdown and a page from evaluations (cadvi report FOLDER NAME=FOLDER …)",
     ),
+    "view": Command(
+        "cadvi_hub.view",
+        "ViewSettings",
+        "view",
+        "a page to look at pairs, answers and two pictures of your own (cadvi view FOLDER NAME=FOLDER …)",
+    ),
     "publish": Command(
         "cadvi_hub.publish", "PublishSettings", "publish", "push a data set or a model to the Hub, with its card"
     ),
