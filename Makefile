@@ -14,7 +14,7 @@ demo: $(VENV)/installed
 	$(BIN)/cadvi demo --config demo --out $(OUT) --seed $(SEED) $(ARGS)
 
 test: $(VENV)/installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not browser"
 
 slow_test: $(VENV)/installed vllm
 	$(BIN)/python -m pytest -m slow tests/slow
