@@ -158,7 +158,7 @@ def main() -> None:
                 command = [sys.executable, __file__, *sys.argv[1:], "--engine", engine, "--base-url", base_url]
                 done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
                 results[engine].append(json.loads(done.stdout))
-                line = "{rate:.0f} ratings/s, {cpu_ms:.2f} ms of CPU each, peak {peak_mb:.0f} MB"
+                line = "{rate:.3g} ratings/s, {cpu_ms:.2f} ms of CPU each, peak {peak_mb:.0f} MB"
                 print(f"{engine}: {given.answers} answers, {line.format(**results[engine][-1])}", flush=True)
     rate, cpu = (
         {engine: statistics.median(run[figure] for run in results[engine]) for engine in ENGINES}
