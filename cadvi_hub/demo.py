@@ -11,6 +11,7 @@ import ctypes
 import gc
 import hashlib
 import json
+import os
 import sys
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -25,6 +26,7 @@ from cadvi_hub.pairing.pairs import PairSettings
 from cadvi_hub.scenes.base_recipe import BaseRecipe, base_folder
 from cadvi_hub.scenes.world import WorldSettings, make_world
 from cadvi_hub.sources import SourceSettings
+from cadvi_hub.workers import worker_pool
 
 NOTE = (
     "V1's summaries were written by the annotator “mentions”, which notes down what the two captions say, aspect by "
@@ -122,18 +124,30 @@ def _base(settings: DemoSettings) -> Path:
 
 
 def tune(settings: DemoSettings, base: Path, name: str, sources: dict[str, dict[str, Any]]) -> Path:
-    """Tune the base on `sources` (a mixture) by the training script; gives the merged model's folder."""
+    """Tune the base on `sources` (a mixture) by the training script; gives the merged model's folder.
+
+    A training has a process of its own: its memory goes back to the system, and its numbers do not depend on what ran
+    before it.
+    """
     from cadvi_hub.training.runs import LOG_NAME
+
+    log = settings.out / "models" / name / LOG_NAME
+    if log.is_file() and json.loads(log.read_text("utf-8"))["finished"]:
+        return log.parent / "merged"
+    # Rows of so many lengths fill oneDNN's cache of compiled operations with half a gigabyte.
+    small_cache = (os.environ.setdefault, "ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
+    with worker_pool(1, *small_cache) as pool:
+        return pool.submit(_tune, settings, base, name, sources).result()
+
+
+def _tune(settings: DemoSettings, base: Path, name: str, sources: dict[str, dict[str, Any]]) -> Path:
     from cadvi_hub.training.settings import DataArguments, TuningConfig, TuningModel
     from cadvi_hub.training.sft import train
 
-    output = settings.out / "models" / name
-    log = output / LOG_NAME
-    if log.is_file() and json.loads(log.read_text("utf-8"))["finished"]:
-        return output / "merged"
     keys = dict(settings.training)
     model_keys = {key: keys.pop(key) for key in list(keys) if key.startswith("lora_")}
     max_tokens = keys.pop("max_tokens", 1024)
+    output = settings.out / "models" / name
     return train(
         DataArguments(mixture=sources, max_tokens=max_tokens),
         TuningConfig(output_dir=str(output), seed=settings.seed, resume_from_checkpoint="true", **keys),
