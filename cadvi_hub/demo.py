@@ -134,10 +134,13 @@ def tune(settings: DemoSettings, base: Path, name: str, sources: dict[str, dict[
     log = settings.out / "models" / name / LOG_NAME
     if log.is_file() and json.loads(log.read_text("utf-8"))["finished"]:
         return log.parent / "merged"
-    # Rows of so many lengths fill oneDNN's cache of compiled operations with half a gigabyte.
-    small_cache = (os.environ.setdefault, "ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
-    with worker_pool(1, *small_cache) as pool:
+    with worker_pool(1, _keep_few_primitives) as pool:
         return pool.submit(_tune, settings, base, name, sources).result()
+
+
+def _keep_few_primitives() -> None:
+    """Rows of so many lengths fill oneDNN's cache of compiled operations with half a gigabyte."""
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
 
 
 def _tune(settings: DemoSettings, base: Path, name: str, sources: dict[str, dict[str, Any]]) -> Path:
