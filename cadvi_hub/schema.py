@@ -92,14 +92,17 @@ Message = dict[str, Any]
 
 
 def content_parts(text: str) -> list[Part]:
-    """Split a prompt at its `<image>` placeholders into text and image parts, in order, empty texts left out."""
+    """Split a prompt at its `<image>` placeholders into text and image parts, in order, empty texts left out.
+
+    An empty prompt is one empty text: SmolVLM's template refuses a message without parts.
+    """
     parts: list[Part] = []
     for index, piece in enumerate(text.split(IMAGE_PLACEHOLDER)):
         if index:
             parts.append({"type": "image", "text": None})
         if piece:
             parts.append({"type": "text", "text": piece})
-    return parts
+    return parts or [{"type": "text", "text": ""}]
 
 
 def message(role: str, text: str) -> Message:

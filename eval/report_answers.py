@@ -73,7 +73,7 @@ def sample_questions(
     total = 0
     for task in TASKS:
         asked = {model: folder for model, folder in models.items() if task in results[model]}
-        kinds = {model: _kinds(folder, task) for model, folder in asked.items()}
+        kinds = {model: answer_kinds(folder, task) for model, folder in asked.items()}
         total += len({index for of_model in kinds.values() for index in of_model})
         if chosen := choose(kinds, f"{seed}/{task}"):
             found += _questions(asked, judge_names(results), questions, task, chosen, kinds)
@@ -106,7 +106,7 @@ def choose(kinds: Mapping[str, Mapping[int, Sequence[str]]], seed: str) -> list[
     return sorted(chosen)
 
 
-def _kinds(folder: Path, task: str) -> dict[int, tuple[str, ...]]:
+def answer_kinds(folder: Path, task: str) -> dict[int, tuple[str, ...]]:
     """Index → the kinds of one model's answer."""
     swapped = {row["index"]: _read_and_correct(row) for row in _predictions(folder, task + SWAPPED)}
     found = {}
@@ -116,7 +116,7 @@ def _kinds(folder: Path, task: str) -> dict[int, tuple[str, ...]]:
             swapped.get(row["index"], (False, False)),
         )
         inconsistent = is_read and swapped_read and correct != swapped_correct
-        found[row["index"]] = (_reply(row, task).outcome, *(["order-inconsistent"] if inconsistent else []))
+        found[row["index"]] = (reply_of(row, task).outcome, *(["order-inconsistent"] if inconsistent else []))
     return found
 
 
@@ -154,17 +154,18 @@ def _questions(
             said=[
                 Said(
                     model,
-                    _reply(each, task),
-                    _reply(swapped[model][index], task) if index in swapped[model] else None,
+                    reply_of(each, task),
+                    reply_of(swapped[model][index], task) if index in swapped[model] else None,
                     kinds[model][index],
-                    _rated(ratings[model], judges, index),
+                    rating_lines(ratings[model], judges, index),
                 )
                 for model, each in answered.items()
             ],
         )
 
 
-def _rated(ratings: Mapping[str, Mapping[int, Rating]], judges: Sequence[str], index: int) -> list[str]:
+def rating_lines(ratings: Mapping[str, Mapping[int, Rating]], judges: Sequence[str], index: int) -> list[str]:
+    """What judges said of an answer, a line each; a judge's number is its place in `judges`, from 1."""
     lines = []
     for judge, by_index in ratings.items():
         if rating := by_index.get(index):
@@ -199,7 +200,8 @@ def _predictions(folder: Path, task: str) -> Iterator[Row]:
         raise InputError(f"{file}, line {number}", f"cannot be read ({error})", "Evaluate the model again") from error
 
 
-def _reply(row: Row, task: str) -> Reply:
+def reply_of(row: Row, task: str) -> Reply:
+    """A row of predictions in words."""
     text = short(row["prediction"])
     if task in OPEN_TASKS:
         return Reply(text, "open", f"token F1 {100 * token_f1(row['prediction'], row['answer']):.0f} %")

@@ -125,7 +125,7 @@ def _exact_match(doc: Doc, response: ModelResponse) -> float:
     return float(predicted(doc, response)["correct"])
 
 
-# token F1 is a stand-in: the paper rates open answers with an LLM as judge
+# what needs no judge; the paper's rating by an LLM is `cadvi judge`
 OPEN_METRICS = [_mean("token_f1", _token_f1), _mean("exact_match", _exact_match)]
 RANKED = SampleLevelMetric(
     metric_name="ranked_accuracy",

@@ -11,7 +11,7 @@ from typing import Any
 from cadvi_hub.errors import InputError
 from cadvi_hub.eval.benchmarks import TASKS
 from cadvi_hub.eval.comparison import read_predictions
-from cadvi_hub.eval.report_answers import KINDS, Said, _kinds, _rated, _reply
+from cadvi_hub.eval.report_answers import KINDS, Said, answer_kinds, rating_lines, reply_of
 from cadvi_hub.eval.report_columns import Results, judge_names
 from cadvi_hub.eval.report_ratings import read_ratings, with_ratings
 from cadvi_hub.eval.report_samples import read_json
@@ -88,12 +88,12 @@ class Evaluations:
         answers = []
         for model, each in said.items():
             swapped = predictions[task + SWAPPED].get(model, {}).get(index)
-            ratings = _rated(self._ratings(model, task), judges, index)
+            ratings = rating_lines(self._ratings(model, task), judges, index)
             answers.append(
                 Said(
                     model,
-                    _reply(each, task),
-                    _reply(swapped, task) if swapped else None,
+                    reply_of(each, task),
+                    reply_of(swapped, task) if swapped else None,
                     kinds[index][model],
                     ratings,
                 )
@@ -119,7 +119,7 @@ class Evaluations:
         }
         kinds: dict[int, dict[str, tuple[str, ...]]] = {}
         for model, folder in asked.items():
-            for index, found in _kinds(folder, task).items():
+            for index, found in answer_kinds(folder, task).items():
                 kinds.setdefault(index, {})[model] = found
         for index, of_models in kinds.items():
             if len(of_models) == 2 and _differ([rows[index] for rows in predictions[task].values()], of_models):
