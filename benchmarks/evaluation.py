@@ -34,6 +34,8 @@ def make_model(folder: Path) -> int:
     from transformers import AutoConfig, AutoProcessor, LlavaForConditionalGeneration
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
+    from cadvi_hub.training.checkpoints import save_model
+
     make_tiny_llava(folder)
     config, processor = AutoConfig.from_pretrained(folder), AutoProcessor.from_pretrained(folder)
     vision, text = config.vision_config, config.text_config
@@ -48,7 +50,7 @@ def make_model(folder: Path) -> int:
     model = LlavaForConditionalGeneration(config)
     with torch.no_grad():
         model.lm_head.weight[text.eos_token_id] = 0  # never the likeliest token
-    model.save_pretrained(folder)
+    save_model(model, folder)  # as vLLM reads it, too
     size = {"height": IMAGE_SIZE, "width": IMAGE_SIZE}
     processor.image_processor = CLIPImageProcessorPil(size={"shortest_edge": IMAGE_SIZE}, crop_size=size)
     processor.patch_size = PATCH_SIZE

