@@ -2,7 +2,6 @@
 
 import json
 import re
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +42,7 @@ DRAWN = [
         message("user", "Is <image> like <image>?\n"),
         message("assistant", "No."),
         message("user", "Which <image>"),
-        {"role": "assistant", "content": [{"type": "text", "text": ""}]},
+        message("assistant", ""),
     ],
     [message("system", "Be brief."), message("user", "Ünïcödé 象"), message("assistant", "{{ 1 }}")],
 ]
@@ -84,12 +83,14 @@ def test_lora_goes_on_the_language_model_and_every_projector_trains(family: str)
 
 @pytest.fixture(scope="module", params=TEMPLATES)
 def room(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder named after the family, with a base and rows of two, one and no images."""
+    """A folder named after the family, with a base and rows of two, one and no images; one answer is empty."""
     folder = tmp_path_factory.mktemp("room") / request.param
     make_tiny_vlm(folder / "base", request.param)
     (folder / "v1").mkdir()
-    rows = Dataset.from_list([row(index) for index in range(12)], features=instruct_features())
-    rows.to_parquet(str(folder / "v1" / "train-00000-of-00001.parquet"))
+    rows = [row(index) for index in range(12)]
+    rows[-1]["messages"][-1] = message("assistant", "")
+    data = Dataset.from_list(rows, features=instruct_features())
+    data.to_parquet(str(folder / "v1" / "train-00000-of-00001.parquet"))
     return folder
 
 
@@ -209,7 +210,6 @@ def test_base_that_lacks_weights_is_refused(room: Path, tmp_path: Path) -> None:
         load_base(TuningModel(model_name_or_path=str(tmp_path / "torn")))
 
 
-@pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="bitsandbytes is not installed")
 def test_only_the_language_models_layers_are_in_four_bits_and_what_was_tuned_on_them_merges(
     room: Path, tmp_path: Path
 ) -> None:

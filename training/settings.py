@@ -123,7 +123,7 @@ def check_settings(args: TuningConfig, model_args: TuningModel) -> None:
         raise InputError("settings, hub_token", "a secret does not belong into settings", "Set HF_TOKEN, or log in")
     if (model_args.load_in_4bit or model_args.load_in_8bit) and find_spec("bitsandbytes") is None:
         fault = "bitsandbytes, which quantizes, is not installed"
-        raise InputError("settings, load_in_4bit and load_in_8bit", fault, "pip install bitsandbytes")
+        raise InputError("settings, load_in_4bit and load_in_8bit", fault, 'pip install "cadvi-hub[train,qlora]"')
     if args.push_to_hub:
         if args.hub_strategy != "end" or args.hub_revision is not None:
             fault = "the adapter is published once, at the end, to the main branch"
