@@ -3,14 +3,16 @@
     python benchmarks/served.py --requests 64 --loads generation judge evaluation
 
 `generation` are V1's requests through `StoredGenerator`, `judge` is `cadvi judge run` with its JSON schema (both on
-SmolLM2-135M), and `evaluation` are two-image questions through the model class of `cadvi evaluate`, on the random
-LLaVA of 100 million weights of `evaluation.py`. The load generator sends the same requests, as many at a time, and
-keeps nothing; ours stores and reads the replies within the time that is measured. A run of each comes before the
-measured ones, so that all find the server's caches alike; then they run in turn. The server's own count of the tokens
-that it wrote shows whether both gave it the same work. `make vllm` makes the server's environment.
+SmolLM2-135M), and `evaluation` are two-image questions of a question set, whose pictures are JPEG, through the model
+class of `cadvi evaluate`, on the random LLaVA of 100 million weights of `evaluation.py`. The load generator sends the
+same requests, as many at a time, and keeps nothing; ours stores and reads the replies within the time that is
+measured. A run of each comes before the measured ones, so that all find the server's caches alike; then they run in
+turn. The server's own count of the tokens that it wrote shows whether both gave it the same work. `make vllm` makes
+the server's environment.
 """
 
 import argparse
+import io
 import json
 import statistics
 import subprocess
@@ -76,10 +78,16 @@ def judge_load(given: argparse.Namespace) -> Load:
 
 
 def evaluation_load(given: argparse.Namespace) -> Load:
+    from datasets import Dataset
+
     from cadvi_hub.eval.chat import asking_order, chat_request
     from cadvi_hub.eval.models import EndpointSettings, load_model
+    from cadvi_hub.eval.row_images import RowImages
 
     questions = evaluation.make_questions("cola", given.requests, given.max_tokens)
+    rows = Dataset.from_list([{"id": question.id, "images": jpegs(question.images)} for question in questions])
+    for index, question in enumerate(questions):
+        question.images = RowImages(rows.with_format("arrow"), index, range(len(question.images)))
     endpoint = EndpointSettings(given.base_url, concurrency=given.concurrency)
 
     def ours(folder: Path) -> int:
@@ -87,6 +95,14 @@ def evaluation_load(given: argparse.Namespace) -> Load:
 
     requests = [chat_request(questions[index], "PNG") for index in asking_order(questions)]
     return Load(requests, lambda _: None, ours)
+
+
+def jpegs(images: list) -> list[dict[str, Any]]:
+    """Pictures as question sets hold photographs."""
+    buffers = [io.BytesIO() for _ in images]
+    for image, buffer in zip(images, buffers, strict=True):
+        image.save(buffer, "JPEG")
+    return [{"bytes": buffer.getvalue(), "path": "picture.jpg"} for buffer in buffers]
 
 
 # What makes the load, the share of the load generator's throughput that is wanted, and tokens of a reply at most.

@@ -9,7 +9,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Protocol
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from cadvi_hub.errors import InputError
 from cadvi_hub.schema import EmbeddedImage
@@ -17,6 +17,7 @@ from cadvi_hub.schema import EmbeddedImage
 MAX_PIXELS = 50_000_000  # 50 megapixels decode to 150 MB of RGB
 _SUFFIX = re.compile(r"\.(?:jpe?g|png|gif|bmp|webp|tiff?)$", re.IGNORECASE)
 _COCO_PREFIX = re.compile(r"^COCO_(?:train|val|test)20\d\d_(?=\d{12}$)")
+_PLAIN = ("JPEG", "PNG", "WEBP")  # formats that every reader knows
 LONGEST_SHOWN = 200  # characters of a file name in an error
 _KNOWN = 10_000  # pictures whose place is remembered: looking a name up takes longer than reading its file
 
@@ -201,6 +202,19 @@ def open_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image.Im
 def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Decode the file at `path` as `open_image` does."""
     return open_image(path.read_bytes(), str(path), max_pixels)
+
+
+def plain_bytes(data: bytes, name: str) -> bytes:
+    """`data` as it is where every reader sees in it what `open_image` sees, else that as PNG.
+
+    Raises:
+        InputError: as `open_image`.
+    """
+    image = open_image(data, name)
+    with Image.open(io.BytesIO(data)) as stored:
+        is_upright = stored.getexif().get(ExifTags.Base.Orientation, 1) == 1
+        is_rgb = stored.mode == "RGB" and not stored.has_transparency_data
+        return data if stored.format in _PLAIN and is_rgb and is_upright else encode_png(image)
 
 
 def encode_png(image: Image.Image) -> bytes:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from datasets import Dataset
 from lighteval.models.abstract_model import LightevalModel, ModelConfig
 from lighteval.tasks.requests import Doc
 from openai_server import Answer, OpenAIServer, echo, openai_server, said
@@ -17,6 +18,7 @@ from PIL import Image
 from cadvi_hub.errors import InputError
 from cadvi_hub.eval import served_model
 from cadvi_hub.eval.models import EndpointSettings, load_model
+from cadvi_hub.eval.row_images import LazyRows, RowImages
 from cadvi_hub.eval.served_model import ServedModel
 from cadvi_hub.generation.server import ServerGenerator
 
@@ -29,12 +31,12 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
 
 
-def question(caption: str, group: str = "0", images: tuple[Any, ...] = (RED, BLUE), task: str = "cola|0") -> Doc:
+def question(caption: str, group: str = "0", images: Sequence[Any] = (RED, BLUE), task: str = "cola|0") -> Doc:
     return Doc(
         query=QUERY.format(caption),
         choices=["A", "B"],
         gold_index=0,
-        images=list(images),
+        images=images if isinstance(images, RowImages) else list(images),
         specific={"id": caption, "group": group, "category": "", "options": ["A", "B"]},
         generation_size=12,
         task_name=task,
@@ -83,6 +85,28 @@ def test_questions_of_a_group_are_asked_one_after_the_other_and_answered_in_thei
         tasks = [task for number, task in asked if number == group]
         assert tasks[:2] in (["cola?"] * 2, ["cola_swapped?"] * 2)  # those with the first picture first stay together
         assert sorted(tasks) == ["cola?"] * 2 + ["cola_swapped?"] * 2
+
+
+def test_the_pictures_of_a_question_set_are_sent_as_they_are_stored() -> None:
+    stored = []
+    for colour in ("red", "blue"):
+        buffer = io.BytesIO()
+        Image.new("RGB", (16, 16), colour).save(buffer, "JPEG")
+        stored.append({"bytes": buffer.getvalue(), "path": f"{colour}.jpg"})
+    (row,) = LazyRows(Dataset.from_list([{"id": "a", "images": stored}]))
+    with openai_server() as server:
+        answers(model_at(server), [question("a dog", images=row["images"][::-1])])
+    (request,) = server.requests
+    urls = [part["image_url"]["url"] for part in request["messages"][-1]["content"] if part["type"] == "image_url"]
+    sent = [f"data:image/jpeg;base64,{base64.b64encode(each['bytes']).decode()}" for each in stored]
+    assert urls == sent[::-1]
+
+
+def test_a_damaged_picture_of_a_question_set_is_named() -> None:
+    (row,) = LazyRows(Dataset.from_list([{"id": "a", "images": [{"bytes": b"no picture", "path": "x.jpg"}] * 2}]))
+    with openai_server() as server, pytest.raises(InputError, match=r"question a, picture x.jpg: .*does not decode"):
+        answers(model_at(server), [question("a dog", images=row["images"])])
+    assert not server.requests
 
 
 def test_requests_are_sent_at_once_within_the_concurrency() -> None:

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from cadvi_hub.errors import InputError
-from cadvi_hub.images import MAX_PIXELS, ImageFolders, encode_png, image_file, open_image, read_image
+from cadvi_hub.images import MAX_PIXELS, ImageFolders, encode_png, image_file, open_image, plain_bytes, read_image
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
 
@@ -303,3 +303,33 @@ def test_equal_pixels_give_equal_png_bytes_that_hold_them() -> None:
     first, second = encode_png(NOISE), encode_png(NOISE.copy())
     assert first == second
     assert open_image(first, "a.png").tobytes() == NOISE.tobytes()
+
+
+def turned() -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return encoded(NOISE, "JPEG", exif=exif)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_bytes_in_which_every_reader_sees_the_same_are_not_encoded_anew(kind: str) -> None:
+    data = encoded(NOISE, kind)
+    assert plain_bytes(data, "a") is data
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(turned(), id="not upright"),
+        pytest.param(encoded(NOISE.convert("CMYK"), "JPEG"), id="CMYK"),
+        pytest.param(encoded(Image.new("RGBA", (4, 3), (*RED, 0))), id="transparent"),
+        pytest.param(encoded(Image.new("RGB", (4, 3), RED), transparency=RED), id="RGB with a transparent colour"),
+        pytest.param(encoded(NOISE.convert("L")), id="grey"),
+        pytest.param(encoded(NOISE, "BMP"), id="a format that not every reader knows"),
+    ],
+)
+def test_bytes_that_readers_may_see_otherwise_become_what_we_see(data: bytes) -> None:
+    plain = plain_bytes(data, "a")
+    with Image.open(io.BytesIO(plain)) as image:
+        assert (image.format, image.mode, image.info) == ("PNG", "RGB", {})
+        assert image.tobytes() == open_image(data, "a").tobytes()

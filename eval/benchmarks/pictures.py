@@ -14,7 +14,7 @@ from PIL import Image
 
 from cadvi_hub.errors import InputError
 from cadvi_hub.eval.benchmarks.question import PAIR_TASKS, Question
-from cadvi_hub.images import ImageFolders, encode_png, open_image
+from cadvi_hub.images import ImageFolders, encode_png, plain_bytes
 from cadvi_hub.schema import EmbeddedImage
 
 NOT_FOUND, BROKEN = "picture not found", "picture does not decode"
@@ -95,12 +95,9 @@ def plain(data: bytes, name: str) -> EmbeddedImage:
         PictureError: it does not decode.
     """
     try:
-        picture = open_image(data, name)
+        return {"bytes": plain_bytes(data, name), "path": name}
     except InputError as error:
         raise PictureError(BROKEN, error) from error
-    with Image.open(io.BytesIO(data)) as stored:
-        as_it_is = stored.mode == "RGB" and not stored.has_transparency_data
-    return {"bytes": data if as_it_is else encode_png(picture), "path": name}
 
 
 def _array(data: bytes, name: str) -> EmbeddedImage:
