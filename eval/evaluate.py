@@ -1,29 +1,19 @@
 """One model over benchmark tasks, by lighteval's pipeline: its results and details, and our flat table of scores."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cadvi_hub.errors import InputError
-from cadvi_hub.eval.answers import READINGS
 from cadvi_hub.eval.benchmarks import TASKS, check_complete, missing_questions
 from cadvi_hub.eval.models import EndpointSettings, load_model
 from cadvi_hub.eval.score_table import format_scores
-from cadvi_hub.eval.scoring import (
-    OPEN_TASKS,
-    PREFIX,
-    SWAPPED,
-    Share,
-    both_orders_shares,
-    closed_shares,
-    mean_and_interval,
-    position_bias,
-    token_f1,
-    wilson_interval,
-)
-from cadvi_hub.eval.swapping import SWAPPED_TASKS
+from cadvi_hub.eval.scoring import SWAPPED, task_scores
+from cadvi_hub.generation import public_name
+from cadvi_hub.upload import hub_faults
 
 if TYPE_CHECKING:
     from lighteval.logging.info_loggers import DetailsLogger
@@ -51,6 +41,9 @@ class EvaluateSettings:
         rank_options: whether the options of closed questions are ranked by their log-likelihood, too (local models).
         blank_images: whether grey pictures take the place of all pictures: the text-only baseline.
         allow_partial: whether a set is scored whose making left out questions for want of their pictures.
+        results_org: user or organization on the Hub that gets lighteval's results and details, as the data set
+            `<results_org>/details_<name>_private`; "" keeps them here. Every run adds its own.
+        public: whether that data set is made public, and called `<results_org>/details_<name>`.
         endpoint: where the model is served; without an address it is loaded into this process.
     """
 
@@ -66,6 +59,8 @@ class EvaluateSettings:
     rank_options: bool = False
     blank_images: bool = False
     allow_partial: bool = False
+    results_org: str = ""
+    public: bool = False
     endpoint: EndpointSettings = field(default_factory=EndpointSettings)
 
 
@@ -82,8 +77,10 @@ def evaluate(settings: EvaluateSettings, model: "LightevalModel | None" = None) 
       `ranked` (the likeliest option) where options are ranked, in the set's order;
     - results/ and details/: lighteval's own files, the details without pictures (the row index finds them).
 
+    With `results_org`, lighteval pushes its own files to the Hub, too, when all is written here.
+
     A run that was stopped goes on from the stored replies; its results.json and predictions/ are then the same to the
-    byte as without the stop. (Lighteval's own files bear the time; options are ranked anew.)
+    byte as without the stop. (Lighteval's own files bear the time.)
 
     Args:
         settings: what to run.
@@ -99,8 +96,10 @@ def evaluate(settings: EvaluateSettings, model: "LightevalModel | None" = None) 
         were blanked or questions are missing.
 
     Raises:
-        InputError: unknown task, question set that does not load or is partial, folder that cannot be written.
+        InputError: unknown task, question set that does not load or is partial, folder that cannot be written, Hub
+            that refuses the results (its token is tried before anything is asked).
     """
+    from huggingface_hub import HfFileSystem
     from lighteval.logging.evaluation_tracker import EvaluationTracker
 
     from cadvi_hub.eval.blank_images import BlankImages
@@ -113,11 +112,21 @@ def evaluate(settings: EvaluateSettings, model: "LightevalModel | None" = None) 
         (out / "predictions").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(str(out), f"cannot be written ({error})", "Choose another folder") from error
+    tracker = EvaluationTracker(
+        output_dir=str(out),
+        push_to_hub=bool(settings.results_org),
+        hub_results_org=settings.results_org,
+        public=settings.public,
+    )
+    hub = f"results for {settings.results_org} on {tracker.api.endpoint}"
+    if settings.results_org:
+        with hub_faults(hub):
+            tracker.api.whoami()
     notes = {task: _notes(task, place, settings) for task, place in places.items()}
     model = model or load_model(settings.model, out, settings.name, settings.batch_size, settings.endpoint)
     pipeline = TaskPipeline(
         configs=task_configs(places, settings.max_tokens, settings.both_orders, settings.rank_options),
-        tracker=EvaluationTracker(output_dir=str(out)),
+        tracker=tracker,
         model=BlankImages(model.config, model) if settings.blank_images else model,  # type: ignore[union-attr]
         max_samples=settings.max_samples,
     )
@@ -127,9 +136,13 @@ def evaluate(settings: EvaluateSettings, model: "LightevalModel | None" = None) 
     for task, predictions in rows.items():
         lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in predictions)
         _write_text("".join(lines), out / "predictions" / f"{task}.jsonl")
-    pipeline.save_and_push_results()
-    scores = {task: _scores(task, rows, settings.both_orders) | notes[task.removesuffix(SWAPPED)] for task in rows}
+    scores = {task: task_scores(task, rows, settings.both_orders) | notes[task.removesuffix(SWAPPED)] for task in rows}
     _write_text(json.dumps(scores, indent=2) + "\n", out / "results.json")
+    for config in tracker.task_config_logger.tasks_configs.values():
+        config.hf_repo = public_name(config.hf_repo)  # others need not know where it lay on this machine
+    with hub_faults(hub) if settings.results_org else nullcontext():
+        HfFileSystem.clear_instance_cache()  # it would not see what an earlier evaluation of this process pushed
+        pipeline.save_and_push_results()
     return scores
 
 
@@ -195,39 +208,6 @@ def _rows(details: "list[DetailsLogger.Detail]") -> list[Row]:
             likeliest = max(range(len(doc.choices)), key=response.logprobs.__getitem__)
             ranked[index] = doc.choices[likeliest]
     return [row | ({"ranked": ranked[index]} if ranked else {}) for index, row in rows.items()]
-
-
-def _scores(task: str, rows: Mapping[str, Sequence[Row]], both_orders: bool) -> dict[str, Any]:
-    """The scores of one task; `rows` are the predictions of all."""
-    own, swapped = rows[task], rows.get(task + SWAPPED, [])
-    n = len(own)
-    if task in OPEN_TASKS:
-        value, interval = mean_and_interval([token_f1(row["prediction"], row["answer"]) for row in own])
-        exact = Share(sum(row["correct"] for row in own), n)
-        return {"token_f1": value, "token_f1_interval": list(interval)} | _values({"exact_match": exact}, n) | {"n": n}
-    shares = closed_shares(task, own)
-    if "ranked" in own[0]:
-        shares["ranked_accuracy"] = Share(sum(row["ranked"] == row["answer"] for row in own), n)
-    if swapped:
-        shares |= both_orders_shares(task, own, swapped)
-    scores = _values(shares, n)
-    for reading in READINGS:
-        if bias := position_bias(own, swapped, reading):
-            value, interval = mean_and_interval(bias, lowest=-1.0)
-            name = f"{PREFIX[reading]}position_bias"
-            scores |= {name: value, f"{name}_interval": list(interval), f"{name}_n": len(bias)}
-    if both_orders and task in SWAPPED_TASKS:
-        scores["not_swapped_n"] = n - len(swapped)
-    return scores | {"n": n}
-
-
-def _values(shares: Mapping[str, Share], n: int) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for metric, share in shares.items():
-        values |= {metric: share.value, f"{metric}_interval": list(wilson_interval(*share))}
-        if share.n != n:
-            values[f"{metric}_n"] = share.n
-    return values
 
 
 def _write_text(text: str, path: Path) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from cadvi_hub.eval.answers import IMAGE_LETTERS, READINGS, Reading, read_answer
+from cadvi_hub.eval.swapping import SWAPPED_TASKS
 
 Interval = tuple[float, float]
 Prediction = Mapping[str, Any]  # as `prediction` makes it
@@ -182,3 +183,42 @@ def token_f1(prediction: str, answer: str) -> float:
 def _words(text: str) -> Counter[str]:
     plain = text.lower().translate(str.maketrans("", "", string.punctuation))
     return Counter(re.sub(r"\b(a|an|the)\b", " ", plain).split())
+
+
+def task_scores(task: str, rows: Mapping[str, Sequence[Prediction]], both_orders: bool) -> dict[str, Any]:
+    """The scores of one task, as `evaluate` tells them: metric → value, interval, and n.
+
+    Args:
+        task: name of its set, or of a set with swapped images.
+        rows: task → predictions, each with `index`, of all tasks.
+        both_orders: whether questions about two images were asked in both orders.
+    """
+    own, swapped = rows[task], rows.get(task + SWAPPED, [])
+    n = len(own)
+    if task in OPEN_TASKS:
+        value, interval = mean_and_interval([token_f1(row["prediction"], row["answer"]) for row in own])
+        exact = Share(sum(row["correct"] for row in own), n)
+        return {"token_f1": value, "token_f1_interval": list(interval)} | _values({"exact_match": exact}, n) | {"n": n}
+    shares = closed_shares(task, own)
+    if "ranked" in own[0]:
+        shares["ranked_accuracy"] = Share(sum(row["ranked"] == row["answer"] for row in own), n)
+    if swapped:
+        shares |= both_orders_shares(task, own, swapped)
+    scores = _values(shares, n)
+    for reading in READINGS:
+        if bias := position_bias(own, swapped, reading):
+            value, interval = mean_and_interval(bias, lowest=-1.0)
+            name = f"{PREFIX[reading]}position_bias"
+            scores |= {name: value, f"{name}_interval": list(interval), f"{name}_n": len(bias)}
+    if both_orders and task in SWAPPED_TASKS:
+        scores["not_swapped_n"] = n - len(swapped)
+    return scores | {"n": n}
+
+
+def _values(shares: Mapping[str, Share], n: int) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for metric, share in shares.items():
+        values |= {metric: share.value, f"{metric}_interval": list(wilson_interval(*share))}
+        if share.n != n:
+            values[f"{metric}_n"] = share.n
+    return values

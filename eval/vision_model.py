@@ -7,20 +7,19 @@ cadvi_hub.eval.tasks`. lighteval wants exactly one model class in this file.
 import tempfile
 from pathlib import Path
 
-import torch
 from lighteval.models.abstract_model import LightevalModel, ModelConfig
 from lighteval.models.model_output import ModelResponse
 from lighteval.tasks.requests import Doc
-from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from cadvi_hub.errors import InputError
-from cadvi_hub.eval.chat import asking_order, chat_request, greedy_answers
+from cadvi_hub.eval.chat import greedy_answers
+from cadvi_hub.eval.ranking import OptionRanker, rank_options
 from cadvi_hub.eval.sample_cache import NoSampleCache
 from cadvi_hub.generation import Generator
 from cadvi_hub.generation.local import LocalGenerator
 from cadvi_hub.generation.store import ReplyStore, StoredGenerator
-from cadvi_hub.training.adapters import is_adapter, merge
+from cadvi_hub.training.adapters import fetch_adapter, merge, names_adapter
 
 
 class VisionModel(LightevalModel):
@@ -28,16 +27,20 @@ class VisionModel(LightevalModel):
 
     Args:
         config: `model_name` is the name in the results; without a `local` model also its folder or Hub repo id. A
-            folder with a LoRA adapter is merged onto its base first.
+            LoRA adapter is merged onto its base first.
         local: the model.
-        replies: keeps each answer under the digest of weights and request, so that a run that was stopped goes on
-            where it was.
+        replies: keeps each answer, and each ranking of options, under the digest of weights and request, so that a
+            run that was stopped goes on where it was.
     """
 
     def __init__(self, config: ModelConfig, local: LocalGenerator | None = None, replies: ReplyStore | None = None):
         self.config = config
         self._local = local or local_model(config.model_name)
-        self._generator: Generator = self._local if replies is None else StoredGenerator(self._local, replies)
+        self._generator: Generator = self._local
+        self._ranker: Generator = OptionRanker(self._local)
+        if replies is not None:
+            self._generator = StoredGenerator(self._generator, replies)
+            self._ranker = StoredGenerator(self._ranker, replies)
         self._cache = NoSampleCache()
 
     @property
@@ -61,34 +64,9 @@ class VisionModel(LightevalModel):
         """
         return greedy_answers(self._generator, docs, "PPM")
 
-    @torch.inference_mode()
     def loglikelihood(self, docs: list[Doc]) -> list[ModelResponse]:
         """Per question, the log-probability of each choice after the prompt (sum over its tokens, natural log)."""
-        order = tqdm(asking_order(docs), desc="options", unit=" questions", leave=False, disable=None)
-        responses = {index: self._rank(docs[index]) for index in order}
-        return [responses[index] for index in range(len(docs))]
-
-    def _rank(self, doc: Doc) -> ModelResponse:
-        model, _, tokenizer = self._local.load()
-        request = chat_request(doc)
-        prompt = self._local.reuse_pictures(self._local.encode([request]), [request])
-        # The prompt once; each choice goes on from a copy of its cache.
-        read = model(**prompt, use_cache=True, logits_to_keep=1)
-        read.past_key_values.batch_repeat_interleave(len(doc.choices))
-        choices = tokenizer(
-            doc.choices, add_special_tokens=False, padding=True, padding_side="right", return_tensors="pt"
-        ).to(model.device)
-        tokens, real = choices["input_ids"], choices["attention_mask"].bool()
-        mask = torch.cat([prompt["attention_mask"].expand(len(tokens), -1), choices["attention_mask"]], dim=1)
-        written = model(input_ids=tokens, attention_mask=mask, past_key_values=read.past_key_values).logits[:, :-1]
-        logits = torch.cat([read.logits[:, -1:].expand(len(tokens), -1, -1), written], dim=1).float()
-        logprobs = logits.log_softmax(-1).gather(2, tokens.unsqueeze(2)).squeeze(2)
-        return ModelResponse(
-            input=doc.query,
-            logprobs=logprobs.masked_fill(~real, 0).sum(1).tolist(),
-            argmax_logits_eq_gold=((logits.argmax(-1) == tokens) | ~real).all(1).tolist(),
-            output_tokens=[row[mask].tolist() for row, mask in zip(tokens, real, strict=True)],
-        )
+        return rank_options(self._ranker, docs)
 
     def loglikelihood_rolling(self, docs: list[Doc]) -> list[ModelResponse]:
         fault = "a chat model over images has no perplexity of a bare text"
@@ -97,11 +75,11 @@ class VisionModel(LightevalModel):
 
 def local_model(model: str, batch_size: int = 16) -> LocalGenerator:
     """The model of a folder or Hub repo id; an adapter is merged, proven and loaded from a passing folder."""
-    if not is_adapter(model):
+    if not names_adapter(model):
         return LocalGenerator(model, batch_size=batch_size)
     with tempfile.TemporaryDirectory() as folder:
         merged = Path(folder, *Path(model).resolve().parts[-2:])  # the model goes by these names
-        merge(Path(model), merged)
+        merge(fetch_adapter(model), merged)
         generator = LocalGenerator(str(merged), batch_size=batch_size)
         generator.load()
     return generator

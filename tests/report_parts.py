@@ -13,10 +13,9 @@ from datasets import Features
 from PIL import Image
 
 from cadvi_hub.eval.benchmarks import OPTIONS, PAIR_TASKS, write_questions
-from cadvi_hub.eval.evaluate import _scores
 from cadvi_hub.eval.judge import rating_scores
 from cadvi_hub.eval.report import ReportSettings, collect, write_report
-from cadvi_hub.eval.scoring import SWAPPED, prediction
+from cadvi_hub.eval.scoring import SWAPPED, prediction, task_scores
 from cadvi_hub.eval.swapping import SWAPPED_TASKS, swap_images
 from cadvi_hub.images import encode_png
 from cadvi_hub.schema import message, v1_features, v2_features
@@ -70,7 +69,7 @@ def evaluation(
     for task, predictions in rows.items():
         lines = (json.dumps(row) + "\n" for row in predictions)
         write_json(folder / "predictions" / f"{task}.jsonl", {}).write_text("".join(lines), "utf-8")
-    write_json(folder / "results.json", {task: _scores(task, rows, both_orders) for task in rows})
+    write_json(folder / "results.json", {task: task_scores(task, rows, both_orders) for task in rows})
     return folder
 
 

@@ -167,6 +167,8 @@ def test_a_large_set_is_sharded_and_its_last_shard_carries_the_mark(images: Path
     (out / "bison" / names[1]).unlink()
     with pytest.raises(InputError, match="2 of its files are there"):
         missing_questions(str(out), "bison")
+    write_questions(iter(rows[:200]), out, missing, shard_bytes=1000)
+    assert [pq.read_metadata(path).num_rows for path in (out / "bison").iterdir()] == [100, 100]  # none is empty
     write_questions(iter(rows[:5]), out)
     assert [path.name for path in (out / "bison").iterdir()] == ["test.parquet"]
 

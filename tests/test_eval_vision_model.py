@@ -1,9 +1,12 @@
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hub import LoopbackHub
+from huggingface_hub import HfApi
 from lighteval.models.abstract_model import LightevalModel, ModelConfig
 from lighteval.tasks.requests import Doc
 from PIL import Image
@@ -14,10 +17,13 @@ from cadvi_hub.errors import InputError
 from cadvi_hub.eval import constant_model, vision_model
 from cadvi_hub.eval.benchmarks import write_questions
 from cadvi_hub.eval.evaluate import EvaluateSettings, evaluate
+from cadvi_hub.eval.ranking import OptionRanker
 from cadvi_hub.eval.vision_model import VisionModel, local_model
+from cadvi_hub.generation import ChatRequest
 from cadvi_hub.generation.local import LocalGenerator
 from cadvi_hub.images import encode_png
 from cadvi_hub.schema import message
+from cadvi_hub.training.adapters import load_processor
 
 RED, BLUE = Image.new("RGB", (40, 40), "red"), Image.new("RGB", (32, 48), "blue")
 QUERY = "Image 1: <image>\nImage 2: <image>\nWhich image suits the caption {caption} better?"
@@ -203,7 +209,28 @@ def test_a_stopped_run_goes_on_where_it_was(
     assert (tmp_path / "out" / file).read_text() == (tmp_path / "whole" / file).read_text()
 
 
-def test_an_adapter_folder_answers_as_its_merged_model(tmp_path: Path, folder: Path) -> None:
+def test_a_stopped_ranking_goes_on_where_it_was(
+    tmp_path: Path, folder: Path, data: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranked, rank = [], OptionRanker._rank
+
+    def spy(self: OptionRanker, request: ChatRequest) -> dict[str, Any]:
+        ranked.append(request.messages)
+        if len(ranked) == 4:
+            raise KeyboardInterrupt
+        return rank(self, request)
+
+    monkeypatch.setattr(OptionRanker, "_rank", spy)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(replace(settings_for(folder, data, tmp_path / "out"), rank_options=True))
+    scores = evaluate(replace(settings_for(folder, data, tmp_path / "out"), rank_options=True))
+    assert len(ranked) == scores["bison"]["n"] + 1
+    assert scores == evaluate(replace(settings_for(folder, data, tmp_path / "whole"), rank_options=True))
+
+
+def test_an_adapter_of_a_folder_or_of_the_hub_answers_as_its_merged_model(
+    tmp_path: Path, folder: Path, hub: LoopbackHub
+) -> None:
     from peft import LoraConfig, get_peft_model
 
     from cadvi_hub.training.adapters import merge
@@ -214,12 +241,23 @@ def test_an_adapter_folder_answers_as_its_merged_model(tmp_path: Path, folder: P
     adapted.save_pretrained(str(tmp_path / "adapter"))
     AutoProcessor.from_pretrained(folder).save_pretrained(tmp_path / "adapter")
     merge(tmp_path / "adapter", tmp_path / "merged")
+    HfApi().create_repo("tester/adapter")
+    HfApi().upload_folder(repo_id="tester/adapter", folder_path=tmp_path / "adapter")
     docs = [question(caption) for caption in ("a dog", "two cats", "x")]
 
     def answers(name: str) -> list[list[str]]:
-        model = VisionModel(ModelConfig(model_name=name), local_model(str(tmp_path / name)))
-        return [response.text for response in model.greedy_until(docs)]
+        return [response.text for response in VisionModel(ModelConfig(model_name=name)).greedy_until(docs)]
 
-    assert answers("adapter") == answers("merged")
-    original = VisionModel(ModelConfig(model_name=str(folder)))
-    assert answers("adapter") != [response.text for response in original.greedy_until(docs)]
+    merged = answers(str(tmp_path / "merged"))
+    assert answers(str(tmp_path / "adapter")) == answers("tester/adapter") == merged
+    assert answers(str(folder)) != merged
+    assert local_model("tester/adapter").name.startswith("tester/adapter@")
+
+
+def test_pillow_makes_the_pixels_even_where_torchvision_is_installed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transformers.models.auto.image_processing_auto.is_torchvision_available", lambda: True)
+    _, processor, _ = LocalGenerator(str(folder)).load()
+    for each in (processor, load_processor(folder)):
+        assert type(each.image_processor).__name__ == "CLIPImageProcessorPil"

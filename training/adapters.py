@@ -11,6 +11,7 @@ from huggingface_hub import snapshot_download
 from peft import PeftConfig, PeftModel, get_peft_model_state_dict
 from safetensors import SafetensorError, safe_open
 from transformers import AutoModelForImageTextToText, AutoProcessor, ProcessorMixin
+from transformers.utils import find_adapter_config_file
 
 from cadvi_hub.errors import InputError
 from cadvi_hub.training.checkpoints import load_complete, logits, probe, prove, replacing, save_model
@@ -21,6 +22,11 @@ ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetens
 def is_adapter(folder: str | Path) -> bool:
     """Whether `folder` holds an adapter and no whole model."""
     return (Path(folder) / ADAPTER_CONFIG).is_file()
+
+
+def names_adapter(name: str) -> bool:
+    """Whether `name`, a folder or a repository on the Hub, holds an adapter and no whole model."""
+    return is_adapter(name) if Path(name).is_dir() else find_adapter_config_file(name) is not None
 
 
 def fetch_adapter(name: str) -> Path:
@@ -77,7 +83,7 @@ def load_processor(adapter: Path) -> ProcessorMixin:
     """
     mend = "Save the processor beside the adapter that it was trained with"
     try:
-        processor = AutoProcessor.from_pretrained(adapter)
+        processor = AutoProcessor.from_pretrained(adapter)  # not with backend="pil": see `models.load_processor`
     except (OSError, ValueError) as error:
         raise InputError(str(adapter), f"no processor is there ({error})", mend) from error
     if not getattr(processor, "chat_template", None):

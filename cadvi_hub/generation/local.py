@@ -211,7 +211,7 @@ class LocalGenerator:
                 model = model_class.from_pretrained(
                     **where, dtype="auto", device_map="auto", use_safetensors=True
                 ).eval()
-                processor = AutoProcessor.from_pretrained(**where)
+                processor = AutoProcessor.from_pretrained(**where, backend="pil")  # the pixels of the training
             except (OSError, ValueError) as error:
                 raise _unusable(self._model_name, error) from error
             tokenizer = getattr(processor, "tokenizer", processor)

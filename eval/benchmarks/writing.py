@@ -92,11 +92,8 @@ class _Set:
 
     def add(self, row: dict[str, Any]) -> None:
         self._waiting.append(row)
-        self._bytes += sum(len(image["bytes"] or b"") for image in row["images"])
         if len(self._waiting) == ROW_GROUP:
             self._write()
-            if self._bytes >= self._limit:
-                self._end_file()
 
     def close(self, missing: int) -> None:
         """Write what waits; `missing` questions are left out of the set."""
@@ -129,6 +126,9 @@ class _Set:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
+        if self._bytes >= self._limit:  # only now that another file has rows
+            self._end_file()
+        self._bytes += sum(len(image["bytes"] or b"") for row in self._waiting for image in row["images"])
         if self._writer is None:
             self._parts.append(self._folder / f"test-{len(self._parts):05d}.parquet.part")
             self._writer = pq.ParquetWriter(self._parts[-1], self._schema, write_page_index=True)
