@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from cadvi_hub.errors import InputError
+from cadvi_hub.eval.benchmarks import read_texts
 from cadvi_hub.eval.comparison import read_predictions
 from cadvi_hub.eval.evaluate import EvaluateSettings, question_places
 from cadvi_hub.eval.judge_model import Judge, JudgeModelSettings
 from cadvi_hub.eval.judged_files import file_digest, predictions_file, read_judged, write_json, write_rows
-from cadvi_hub.eval.question_texts import read_texts
 from cadvi_hub.eval.rating import HIGHEST, PROMPTS, Answered
 from cadvi_hub.eval.scoring import mean_and_interval, wilson_interval
 

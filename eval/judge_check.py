@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cadvi_hub.errors import InputError
+from cadvi_hub.eval.benchmarks import read_texts
 from cadvi_hub.eval.evaluate import EvaluateSettings, question_places
 from cadvi_hub.eval.judge import check_open, judge_identity, rating_scores, rating_text
 from cadvi_hub.eval.judge_model import Judge, JudgeModelSettings
 from cadvi_hub.eval.judged_files import read_judged, write_json, write_rows
-from cadvi_hub.eval.question_texts import read_texts
 from cadvi_hub.eval.rating import PROMPTS, Answered
 from cadvi_hub.eval.scoring import token_f1
 

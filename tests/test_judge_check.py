@@ -13,9 +13,9 @@ from openai_server import Answer, Behaviour, openai_server
 
 from cadvi_hub import cli
 from cadvi_hub.errors import InputError
+from cadvi_hub.eval.benchmarks import read_texts
 from cadvi_hub.eval.judge_check import INJECTIONS, PROBES, JudgeCheckSettings, check, check_judge, make_probes
 from cadvi_hub.eval.judge_model import JudgeModelSettings
-from cadvi_hub.eval.question_texts import read_texts
 
 GAPS = {"whole less half", "half of the reference less"}
 QUESTIONS = [{"id": f"q{index}", "question": "Q?", "answer": reference(index)} for index in range(30)]
@@ -183,7 +183,7 @@ def test_sets_that_cannot_be_used_are_named(data: Path, tmp_path: Path) -> None:
     judge = JudgeModelSettings(model="judge")
     for changes, fault in (
         ({"tasks": ("bison",)}, "a judge rates open answers"),
-        ({"tasks": ("cad_summary",)}, r"question set 'cad_summary' of .*: it has no questions"),
+        ({"tasks": ("cad_summary",)}, r"question set 'cad_summary' of .*: 0 of its files are there"),
         ({"questions": 0}, "none are drawn"),
         ({"data": str(tmp_path / "other")}, "it has neither cad_qa nor cad_summary"),
     ):

@@ -6,7 +6,6 @@ when it is published.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,13 +13,12 @@ from typing import Any
 
 from cadvi_hub.errors import InputError
 from cadvi_hub.eval.benchmarks.question import OPTIONS, TASKS
+from cadvi_hub.eval.benchmarks.stored import MISSING, missing_questions
 from cadvi_hub.schema import question_features
 from cadvi_hub.sources import Drops
 
 ROW_GROUP = 100  # rows; larger groups of embedded pictures are too heavy for the Hub's viewer
 SHARD_BYTES = 500_000_000  # of pictures, as `datasets` cuts its own
-MISSING = b"missing_questions"  # key in the footer
-_SHARD = re.compile(r"test(?:-\d{5}-of-(?P<total>\d{5}))?\.parquet")
 
 README = """---
 configs:
@@ -138,53 +136,6 @@ class _Set:
     def _end_file(self) -> None:
         self._writer.close()
         self._writer, self._bytes = None, 0
-
-
-def missing_questions(data: str, task: str) -> int:
-    """How many questions were left out of set `task` for want of their pictures.
-
-    Args:
-        data: folder of question sets, or a repository on the Hub.
-
-    Raises:
-        InputError: the set is not there, lacks a file, or cannot be read.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    place, mend = f"question set {task!r} of {data}", "Make it with `cadvi benchmarks build`"
-    local = Path(data).is_dir()
-    missing = 0
-    try:
-        if local:
-            files: list[str] = sorted(str(file) for file in Path(data, task).glob("test*.parquet"))
-        else:
-            from huggingface_hub import HfFileSystem
-
-            hub = HfFileSystem()
-            files = sorted(hub.glob(f"datasets/{data}/{task}/test*.parquet"))
-        for file in files:
-            with Path(file).open("rb") if local else hub.open(file, "rb") as content:
-                missing += int((pq.read_metadata(content).metadata or {}).get(MISSING, 0))
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise InputError(place, f"cannot be read ({error})", mend) from error
-    totals = [match["total"] for match in (_SHARD.fullmatch(file.rpartition("/")[2]) for file in files) if match]
-    if not files or {int(total or 1) for total in totals} != {len(files)}:
-        raise InputError(place, f"{len(files)} of its files are there", mend)
-    return missing
-
-
-def check_complete(data: str, task: str) -> None:
-    """Make sure that set `task` of `data` holds all questions of the benchmark; a partial set must not be scored
-    unknowingly.
-
-    Raises:
-        InputError: questions are missing, or as of `missing_questions`.
-    """
-    if missing := missing_questions(data, task):
-        fault = f"{missing} question(s) are missing, since their pictures were not there"
-        mend = "Build it again with all pictures (missing.jsonl names them), or set allow_partial to true"
-        raise InputError(f"question set {task!r} of {data}", fault, mend)
 
 
 def write_readme(folder: Path) -> None:
