@@ -42,7 +42,8 @@ class EvaluateSettings:
         blank_images: whether grey pictures take the place of all pictures: the text-only baseline.
         allow_partial: whether a set is scored whose making left out questions for want of their pictures.
         results_org: user or organization on the Hub that gets lighteval's results and details, as the data set
-            `<results_org>/details_<name>_private`; "" keeps them here. Every run adds its own.
+            `<results_org>/details_<name>_private`; "" keeps them here. Every run adds its own. (The card is checked at
+            huggingface.co, whatever HF_ENDPOINT names, and comes last.)
         public: whether that data set is made public, and called `<results_org>/details_<name>`.
         endpoint: where the model is served; without an address it is loaded into this process.
     """
