@@ -1,6 +1,7 @@
 """The live page without a browser: what its buttons return, how it listens, and what it never tells."""
 
 import socket
+import tomllib
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,8 @@ from cadvi_hub.view.compare_tab import CompareTab, Conversation  # noqa: E402
 from cadvi_hub.view.data_tab import DataTab  # noqa: E402
 from cadvi_hub.view.page import make_page, serve  # noqa: E402
 from cadvi_hub.view.rows import open_sets  # noqa: E402
+
+ROOT = Path(__file__).parents[1]
 
 
 class Saying:
@@ -79,11 +82,21 @@ def test_an_address_leads_to_its_row(data_tab: DataTab) -> None:
     assert data_tab.open("other", None)[2] == "v1"
 
 
+def test_what_was_left_out_is_told_or_where_to_look(data_tab: DataTab, data: Path) -> None:
+    assert "were left out" in data_tab.open("v1", None)[-1]
+    assert "Nothing was left out." in data_tab.open("empty", None)[-1]
+    (data / "v1" / "build.json").unlink()  # as in a repository on the Hub
+    with gr.Blocks(analytics_enabled=False):
+        tab = DataTab(open_sets(str(data)), None)
+    assert "The card of a published data set says it." in tab.open("v1", None)[-1]
+
+
 def test_a_comparison_is_streamed_and_then_shown_by_aspect(data: Path) -> None:
     chat = Saying()
     tab = compare_tab(chat, data)
     shown = list(tab.compare_row("v1", 1))
     assert len(shown) == 1 + 3 + 1
+    assert "What do the two images have in common, and how do they differ?" in shown[0][0]
     assert "writing" in shown[1][0]
     last, conversation, _ = shown[-1]
     assert "writing" not in last
@@ -153,3 +166,13 @@ def test_a_page_of_nothing_says_what_to_name() -> None:
     texts = str(make_page(ViewSettings()).config)
     assert "cadvi view --data" in texts
     assert "No results were named" in texts
+
+
+def test_a_space_requires_what_the_package_does() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    pinned = {*project["dependencies"], *extras["train"], *extras["view"]}
+    space = ROOT / "cadvi_hub/view/space"
+    assert set((space / "requirements.txt").read_text("utf-8").split("\n")) - {""} <= pinned
+    gradio = next(each for each in extras["view"] if each.startswith("gradio=="))
+    assert f"sdk_version: {gradio.removeprefix('gradio==')}\n" in (space / "README.md").read_text("utf-8")

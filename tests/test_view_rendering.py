@@ -2,6 +2,7 @@
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,14 @@ def test_a_question_shows_pictures_both_answers_and_whether_they_were_right(eval
     rated = question_html(evaluations.question("cad_qa", 0), [])
     assert "rating 4 of 5" in rated
     assert "Reason 0." in rated
+
+
+def test_a_letter_is_shown_with_what_it_stands_for(evaluations: Evaluations) -> None:
+    asked = replace(evaluations.question("bison", 5), text="<image><image>Which?\nA. Image 1\nB. <b>Image 2</b>")
+    html = question_html(asked, [])
+    assert 'Right answer</span> <strong dir="auto">B</strong> <span class="hint">(&lt;b&gt;Image 2' in html
+    assert '<p class="lines" dir="auto">A <span class="hint">(Image 1)</span></p>' in html
+    assert "which one suits it?" in html  # what the set asks, in words
 
 
 def test_scores_have_their_intervals(evaluations: Evaluations) -> None:

@@ -51,7 +51,7 @@ class LocalChat:
         self._model = model
         self._generator: LocalGenerator | None = None
         self.name = "/".join(Path(model).parts[-2:])
-        self.about = f"It is {self.name}, run on this machine."
+        self.about = f"The model is {self.name}, run on this machine."
         if model == str(BASE_MODEL):
             self.about = (
                 "This one is the demo's base model, which has never been shown two pictures: expect little. "
@@ -120,7 +120,7 @@ class EndpointChat:
             raise InputError("model", "none is named", "Give --model the name that the endpoint has for it")
         self.name, self._url, self._key_env = model, base_url, api_key_env
         shown = address._replace(netloc=address.netloc.rpartition("@")[2], query="").geturl()
-        self._place, self.about = f"endpoint {shown}", f"It is {model} at {shown}."
+        self._place, self.about = f"endpoint {shown}", f"The model is {model} at {shown}."
 
     def stream(self, request: ChatRequest) -> Iterator[str]:
         from httpx import HTTPError

@@ -18,6 +18,9 @@ from cadvi_hub.view.rows import DataRows, RowFilter
 
 tagger = cache(load_tagger)
 
+NOTHING_LEFT_OUT = "Nothing was left out."
+NO_REPORT = "It is not written down here (build.json). The card of a published data set says it."
+
 
 class DataTab:
     """The tab; `place` holds what it shows, as (set, number of the row from 1), for the tab that compares."""
@@ -28,11 +31,11 @@ class DataTab:
         with gr.Row():
             self._set = gr.Dropdown(names, value=names[0], label="Data set", min_width=120)
             self._text = gr.Textbox(
-                label="Search in the texts", placeholder="a word, then Enter", max_lines=1, min_width=160
+                label="Search in the texts", placeholder="word, then Enter", max_lines=1, min_width=160
             )
             aspects = [("any", ""), *((str(aspect), str(aspect)) for aspect in Aspect)]
             self._aspect = gr.Dropdown(aspects, value="", label="They differ in", min_width=140)
-            self._noun = gr.Textbox(label="Both show", placeholder="dog", max_lines=1, min_width=120)
+            self._noun = gr.Textbox(label="Both show", placeholder="dog, then Enter", max_lines=1, min_width=120)
             self._source = gr.Dropdown([("any", "")], value="", label="Source", allow_custom_value=True, min_width=120)
         with gr.Row():
             previous = gr.Button("← Previous (k)", elem_id="data-previous", min_width=100)
@@ -73,7 +76,7 @@ class DataTab:
                 missing += message_html(f"There is no row {row_id!r} in {name}.", "fault")
             html, number = self.move(0, name, (found or 0) + 1)
             choices = gr.Dropdown([("any", ""), *((source, source) for source in rows.sources())], value="")
-            drops = drops_html(rows.report) or message_html("Nothing was left out, or nobody wrote it down.")
+            drops = drops_html(rows.report) or message_html(NOTHING_LEFT_OUT if rows.report else NO_REPORT)
         except InputError as error:
             return message_html(str(error), "fault"), 1, name, gr.Dropdown(), ""
         return missing + html, number, name, choices, drops

@@ -19,7 +19,12 @@ from cadvi_hub.eval.scoring import OPEN_TASKS, SWAPPED
 from cadvi_hub.view.rows import DataRows, open_sets
 
 CHANGED = "changed"
-FILTERS = (*KINDS, CHANGED)
+FILTERS = {kind: kind for kind in (*KINDS, CHANGED)} | {  # kind of an answer → in words
+    "unreadable": "unreadable, not one of the options",
+    "order-inconsistent": "changes when the pictures are swapped",
+    "open": "open, neither right nor wrong",
+    CHANGED: "changed between the runs",
+}
 
 Prediction = dict[str, Any]
 

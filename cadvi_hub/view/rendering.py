@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib import resources
@@ -15,7 +16,7 @@ from urllib.parse import urlencode
 
 from markupsafe import Markup
 
-from cadvi_hub.eval.report_columns import Results, notes, tables
+from cadvi_hub.eval.report_columns import COLUMNS, Results, notes, tables
 from cadvi_hub.eval.report_table import cells, sizes
 from cadvi_hub.schema import IMAGE_PLACEHOLDER, CadSummary
 from cadvi_hub.summaries import parse_summary
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
     from spacy.language import Language
 
 MAX_TEXT = 5_000  # characters of any one text
-COLUMNS = ("context", "shared_nouns", "answer", "commonalities", "differences")  # that not every set has
+OPTIONAL = ("context", "shared_nouns", "answer", "commonalities", "differences")  # columns that not every set has
+OPTION = re.compile(r"^([A-Z])\. (.+)$", re.MULTILINE)  # a line of a question: a letter and what it stands for
 PROVENANCE = ("source", "annotator", "clip_sim_score", "prompt_hash", "decoding")
+NOT_SAID = (None, "", "{}")  # rules have no decoding settings: "{}"
 
 Row = Mapping[str, Any]
 
@@ -63,7 +66,7 @@ def pair_html(
     """
     return _render(
         "pair.html.jinja",
-        row={**dict.fromkeys(COLUMNS), **row},
+        row={**dict.fromkeys(OPTIONAL), **row},
         pictures=pictures,
         link=link,
         anchor=link[1:] if link.startswith("#") else "",
@@ -74,7 +77,7 @@ def pair_html(
         turns=turns(row.get("messages") or ()),
         question=numbered(row.get("question") or ""),
         names=[image.get("path") for image in row.get("images") or () if image and image.get("path")],
-        provenance=[(name.replace("_", " "), row[name]) for name in PROVENANCE if row.get(name) not in (None, "")],
+        provenance=[(name.replace("_", " "), row[name]) for name in PROVENANCE if row.get(name) not in NOT_SAID],
     )
 
 
@@ -101,7 +104,15 @@ def scores_html(results: Results) -> Markup:
 def question_html(question: AskedQuestion, pictures: Sequence[Shown], position: str = "") -> Markup:
     """One benchmark question: pictures, the right answer, and what the models said."""
     text = numbered(question.text)
-    return _render("question.html.jinja", question=question, pictures=pictures, text=text, position=position)
+    return _render(
+        "question.html.jinja",
+        question=question,
+        pictures=pictures,
+        text=text,
+        options=dict(OPTION.findall(text)),
+        about=next((column.about for column in COLUMNS if column.task == question.task), ""),
+        position=position,
+    )
 
 
 def chat_html(pictures: Sequence[Shown], said: Sequence[Turn], model: str = "", writing: bool = False) -> Markup:

@@ -25,7 +25,7 @@ class ResultsTab:
             names = [("any model", ""), *((model, model) for model in models)]
             self._model = gr.Dropdown(names, value="", label="Answered by", visible=len(models) > 1, min_width=140)
             kinds = [kind for kind in FILTERS if kind != CHANGED or len(models) > 1]
-            labels = [("all answers", ""), *((_label(kind), kind) for kind in kinds)]
+            labels = [("all answers", ""), *((FILTERS[kind], kind) for kind in kinds)]
             self._kind = gr.Dropdown(labels, value="", label="Answer", min_width=160)
         with gr.Row():
             previous = gr.Button("← Previous (k)", elem_id="results-previous", min_width=100)
@@ -62,9 +62,3 @@ class ResultsTab:
             return question_html(question, pictures, f"{place + 1:,} of {len(found):,}"), place + 1
         except InputError as error:
             return message_html(str(error), "fault"), 1
-
-
-def _label(kind: str) -> str:
-    return {CHANGED: "changed between the runs", "order-inconsistent": "changes when the pictures are swapped"}.get(
-        kind, kind
-    )

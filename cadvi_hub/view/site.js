@@ -10,7 +10,7 @@ for (const form of document.querySelectorAll("form[data-for]")) {
     form.querySelector("output").textContent = `${cards.filter((card) => !card.hidden).length} of ${cards.length} shown`;
   };
   form.hidden = false;
-  form.addEventListener("input", filter);
+  for (const kind of ["input", "change"]) form.addEventListener(kind, filter);
   form.addEventListener("submit", (event) => event.preventDefault());
   filter();
 }

@@ -127,6 +127,10 @@ class Browser:
     def press(self, key: str) -> None:
         self.driver.find_element("tag name", "body").send_keys(key)
 
+    def press_here(self, keys: str) -> None:
+        """Keys to whatever has the focus."""
+        self.driver.switch_to.active_element.send_keys(keys)
+
     def click(self, element_id: str) -> None:
         self.driver.find_element("id", element_id).click()
 
@@ -176,10 +180,39 @@ def test_keys_page_and_the_address_follows(browser: Browser, address: str) -> No
         browser.until(lambda number=number: browser.driver.current_url.endswith(f"?set=large&row=pair-{number}"))
 
 
+def test_the_tab_key_leaves_no_list_open_and_arrows_choose(browser: Browser, address: str) -> None:
+    browser.open(f"{address}?set=hostile&row=pair-1")
+    browser.until(lambda: browser.text("#pair article"))
+
+    def listed() -> list[str]:
+        options = "[...document.querySelectorAll('[role=option]')].filter(each => each.checkVisibility())"
+        return browser.driver.execute_script(f"return {options}.map(each => each.innerText)")
+
+    def focused() -> str:
+        return browser.driver.execute_script("return document.activeElement.getAttribute('aria-label') ?? ''")
+
+    browser.tab("Data")
+    for _ in range(20):
+        browser.press_here("\ue004")
+        if focused() == "They differ in":
+            break
+    browser.until(lambda: any("Counts" in each for each in listed()))
+    browser.press_here("\ue004")
+    browser.until(lambda: not listed())
+    browser.press_here("\ue008\ue004")  # back
+    browser.until(lambda: any("Actions" in each for each in listed()))
+    active = "return document.activeElement.getAttribute('aria-activedescendant') ?? ''"
+    browser.press_here("\ue015")
+    browser.until(lambda: browser.driver.execute_script(active).endswith("option-1"))
+    browser.press_here("\ue007")
+    browser.until(lambda: "No row fits" in browser.text("#pair"))
+    browser.until(lambda: not listed())
+
+
 def test_a_search_goes_through_all_rows(browser: Browser, address: str) -> None:
     browser.open(f"{address}?set=large&row=pair-0")
     browser.until(lambda: "Dog number 0." in browser.text("#pair"))
-    browser.driver.find_element("css selector", "[placeholder^='a word']").send_keys("number 49999\n")
+    browser.driver.find_element("css selector", "[placeholder^='word']").send_keys("number 49999\n")
     browser.until(lambda: "Dog number 49999." in browser.text("#pair"))
     browser.click("data-next")
     browser.until(lambda: "This is the last one." in browser.text("#pair"))
@@ -282,5 +315,10 @@ def test_the_exported_page_works_from_files(browser: Browser, settings: ViewSett
     assert browser.driver.title == "Comparing two images"
     browser.driver.find_element("css selector", "input[type=search]").send_keys("no such word")
     browser.until(lambda: "0 of 5 shown" in browser.text("form"))
+    answers = "form[data-for=answers]"
+    choice = f"{answers} option[value=changed]"
+    browser.driver.find_element("css selector", choice).click()
+    browser.until(lambda: "1 of 5 shown" in browser.text(answers))
+    assert browser.driver.execute_script("return document.querySelectorAll('[data-kinds]:not([hidden])').length") == 1
     assert not [entry for entry in browser.driver.get_log("browser") if "Security" in entry["message"]]
     browser.picture("export")
