@@ -7,7 +7,7 @@ V1: an LLM reads the two captions. V2: a vision-language model reads both images
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal, Protocol
@@ -16,8 +16,8 @@ from cadvi_hub.errors import InputError
 from cadvi_hub.filters import Dropped, DropReason, check_grounded, check_summary, read_summary
 from cadvi_hub.generation import ChatRequest, Decoding, Failed, Generator, MadeAsRead, Reply
 from cadvi_hub.grounding.check import check_grounding
-from cadvi_hub.grounding.graph import SceneGraph
-from cadvi_hub.images import ImageStore
+from cadvi_hub.grounding.store import GraphStore
+from cadvi_hub.images import ImageStore, plain_bytes
 from cadvi_hub.prompts import prompt_hash, render_prompt
 from cadvi_hub.schema import Aspect, CadSummary, ImagePair, Provenance
 from cadvi_hub.summaries import summary_json_schema
@@ -192,7 +192,7 @@ class LlmAnnotator:
             aspects=list(Aspect),
             as_json=schema is not None,
         )
-        pictures = tuple(images.read(name)["bytes"] or b"" for name in pair.images)
+        pictures = tuple(plain_bytes(images.read(name)["bytes"] or b"", name) for name in pair.images)
         return ChatRequest(messages, pictures, self._decoding, schema)
 
     def _read(self, outcome: Reply | Failed) -> CadSummary | Dropped:
@@ -209,11 +209,11 @@ class GroundedAnnotator:
     """Drops summaries of `annotator` that the scene graphs of their images contradict.
 
     Args:
-        graphs: by file name; a pair of which one image has none is kept unchecked.
+        graphs: a pair of which one image has none is kept unchecked.
         max_contradicted: share of a summary's statements that may be contradicted.
     """
 
-    def __init__(self, annotator: Annotator, graphs: Mapping[str, SceneGraph], max_contradicted: float):
+    def __init__(self, annotator: Annotator, graphs: GraphStore, max_contradicted: float):
         self._annotator, self._graphs, self._max_contradicted = annotator, graphs, max_contradicted
         self.provenance = annotator.provenance
 

@@ -26,6 +26,7 @@ class DropReason(StrEnum):
     TOO_LONG = "too_long"
     MENTIONS_CAPTION = "mentions_caption"
     LEAKED_TURN = "leaked_turn"
+    GARBLED = "garbled"
     CONTRADICTION = "contradiction"
     UNGROUNDED = "ungrounded"
 
@@ -46,6 +47,8 @@ _MENTIONS_CAPTION = re.compile(
     r"\b(?:captions?|(?:image |text )?descriptions?|(?:the|this|given|provided|difference) notes?)\b", re.IGNORECASE
 )
 LEAKED_TURN = re.compile(r"\b(?:USER|ASSISTANT|HUMAN|GPT|SYSTEM):|\[/?INST\]|</?s>|<\|")
+
+GARBLED = "\ufffd"  # stands in a reply where it held no character: half of one, or a lone surrogate
 
 
 def read_summary(reply: Reply, as_json: bool) -> CadSummary | Dropped:
@@ -86,6 +89,8 @@ def check_summary(summary: CadSummary, *, min_words: int, max_words: int) -> Dro
         return Dropped(DropReason.MENTIONS_CAPTION, mention[0])
     if leak := LEAKED_TURN.search(text):
         return Dropped(DropReason.LEAKED_TURN, leak[0])
+    if GARBLED in text:
+        return Dropped(DropReason.GARBLED, text[max(text.index(GARBLED) - 40, 0) :][:80])
     different = {sentence for difference in summary.differences for sentence in _sentences(difference.text)}
     if shared := different & _sentences(summary.commonalities):
         return Dropped(DropReason.CONTRADICTION, f"both common and different: {min(shared)!r}")

@@ -17,6 +17,7 @@ from cadvi_hub.schema import EmbeddedImage
 MAX_PIXELS = 50_000_000  # 50 megapixels decode to 150 MB of RGB
 _SUFFIX = re.compile(r"\.(?:jpe?g|png|gif|bmp|webp|tiff?)$", re.IGNORECASE)
 _COCO_PREFIX = re.compile(r"^COCO_(?:train|val|test)20\d\d_(?=\d{12}$)")
+_COLA_PREFIX = re.compile(r"^\d{1,3}_(?=[1-9]\d{3,6}$)")  # the number of the pair, before Visual Genome's id
 _PLAIN = ("JPEG", "PNG", "WEBP")  # formats that every reader knows
 LONGEST_SHOWN = 200  # characters of a file name in an error
 _KNOWN = 10_000  # pictures whose place is remembered: looking a name up takes longer than reading its file
@@ -24,7 +25,7 @@ _KNOWN = 10_000  # pictures whose place is remembered: looking a name up takes l
 
 def image_id(name: str) -> str:
     """The name of an image by which it is known in all sets that hold it."""
-    return _COCO_PREFIX.sub("", _SUFFIX.sub("", name.rpartition("/")[2]))
+    return _COLA_PREFIX.sub("", _COCO_PREFIX.sub("", _SUFFIX.sub("", name.rpartition("/")[2])))
 
 
 def names_in_parquet(file: Path) -> Iterator[list[str | None]]:

@@ -57,7 +57,8 @@ class PublishSettings:
         private: whether a new repository is private; one that exists stays as it is.
         license: the Hub's identifier of the licence, as apache-2.0 or cc-by-4.0.
         contamination: data sets: other sets to look for the images in, as `{name on the card: place}`; a place is a
-            question file or training mix (JSON lines, or one JSON list, with `image`) or the folder of a built config.
+            question file or training mix (JSON lines, or one JSON list, with `image`), a text file with one image name
+            per line, or the folder of a built config.
         sample: data sets: whether the card shows one pair of pictures per config; leave it off where no picture may be
             given away.
         base_model: models: repository of the model that was tuned; an adapter loads it by this name.

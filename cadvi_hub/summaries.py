@@ -17,10 +17,10 @@ ASPECT_NAMES = {
     Aspect.OBJECT_TYPES: "object types?|types? of objects?|objects?",
     Aspect.ATTRIBUTES: "(?:object )?attributes?",
     Aspect.COUNTS: "(?:object )?counts?|numbers?|quantit(?:y|ies)",
-    Aspect.ACTIONS: "actions?|activit(?:y|ies)",
-    Aspect.LOCATIONS: "locations?|settings?",
+    Aspect.ACTIONS: "(?:object )?actions?|activit(?:y|ies)",
+    Aspect.LOCATIONS: "(?:object )?locations?|settings?",
     Aspect.RELATIVE_POSITIONS: (
-        "(?:relative |spatial )?positions?|(?:relative|spatial) (?:locations?|relations?|relationships?)"
+        "(?:relative |spatial |object )?positions?|(?:relative|spatial) (?:locations?|relations?|relationships?)"
     ),
 }
 FILLERS = {"none", "n/a", "na", "not mentioned", "not specified", "not applicable", "no difference", "no differences"}
@@ -33,7 +33,10 @@ _MORE = (
     r"(?:[ \t]+of[ \t]+(?:the[ \t]+)?(?:objects|items|things|people))?"
     r"(?:[ \t]*(?:/|&|\band\b|\bor\b)[ \t]*\w+)?(?:[ \t]*\([^()]*\))?"
 )
-_ASPECT = re.compile(rf"{_MARK}(?:{_NAMES}){_MORE}[ \t]*(?:(?::|[-–—][ \t])[ \t]*(?P<text>.*)|$)", re.IGNORECASE)
+_ASPECT = re.compile(
+    rf"{_MARK}(?:differences?[ \t]+(?:in|of)[ \t]+)?(?:{_NAMES}){_MORE}[ \t]*(?:(?::|[-–—][ \t])[ \t]*(?P<text>.*)|$)",
+    re.IGNORECASE,
+)
 _SECTION = re.compile(
     rf"{_MARK}(?:(?:key|main|the)[ \t]+)*(?:(?P<same>commonalit(?:y|ies)|similarit(?:y|ies))|(?P<differ>differences?))"
     r"(?:[ \t]+(?:between|of|in)[ \t]+(?:the[ \t]+)?(?:two[ \t]+)?(?:images|pictures|photos))?"

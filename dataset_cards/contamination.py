@@ -9,18 +9,14 @@ of their own.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from cadvi_hub.errors import InputError
+from cadvi_hub.held_out import Names, names_of_rows
 from cadvi_hub.images import image_id, names_in_parquet
-from cadvi_hub.sources.large_json import list_rows
-from cadvi_hub.sources.rows import json_lines
-
-Names = Sequence[str | None]  # of the images of one row
 
 
 @dataclass(frozen=True)
@@ -53,7 +49,7 @@ def find_overlaps(configs: Mapping[str, Sequence[Path]], others: Mapping[str, Pa
 
     Args:
         configs: name of each config → its parquet files; configs without images are passed over.
-        others: name on the card → place, see `names_of_rows`.
+        others: name on the card → place, see `held_out.names_of_rows`.
 
     Raises:
         InputError: a place of `others` cannot be read or names no image.
@@ -96,44 +92,6 @@ def _count(config: str, files: Sequence[Path], images: int, shared: Mapping[str,
 
 def _ids(rows: Iterable[Names]) -> set[str]:
     return {image_id(name) for names in rows for name in names if name}
-
-
-def names_of_rows(place: Path) -> Iterator[Names]:
-    """The image names of each row of another set, none for a row of text.
-
-    Args:
-        place: JSON lines (`.jsonl`) or one JSON list (`.json`) of rows whose `image` or `images` is a file name or a
-            list of them, as the paper's question files and the LLaVA mix have it; or a folder of a built data set.
-
-    Raises:
-        InputError: the file or a row of it cannot be read.
-    """
-    if place.is_dir():
-        files = sorted(place.glob("*.parquet"))
-        if not files:
-            raise InputError(str(place), "no parquet file is there", "Give the folder of one config, or a JSON file")
-        return _names_in_parquet(files, place.name)
-    if not place.is_file():
-        raise InputError(str(place), "no such file or folder", "Check the path in contamination")
-    return _names_in_json(place)
-
-
-def _names_in_json(file: Path) -> Iterator[Names]:
-    from tqdm import tqdm
-
-    rows = list_rows(file) if file.suffix == ".json" else json_lines(file)
-    for position, row in tqdm(rows, desc=f"images of {file.name}", unit="row", disable=None):
-        if isinstance(row, bytes):
-            try:
-                row = json.loads(row)
-            except (ValueError, RecursionError) as error:
-                raise InputError(f"{file}, {position}", f"not valid JSON ({error})", "Mend the line") from error
-        names = row.get("image", row.get("images")) if isinstance(row, dict) else False
-        names = [] if names is None else [names] if isinstance(names, str) else names
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            fault = "it is no row whose 'image' or 'images' is a file name or a list of them"
-            raise InputError(f"{file}, {position}", fault, "Mend the row")
-        yield names
 
 
 def _names_in_parquet(files: Sequence[Path], name: str) -> Iterator[Names]:

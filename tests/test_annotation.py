@@ -114,6 +114,7 @@ def test_replies_without_a_summary_are_dropped_with_their_reason(reply: Reply, r
         (changed("Both captions talk about dogs in a garden."), DropReason.MENTIONS_CAPTION),
         (changed(difference="The note says that a dog is gone."), DropReason.MENTIONS_CAPTION),
         (changed(difference="One and two. USER: what else?"), DropReason.LEAKED_TURN),
+        (changed(difference="One shows a caf\ufffd, the other a house."), DropReason.GARBLED),
         (changed("Dogs run. There is one dog.", "Grass. there is one dog!"), DropReason.CONTRADICTION),
     ],
 )

@@ -157,6 +157,19 @@ def test_a_slurm_build_that_lost_tasks_goes_on_when_it_is_submitted_again(settin
     assert built(build(replace(settings, executor="slurm", executor_options=options, workers=2))) == local
 
 
+def test_a_machine_without_slurm_and_a_job_that_slurm_refuses_are_errors(settings, tmp_path, monkeypatch):
+    options = {"time": "1:00:00", "partition": "gone"}
+    on_slurm = replace(settings, executor="slurm", executor_options=options)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match="executor: Slurm's command sbatch is not on this machine"):
+        build(on_slurm)
+    sbatch = tmp_path / "sbatch"
+    sbatch.write_text("#!/bin/sh\nexit 3\n")
+    sbatch.chmod(0o755)
+    with pytest.raises(InputError, match=r"executor_options: sbatch does not take the job .exit status 3"):
+        build(on_slurm)
+
+
 @pytest.fixture
 def ray(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stands in for Ray: tasks run in this process, from a copy, and one that fails is not told of."""
@@ -213,7 +226,7 @@ def test_no_task_writes_beside_a_build_or_for_a_recipe_that_was_replaced(setting
 def test_no_two_tasks_make_one_shard_whatever_their_numbers(settings):
     plan = make_plan(settings)
     read_and_pair(plan, None, 0, 1)
-    with share_build_folder(plan.path, plan.digest, plan.split) as folder, folder.locked_part(3):
+    with share_build_folder(plan.path, plan.digest, plan.pictures, plan.split) as folder, folder.locked_part(3):
         with pytest.raises(InputError, match="another task makes shard 3"):
             make_share(plan, None, 1, 2)
         with pytest.raises(InputError, match="another build is writing"):

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from builds import FakeAnnotator, captioned_source, contents, report, similar_source
+from builds import FakeAnnotator, captioned_source, contents, picture, report, similar_source
 
 from cadvi_hub.build import BuildSettings, build
 from cadvi_hub.build.folder import open_build_folder
@@ -61,6 +62,39 @@ def test_another_recipes_output_is_refused_with_both_digests_and_replaced_on_dem
     build(replace(changed, overwrite=True), annotator)
     fresh = build(replace(changed, out=settings.out / "fresh"), annotator)
     assert contents(folder) == contents(fresh)
+
+
+def test_a_build_under_way_mixes_no_pictures_of_other_folders_into_its_shards(settings, tmp_path):
+    shutil.copytree(settings.source.path, tmp_path / "others")
+    for file in (tmp_path / "others/images").iterdir():
+        picture(file, 200)
+    given = replace(settings, source=replace(settings.source, images=[settings.source.path]))
+    other = replace(given, source=replace(settings.source, images=[tmp_path / "others"]))
+    with pytest.raises(KeyboardInterrupt):
+        build(given, FakeAnnotator(die_after=3))
+    with pytest.raises(InputError, match=f"pictures of other folders .{settings.source.path}.*--overwrite true"):
+        build(other, FakeAnnotator())
+    folder = build(given, FakeAnnotator())
+    finished = contents(folder)
+    assert contents(build(other, FakeAnnotator())) == finished
+    fresh = replace(other, out=tmp_path / "fresh")
+    with pytest.raises(KeyboardInterrupt):
+        build(replace(given, out=fresh.out), FakeAnnotator(die_after=3))
+    replaced = contents(build(replace(fresh, overwrite=True), FakeAnnotator()))
+    assert replaced == contents(build(replace(other, out=tmp_path / "clean"), FakeAnnotator()))
+    assert replaced != finished
+
+
+def test_captions_are_read_again_where_pictures_lie_in_other_folders(captioned, tmp_path):
+    (tmp_path / "few").mkdir()
+    for number in (0, 1):
+        shutil.copy(captioned.path / f"{number}.png", tmp_path / "few")
+    source = replace(captioned, images=[captioned.path], bad_rows="drop")
+    given = BuildSettings("v1", source, tmp_path / "out", PairSettings(min_shared=1))
+    with pytest.raises(KeyboardInterrupt):
+        build(given, FakeAnnotator(die_after=0))
+    few = replace(given, source=replace(source, images=[tmp_path / "few"]))
+    assert report(build(few, FakeAnnotator()))["drops"]["image file not found in the folder"]["count"] == 3
 
 
 def test_folder_with_parquet_of_no_build_is_refused(settings):
@@ -143,7 +177,7 @@ def test_overwriting_that_dies_can_be_repeated(settings, monkeypatch):
     build(settings, FakeAnnotator())
     other = replace(settings, seed=1, overwrite=True)
     with monkeypatch.context() as patch:
-        patch.setattr("cadvi_hub.build.folder._remove", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("cadvi_hub.build.folder.remove", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             build(other, FakeAnnotator())
     with pytest.raises(InputError, match="another recipe"):

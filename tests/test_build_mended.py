@@ -93,7 +93,7 @@ def test_a_run_killed_while_it_gives_up_captions_leaves_none_torn(tmp_path: Path
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("cadvi_hub.build.folder._remove", half_removed)
+        patch.setattr("cadvi_hub.build.folder.remove", half_removed)
         with pytest.raises(KeyboardInterrupt):
             mine(settings)
     assert contents(build(settings, FakeAnnotator())) == clean

@@ -12,6 +12,7 @@ import pytest
 from builds import FakeAnnotator, captioned_source, contents, load, report
 from tiny_clip import make_clip
 
+from cadvi_hub.annotation import AnnotatorSettings
 from cadvi_hub.build import BuildSettings, build
 from cadvi_hub.build.plan import make_plan
 from cadvi_hub.cli import main
@@ -42,6 +43,7 @@ def test_summaries_that_scene_graphs_contradict_are_dropped(tmp_path: Path) -> N
     given = BuildSettings("v1", source, tmp_path / "true", PairSettings(min_shared=1), max_rows=20)
     kept = report(build(replace(given, graphs=world / "captioned")))
     assert kept["rows"] == 20
+    assert kept["graphs"]["images_with_a_graph"] == kept["graphs"]["images"] > 20
     wrong = tmp_path / "graphs"
     wrong.mkdir()
     scenes = [json.loads(line) for line in (world / "captioned/scenes.jsonl").read_text().splitlines()]
@@ -52,6 +54,27 @@ def test_summaries_that_scene_graphs_contradict_are_dropped(tmp_path: Path) -> N
         build(replace(given, out=tmp_path / "false", graphs=wrong))
     lenient = replace(given, out=tmp_path / "lenient", graphs=wrong, max_contradicted=1.0)
     assert report(build(lenient))["rows"] == 20
+
+
+def test_scene_graphs_of_no_image_of_the_build_are_an_error(settings: BuildSettings, tmp_path: Path) -> None:
+    entry = {"image_id": 77, "objects": [], "relationships": []}
+    (tmp_path / "scene_graphs.json").write_text(json.dumps([entry]))
+    with pytest.raises(InputError, match=f"^{tmp_path}: none of the 4 images has a scene graph there"):
+        build(replace(settings, graphs=tmp_path), FakeAnnotator())
+
+
+def test_each_process_looks_its_scene_graphs_up_and_bad_ones_are_counted(settings: BuildSettings, tmp_path) -> None:
+    entries = [{"image_id": number, "objects": [{"object_id": 1, "names": ["dog"]}]} for number in range(1, 6)]
+    (tmp_path / "scene_graphs.json").write_text(json.dumps([*entries[:4], {"image_id": "5"}]))
+    source = replace(settings.source, bad_rows="drop")
+    given = replace(
+        settings, source=source, graphs=tmp_path, annotator=AnnotatorSettings(min_words=1), rows_per_shard=2
+    )
+    built = build(replace(given, workers=2))
+    counted = report(built)["graphs"]
+    assert (counted["images"], counted["images_with_a_graph"]) == (4, 2)  # 0 is no image id, and 5 cannot be read
+    assert counted["drops"]["unreadable row"]["count"] == 1
+    assert contents(build(replace(given, out=tmp_path / "one"))) == contents(built)
 
 
 def test_the_digest_is_of_the_graphs_that_are_read_and_no_other_file(tmp_path: Path) -> None:

@@ -36,6 +36,17 @@ def test_all_images_of_a_built_folder_are_held_out(tmp_path: Path) -> None:
     assert read_held_out([tmp_path / "cad_qa"]) == {"1", "2", "3"}
 
 
+def test_question_files_and_mixes_hold_their_images_out(tmp_path: Path) -> None:
+    (tmp_path / "questions.jsonl").write_text(
+        '{"image": ["COCO_val2014_000000000139.jpg", "2.jpg"]}\n{"text": "Hi."}\n'
+    )
+    (tmp_path / "mix.json").write_text('[{"image": "gqa/images/3.jpg"}, {"conversations": []}]')
+    assert read_held_out([tmp_path / "questions.jsonl", tmp_path / "mix.json"]) == {"000000000139", "2", "3"}
+    (tmp_path / "other.jsonl").write_text('{"image": 3}\n')
+    with pytest.raises(InputError, match=r"other\.jsonl, line 1: it is no row whose 'image'"):
+        read_held_out([tmp_path / "other.jsonl"])
+
+
 def test_several_places_add_up_and_none_holds_nothing_out(tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / name).write_text(f"{name}.jpg\n")
@@ -55,7 +66,7 @@ def test_records_with_a_held_out_image_are_counted_and_the_rest_keeps_its_order(
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [(None, "cannot be read"), (b"", "names no image"), (b"\xff\xfe1", "not UTF-8")],
+    [(None, "no such file"), (b"", "names no image"), (b"\xff\xfe1", "not UTF-8")],
 )
 def test_a_list_that_cannot_be_used_is_named(tmp_path: Path, content: bytes | None, says: str) -> None:
     listed = tmp_path / "held_out.txt"
@@ -66,7 +77,7 @@ def test_a_list_that_cannot_be_used_is_named(tmp_path: Path, content: bytes | No
 
 
 def test_a_folder_that_is_no_built_data_set_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="names no image"):
+    with pytest.raises(InputError, match="no parquet file is there"):
         read_held_out([tmp_path])
     write_rows(tmp_path / "nameless", [[None]])
     with pytest.raises(InputError, match="no file name"):

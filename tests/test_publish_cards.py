@@ -70,6 +70,7 @@ def write_lines(path: Path, *rows: Any) -> Path:
         ("coco/train2017/000000000139.jpg", "000000000139"),
         ("COCO_val2014_000000000139.jpg", "000000000139"),
         ("COCO_val2014_000000000139", "000000000139"),
+        ("12_2390970.jpg", "2390970"),
         ("COCO_val2014_crop_139.jpg", "COCO_val2014_crop_139"),
         ("VG_100K/1.jpg", "1"),
         ("ADE_train_00009414.JPG", "ADE_train_00009414"),

@@ -29,6 +29,7 @@ def flags(question: str, answer: str) -> list[Flag]:
         ("What do both images show?", "Both show dogs.\n**Question 2:** Is it day? Yes.", Flag.LEAKED_TURN),
         ("What do both images show? Answer: Dogs.", "Both show dogs.", Flag.LEAKED_TURN),
         ("What do both images show?", "Both show dogs.</s>", Flag.LEAKED_TURN),
+        ("What do both images show?", "Both show a caf\ufffd.", Flag.GARBLED),
         ("What do both images show?", "Both captions mention a dog.", Flag.MENTIONS_CAPTION),
         ("What does the summary say about both images?", "Both show dogs.", Flag.MENTIONS_CAPTION),
         ("How large are the rooms in both images?", "One is described as spacious.", Flag.MENTIONS_CAPTION),

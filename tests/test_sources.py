@@ -186,7 +186,7 @@ LLAVA_ROWS = [
 ]
 
 
-@pytest.mark.parametrize("name", ["instruct.json", "instruct.jsonl"])
+@pytest.mark.parametrize("name", ["instruct.json", "instruct.jsonl", "llava_v1_5_mix665k.json"])
 def test_llava_rows_become_messages_with_image_parts_in_place(folder, name):
     if name.endswith("l"):
         write_lines(folder / name, *LLAVA_ROWS)

@@ -9,7 +9,7 @@ from readers import draw, read, write_lines
 from cadvi_hub.errors import InputError
 from cadvi_hub.schema import CaptionedImage
 from cadvi_hub.sources import SourceSettings
-from cadvi_hub.sources.localized_narratives import read_localized_narratives
+from cadvi_hub.sources.localized_narratives import SEEN, read_localized_narratives
 
 SAMPLE = Path(__file__).parents[2] / "shared/data/localized_narratives/coco_val_captions.jsonl"
 
@@ -62,6 +62,20 @@ def test_full_and_light_files_and_all_shards_are_read_in_the_order_of_their_name
     assert [record.image_id for record in records] == ["0", "1", "2", "3"]
 
 
+def test_a_narrative_that_both_full_and_light_files_have_is_read_once(source):
+    narratives = [narrative(1), narrative(1, annotator_id=4), narrative(1, caption="Another."), narrative(2)]
+    write_lines(source.path / "coco_val_captions.jsonl", narratives)
+    full = [{**row, "traces": [], "voice_recording": "v"} for row in narratives]
+    write_lines(source.path / "coco_val_localized_narratives.jsonl", full)
+    draw(source.images[0], "000000000001.jpg", "000000000002.jpg")
+    records, drops = read(read_localized_narratives, source)
+    assert len(records) == 4
+    assert drops[SEEN] == {
+        "count": 4,
+        "first": [f"coco_val_localized_narratives.jsonl, line {line}" for line in range(1, 5)],
+    }
+
+
 def test_five_narratives_of_one_image_are_five_records_of_one_picture(source):
     rows = [narrative(139, annotator_id=k) for k in range(4)] + [narrative("000000000139")]
     write_lines(source.path / "coco.jsonl", rows)
@@ -86,7 +100,7 @@ def test_five_narratives_of_one_image_are_five_records_of_one_picture(source):
 def test_bad_narrative_is_refused_or_dropped_with_its_line(source, row, fault):
     draw(source.images[0], "000000000001.jpg", "../secret.jpg")
     write_lines(source.path / "a.jsonl", [narrative(1)])
-    write_lines(source.path / "b.jsonl", [narrative(1), row])
+    write_lines(source.path / "b.jsonl", [narrative(1, annotator_id=4), row])
     with pytest.raises(InputError) as caught:
         read(read_localized_narratives, source)
     assert caught.value.place == f"{source.path / 'b.jsonl'}, line 2"

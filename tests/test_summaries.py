@@ -159,8 +159,17 @@ FENCED_JSON = """```json
   {"aspect": "counts", "text": "One dog in Image 1, two in Image 2."},
   {"aspect": "Relative Positions", "text": "The dog is left of the ball in Image 1."}]}
 ```"""
+WORDY_HEADINGS = """Commonalities in the two images:
+Both images show a dog on grass.
+
+Differences in the two images:
+1. Difference in object types: Image 1 shows a ball. Image 2 shows a stick.
+2. Object counts: One dog in Image 1, two in Image 2.
+3. Object positions: The dog is left of the ball in Image 1.
+"""
 LAYOUTS = [
     BOLD, MARKDOWN, SUBLISTS, ONE_LINE, DIFFERENCES_FIRST, BOLD_WHOLE_LINES, ITALIC, NUMBERED_SECTIONS, FENCED_JSON,
+    WORDY_HEADINGS,
 ]  # fmt: skip
 
 

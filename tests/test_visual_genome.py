@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from cadvi_hub.errors import InputError
 from cadvi_hub.grounding.graph import GraphObject, SceneGraph
+from cadvi_hub.grounding.store import GraphStore, write_graphs
 from cadvi_hub.sources import Drops, SourceSettings
 from cadvi_hub.sources.visual_genome import image_id, read_scene_graphs
 
@@ -38,7 +40,7 @@ def scene_graphs(*numbers: int) -> list[dict]:
 
 def test_the_file_of_whole_graphs_is_read(tmp_path: Path) -> None:
     settings = write(tmp_path, scene_graphs=scene_graphs(1, 2))
-    assert read_scene_graphs(settings, {2}, Drops()) == {2: GRAPH}
+    assert dict(read_scene_graphs(settings, {2}, Drops())) == {2: GRAPH}
 
 
 def test_the_three_files_of_parts_come_to_the_same(tmp_path: Path) -> None:
@@ -55,7 +57,7 @@ def test_the_three_files_of_parts_come_to_the_same(tmp_path: Path) -> None:
             }
         ],
     )
-    (graph,) = read_scene_graphs(settings, {1}, Drops()).values()
+    ((_, graph),) = read_scene_graphs(settings, {1}, Drops())
     assert sorted(o.names for o in graph.objects) == [("horse", "brown horse"), ("man",)]
     (man,) = (k for k, thing in enumerate(graph.objects) if thing.names == ("man",))
     assert graph.objects[man] == GRAPH.objects[0]
@@ -64,13 +66,13 @@ def test_the_three_files_of_parts_come_to_the_same(tmp_path: Path) -> None:
 
 def test_objects_alone_will_do(tmp_path: Path) -> None:
     settings = write(tmp_path, objects=[{"image_id": 1, "objects": [MAN]}])
-    graphs = read_scene_graphs(settings, {1}, Drops())
+    graphs = dict(read_scene_graphs(settings, {1}, Drops()))
     assert graphs == {1: SceneGraph((GraphObject(("man",), box=(1, 2, 3, 4.5)),))}
 
 
 def test_images_that_nobody_wants_or_that_are_not_there_have_no_graph(tmp_path: Path) -> None:
     settings = write(tmp_path, scene_graphs=scene_graphs(1, 2, 3))
-    assert set(read_scene_graphs(settings, {2, 3, 400}, Drops())) == {2, 3}
+    assert [number for number, _ in read_scene_graphs(settings, {400, 3, 2}, Drops())] == [2, 3]
 
 
 @pytest.mark.parametrize(
@@ -106,7 +108,7 @@ BAD = [
 def test_a_bad_entry_is_named_with_its_file_and_row(tmp_path: Path, entry: dict, fault: str) -> None:
     settings = write(tmp_path, scene_graphs=[*scene_graphs(5), entry])
     with pytest.raises(InputError, match=fault) as caught:
-        read_scene_graphs(settings, {1, 5}, Drops())
+        list(read_scene_graphs(settings, {1, 5}, Drops()))
     assert "scene_graphs.json, row 2" in str(caught.value)
 
 
@@ -114,7 +116,7 @@ def test_bad_entries_are_dropped_and_counted_where_asked(tmp_path: Path) -> None
     settings = write(tmp_path, scene_graphs=[entry for entry, _ in BAD] + scene_graphs(5))
     settings.bad_rows = "drop"
     drops = Drops()
-    assert set(read_scene_graphs(settings, {1, 5}, drops)) == {5}
+    assert dict(read_scene_graphs(settings, {1, 5}, drops)) == {5: GRAPH}
     assert drops.counts == {"unreadable row": len(BAD)}
 
 
@@ -122,9 +124,27 @@ def test_bad_entries_are_dropped_and_counted_where_asked(tmp_path: Path) -> None
 def test_a_file_that_is_torn_or_no_list_is_an_error(tmp_path: Path, content: str) -> None:
     settings = write(tmp_path, scene_graphs=content)
     with pytest.raises(InputError, match=r"scene_graphs\.json"):
-        read_scene_graphs(settings, {1}, Drops())
+        list(read_scene_graphs(settings, {1}, Drops()))
 
 
 def test_a_folder_without_the_files_is_an_error_that_names_them(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"neither scene_graphs\.json nor objects\.json"):
-        read_scene_graphs(SourceSettings(tmp_path, "visual_genome"), {1}, Drops())
+        list(read_scene_graphs(SourceSettings(tmp_path, "visual_genome"), {1}, Drops()))
+
+
+def test_graphs_are_kept_on_disk_and_found_by_file_name_in_little_memory(tmp_path: Path) -> None:
+    write(tmp_path, scene_graphs=scene_graphs(*range(1, 4001)))
+    file, wanted = tmp_path / "graphs.sqlite", {f"{k}.jpg" for k in range(1, 4001)} | {"000000000001.jpg"}
+    tracemalloc.start()
+    try:
+        number = write_graphs(file, tmp_path, wanted, "refuse", Drops())
+        graphs = GraphStore(file)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert number == 4000
+    assert graphs.get("4000.jpg") == GRAPH
+    assert graphs.get("000000000001.jpg") is None
+    assert peak < 2_500_000  # 5.6 MB as Python's objects
+    with pytest.raises(InputError, match="scene graphs cannot be kept"):
+        write_graphs(tmp_path / "gone" / "graphs.sqlite", tmp_path, wanted, "refuse", Drops())

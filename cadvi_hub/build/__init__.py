@@ -18,7 +18,7 @@ from typing import Any, Literal
 from cadvi_hub.annotation import Annotator, AnnotatorSettings
 from cadvi_hub.build.folder import BuildFolder
 from cadvi_hub.build.plan import Plan, make_plan, output_faults
-from cadvi_hub.build.records import RECORDS, stage_records
+from cadvi_hub.build.records import GRAPHS, RECORDS, stage_graphs, stage_records
 from cadvi_hub.build.rows import Turns
 from cadvi_hub.build.shards import make_shards, summed
 from cadvi_hub.errors import InputError
@@ -49,8 +49,8 @@ class BuildSettings:
         graphs: folder of scene graphs, as `cadvi ground` takes it: summaries that they contradict are dropped.
         max_contradicted: share of a summary's statements that the graphs may contradict.
         questions: how the questions of `cad_qa` are written and checked.
-        exclude_images: images that stay out, by file name: text files with one name per line, or folders of built
-            data sets, those to be trained or measured on.
+        exclude_images: images that stay out, by file name: text files with one name per line, question files and mixes
+            (`.jsonl`, `.json`), or folders of built data sets, those to be trained or measured on.
         turns: what a conversation holds: `full` is the method's; the others are ablations on the same pairs, without
             summaries: `which_image` (`v1`) or `difference_note` (`v2`) alone.
         name: of the data set and its folder; left out, that of its config. A further phase has its own, `v3` say.
@@ -92,8 +92,12 @@ def build(settings: BuildSettings, annotator: Annotator | None = None) -> Path:
     """Build one data set and return its folder, `<out>/<name>`.
 
     A finished build is left alone; one that was killed goes on where it stood, with the same bytes as an uninterrupted
-    one. Pass `annotator` to use it instead of the one that the settings describe; all shards are then made in this
-    process. On a cluster the build is only submitted.
+    one. What decides the content is the recipe, in which the source's files count by their digest. Pictures are too
+    many to be digested: a build under way goes on with the same folders of pictures alone, and a finished one takes no
+    notice of them, so other pictures want another `out`.
+
+    Pass `annotator` to use it instead of the one that the settings describe; all shards are then made in this process.
+    On a cluster the build is only submitted.
 
     Raises:
         InputError: bad input, an output folder that is taken or cannot be written, or no row left.
@@ -133,7 +137,7 @@ def mine(settings: BuildSettings) -> str:
         if folder.is_complete() or folder.is_laid_out():
             raise InputError(str(plan.path), "the build is past that", "Use `cadvi pairs explain --folder` on it")
         read = stage_records(plan, folder)
-        blocks = (folder.read_block(RECORDS, number) for number in range(read["blocks"]))
+        blocks = (folder.stages.read_block(RECORDS, number) for number in range(read["blocks"]))
         shared = [len(row["shared_nouns"]) for block in blocks for row in block]
     return explain_mined(read, asdict(settings.pairs), shared)
 
@@ -143,6 +147,7 @@ def _make(plan: Plan, folder: BuildFolder) -> None:
     from tqdm import tqdm
 
     read = stage_records(plan, folder)
+    stage_graphs(plan, folder)
     missing = [number for number in range(read["blocks"]) if not folder.has_part(number)]
     done = read["records"] - min(read["records"], len(missing) * plan.settings.rows_per_shard)
     with tqdm(desc=plan.path.name, total=read["records"], initial=done, unit="row", disable=None) as bar:
@@ -161,6 +166,8 @@ def lay_out(plan: Plan, folder: BuildFolder, read: Row) -> None:
     if not counted["rows"]:
         fault = f"no row is left ({_reasons(counted['drops'], examples=True) or 'no pair or row was found'})"
         raise InputError(str(plan.settings.source.path), fault, "Look at the source and at the recipe's limits")
+    if plan.settings.graphs:
+        counted["graphs"] = folder.stages.facts(GRAPHS)
     report = {"config": plan.settings.config, "digest": plan.digest, "recipe": plan.recipe, **counted}
     folder.lay_out(rows_per_part, report)
 

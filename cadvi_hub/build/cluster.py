@@ -11,6 +11,8 @@ ever for the result of a worker that was killed.
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +22,7 @@ from urllib.parse import urlsplit
 from cadvi_hub.build import BuildSettings, lay_out
 from cadvi_hub.build.folder import share_build_folder
 from cadvi_hub.build.plan import Plan
-from cadvi_hub.build.records import RECORDS, stage_records
+from cadvi_hub.build.records import RECORDS, stage_graphs, stage_records
 from cadvi_hub.build.shards import ShardMaker
 from cadvi_hub.errors import InputError
 
@@ -32,8 +34,8 @@ def submit(plan: Plan) -> None:
     """Submit the three steps, which Slurm queues one behind the other; Ray's are awaited, and the last is done here.
 
     Raises:
-        InputError: datatrove or Ray is not installed, an executor that does not take the recipe's options, a password
-            in an address, which datatrove would write down, or a task of Ray's that failed.
+        InputError: datatrove, Ray or Slurm is not there, options that datatrove or Slurm does not take, a password in
+            an address, which datatrove would write down, or a task of Ray's that failed.
     """
     addresses = plan.settings.annotator.base_url
     if any(urlsplit(url).password for url in ([addresses] if isinstance(addresses, str) else addresses)):
@@ -51,7 +53,15 @@ def submit(plan: Plan) -> None:
         shards.run()
         finish(plan, None, 0, 1)  # tells what is missing: Ray's executor says nothing of a task that failed
     else:
-        _executor(plan, "finish", 1, finish, shards).run()  # submits those that it depends on first
+        last = _executor(plan, "finish", 1, finish, shards)
+        if shutil.which("sbatch") is None:
+            mend = "Submit from a machine of the cluster, or take the local executor"
+            raise InputError("executor", "Slurm's command sbatch is not on this machine", mend)
+        try:
+            last.run()  # submits those that it depends on first
+        except subprocess.CalledProcessError as error:
+            fault = f"sbatch does not take the job (exit status {error.returncode})"
+            raise InputError("executor_options", fault, "Mend what it says above") from error
         print(f"submitted; {plan.path} is complete when the job {plan.path.name}-finish has ended well")
 
 
@@ -88,6 +98,7 @@ def read_and_pair(plan: Plan, data: Any, rank: int, tasks: int) -> None:
     with plan.locked_folder() as folder:
         if not (folder.is_complete() or folder.is_laid_out()):
             stage_records(plan, folder)
+            stage_graphs(plan, folder)
 
 
 def make_share(plan: Plan, data: Any, rank: int, tasks: int) -> None:
@@ -96,13 +107,13 @@ def make_share(plan: Plan, data: Any, rank: int, tasks: int) -> None:
     Raises:
         InputError: another task is making one of them, or the folder is another build's by now.
     """
-    with share_build_folder(plan.path, plan.digest, plan.split) as folder:
+    with share_build_folder(plan.path, plan.digest, plan.pictures, plan.split) as folder:
         if folder.is_complete() or folder.is_laid_out():
             return
-        if not folder.has_stage(RECORDS):
+        if not folder.stages.has(RECORDS):
             raise InputError(str(plan.path), "the records have not been read", "Look at the log of the step before")
         maker = ShardMaker(_with_own_replies(plan.settings, rank, tasks), folder)
-        for number in range(rank, folder.stage_facts(RECORDS)["blocks"], tasks):
+        for number in range(rank, folder.stages.facts(RECORDS)["blocks"], tasks):
             with folder.locked_part(number):
                 if not folder.has_part(number):
                     maker.make(number)
@@ -125,10 +136,10 @@ def finish(plan: Plan, data: Any, rank: int, tasks: int) -> None:
         if folder.is_complete():
             return
         if not folder.is_laid_out():
-            if not folder.has_stage(RECORDS):
+            if not folder.stages.has(RECORDS):
                 fault = "the records have not been read"
                 raise InputError(str(plan.path), fault, "Look at the logs of the steps before and submit again")
-            read = folder.stage_facts(RECORDS)
+            read = folder.stages.facts(RECORDS)
             missing = [number for number in range(read["blocks"]) if not folder.has_part(number)]
             if missing:
                 fault = f"{len(missing)} of {read['blocks']} shards are missing, the first is {missing[0]}"

@@ -12,14 +12,15 @@ only has renames left to do.
 from __future__ import annotations
 
 import fcntl
-import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from cadvi_hub.build.files import Json, locked, read_json, remove, replacing, write_json
+from cadvi_hub.build.stages import Stages
 from cadvi_hub.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,65 +29,38 @@ if TYPE_CHECKING:
 CAPTIONS = "captions"  # the stage that tells by its facts what it was made of: it outlives a change of recipe
 ROWS_PER_GROUP = 100  # the Hub's viewer reads whole row groups; with pictures, 100 rows are about 50 MB
 
-Json = dict[str, Any]
-
 
 class BuildFolder:
-    """Shards, stages and report of the build with digest `digest` at `path`; see `open_build_folder`."""
+    """Shards, stages and report of a build at `path`; see `open_build_folder`.
 
-    def __init__(self, path: Path, digest: str, split: str):
+    Args:
+        digest: of the recipe, which decides what rows there are.
+        pictures: the folders that pictures are read from. A finished build may have had others; one under way may not,
+            for it would mix two sets of pictures.
+        split: by which the finished files are named.
+    """
+
+    def __init__(self, path: Path, digest: str, pictures: Sequence[str], split: str):
         self.path, self.digest, self.split = path, digest, split
+        self._started_with = {"digest": digest, "pictures": list(pictures)}
         self.work = path / "_work"
+        self.stages = Stages(self.work)
         self.report_file = path / "build.json"
         self._layout, self._recipe = self.work / "layout.json", self.work / "recipe.json"
 
     def is_complete(self) -> bool:
         """Whether the report stands, with every file that it names."""
         return self.report_file.is_file() and all(
-            (self.path / name).is_file() for name in _read_json(self.report_file)["files"]
+            (self.path / name).is_file() for name in read_json(self.report_file)["files"]
         )
 
     def report(self) -> Json:
         """What was counted; a complete build has it."""
-        return _read_json(self.report_file)
+        return read_json(self.report_file)
 
     def is_laid_out(self) -> bool:
         """Whether all shards are made and only `finish` is left to do."""
         return self._layout.is_file()
-
-    def has_stage(self, name: str) -> bool:
-        return (self.work / name).exists()
-
-    def write_stage(self, name: str, rows: Iterable[Any], size: int, facts: Json) -> None:
-        """Keep `rows` in blocks of `size`, which can be read one by one; the stage appears when all are written.
-
-        `facts` may fill while `rows` is read and is stored in the stage, with the number of `records` and `blocks`.
-        """
-        rows, blocks, records = iter(rows), 0, 0
-        unfinished = self.work / f"{name}.tmp"
-        _remove(unfinished)
-        unfinished.mkdir()
-        while block := list(islice(rows, size)):
-            with (unfinished / f"{blocks:05d}.jsonl").open("wb") as file:
-                file.writelines(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in block)
-            blocks, records = blocks + 1, records + len(block)
-        _write_json(unfinished / "facts.json", {**facts, "records": records, "blocks": blocks})
-        unfinished.replace(self.work / name)
-
-    def remove_stage(self, name: str) -> None:
-        """Remove a stage at once: a run that is killed meanwhile leaves no torn one."""
-        unfinished = self.work / f"{name}.tmp"
-        _remove(unfinished)
-        (self.work / name).replace(unfinished)
-        _remove(unfinished)
-
-    def stage_facts(self, name: str) -> Json:
-        return _read_json(self.work / name / "facts.json")
-
-    def read_block(self, name: str, number: int) -> list[Any]:
-        """The rows of block `number` of a stage."""
-        with (self.work / name / f"{number:05d}.jsonl").open("rb") as file:
-            return list(map(json.loads, file))
 
     def has_part(self, number: int) -> bool:
         return self._part(number).is_file()
@@ -98,11 +72,11 @@ class BuildFolder:
 
         schema = features.arrow_schema  # carries the Features, so that load_dataset decodes the images
         rows = iter(rows)
-        with _replacing(self._part(number)) as file:
+        with replacing(self._part(number)) as file:
             with pq.ParquetWriter(file, schema, use_content_defined_chunking=True, write_page_index=True) as writer:
                 while group := list(islice(rows, ROWS_PER_GROUP)):
                     writer.write_table(pa.Table.from_pylist(group, schema=schema))
-            _write_json(self._facts(number), facts)
+            write_json(self._facts(number), facts)
 
     @contextmanager
     def locked_part(self, number: int) -> Iterator[None]:
@@ -112,27 +86,27 @@ class BuildFolder:
             InputError: another task is making it.
         """
         file = self.work / f"part-{number:05d}.lock"
-        with _locked(file, fcntl.LOCK_EX, self.path, f"another task makes shard {number}"):
+        with locked(file, fcntl.LOCK_EX, self.path, f"another task makes shard {number}"):
             yield
 
     def part_facts(self, parts: int) -> list[Json]:
         """The facts of shards 0 … parts - 1."""
-        return [_read_json(self._facts(number)) for number in range(parts)]
+        return [read_json(self._facts(number)) for number in range(parts)]
 
     def lay_out(self, rows_per_part: list[int], report: Json) -> None:
         """Fix the final names, once all shards stand; shards without a row get none."""
         filled = [number for number, rows in enumerate(rows_per_part) if rows]
         names = [f"{self.split}-{index:05d}-of-{len(filled):05d}.parquet" for index in range(len(filled))]
         renames = {self._part(number).name: name for number, name in zip(filled, names, strict=True)}
-        _write_json(self._layout, {"renames": renames, "report": {**report, "files": names}})
+        write_json(self._layout, {"renames": renames, "report": {**report, "files": names}})
 
     def finish(self) -> None:
         """Give the shards their final names, write the report, and remove what was work in progress."""
-        layout = _read_json(self._layout)
+        layout = read_json(self._layout)
         for part, name in layout["renames"].items():
             if (self.work / part).is_file():  # else an earlier run, killed right after, renamed it
                 (self.work / part).replace(self.path / name)
-        _write_json(self.report_file, layout["report"])
+        write_json(self.report_file, layout["report"])
         shutil.rmtree(self.work)
 
     def start(self, overwrite: bool) -> None:
@@ -140,29 +114,38 @@ class BuildFolder:
         found = self._found_digest()
         if found is None and any(self.path.glob("*.parquet")):
             raise InputError(str(self.path), "the folder holds parquet files of no build", "Choose another out")
-        if found not in (None, self.digest):
+        if found not in (None, self.digest) or self._has_other_pictures():
             if not overwrite and self._holds_work():
                 self.check()
             self._clear()
         elif self.report_file.is_file() and not self.is_complete():
             self._clear()
         if found is None or self.is_complete():
-            _remove(self.work)  # a run was killed while it tidied up: what is left of its work is nobody's
+            remove(self.work)  # a run was killed while it tidied up: what is left of its work is nobody's
         if not self.is_complete():
             self.work.mkdir(exist_ok=True)
-            _write_json(self._recipe, {"digest": self.digest})
+            write_json(self._recipe, self._started_with)
 
     def check(self) -> None:
-        """Raise InputError if the folder holds the build of another recipe."""
-        found = self._found_digest()
+        """Raise InputError if the folder holds the build of another recipe, or one under way with other pictures."""
+        found, mend = self._found_digest(), "Choose another out, or replace it with --overwrite true"
         if found not in (None, self.digest):
             fault = f"the folder holds the build of another recipe (digest {found}; this recipe: {self.digest})"
-            raise InputError(str(self.path), fault, "Choose another out, or replace it with --overwrite true")
+            raise InputError(str(self.path), fault, mend)
+        if self._has_other_pictures():
+            former = ", ".join(read_json(self._recipe).get("pictures", []))
+            raise InputError(
+                str(self.path), f"its shards show pictures of other folders ({former})", f"Name these. {mend}"
+            )
+
+    def _has_other_pictures(self) -> bool:
+        under_way = self._recipe.is_file() and not self.report_file.is_file()
+        return under_way and read_json(self._recipe).get("pictures") != self._started_with["pictures"]
 
     def _found_digest(self) -> str | None:
         for file in (self.report_file, self._recipe):
             if file.is_file():
-                found = _read_json(file)
+                found = read_json(file)
                 if file == self.report_file and not {"digest", "files"} <= found.keys():
                     raise InputError(str(file), "it is not the report of a build", "Choose another out")
                 return found["digest"]
@@ -178,12 +161,12 @@ class BuildFolder:
         for file in self.path.glob("*-of-*.parquet"):  # of any split: the other recipe may have had another one
             file.unlink()
         if self.report_file.is_file():
-            _remove(self.work)  # with the captions, of which a killed `finish` may have removed a part
+            remove(self.work)  # with the captions, of which a killed `finish` may have removed a part
             self.report_file.unlink()  # last: until then it says whose files these are
             return
         for entry in self.work.iterdir():
             if entry != self._recipe and entry.name != CAPTIONS:
-                _remove(entry)
+                remove(entry)
 
     def _part(self, number: int) -> Path:
         return self.work / f"part-{number:05d}.parquet"
@@ -193,69 +176,30 @@ class BuildFolder:
 
 
 @contextmanager
-def open_build_folder(path: Path, digest: str, overwrite: bool, split: str = "train") -> Iterator[BuildFolder]:
-    """Lock `path` for one build, whose files are named after `split`.
+def open_build_folder(
+    path: Path, digest: str, overwrite: bool, pictures: Sequence[str] = (), split: str = "train"
+) -> Iterator[BuildFolder]:
+    """Lock `path` for one build; for the rest see `BuildFolder`.
 
     Raises:
-        InputError: another build is writing there, or the folder holds another recipe's build and `overwrite` is off.
+        InputError: another build is writing there, or the folder holds another recipe's build, or one under way with
+            other pictures, and `overwrite` is off.
     """
     path.mkdir(parents=True, exist_ok=True)
-    with _locked(path / ".lock", fcntl.LOCK_EX, path, "another build is writing to this folder"):
-        folder = BuildFolder(path, digest, split)
+    with locked(path / ".lock", fcntl.LOCK_EX, path, "another build is writing to this folder"):
+        folder = BuildFolder(path, digest, pictures, split)
         folder.start(overwrite)
         yield folder
 
 
 @contextmanager
-def share_build_folder(path: Path, digest: str, split: str) -> Iterator[BuildFolder]:
+def share_build_folder(path: Path, digest: str, pictures: Sequence[str], split: str) -> Iterator[BuildFolder]:
     """The folder for one of several tasks that write its shards beside each other, and beside nobody else.
 
     Raises:
-        InputError: a build is writing there by itself, or the folder holds another recipe's build.
+        InputError: a build is writing there by itself, or the folder holds another build's work.
     """
-    with _locked(path / ".lock", fcntl.LOCK_SH, path, "a build is writing to this folder by itself"):
-        folder = BuildFolder(path, digest, split)
+    with locked(path / ".lock", fcntl.LOCK_SH, path, "a build is writing to this folder by itself"):
+        folder = BuildFolder(path, digest, pictures, split)
         folder.check()
         yield folder
-
-
-@contextmanager
-def _locked(file: Path, how: int, place: Path, fault: str) -> Iterator[None]:
-    with file.open("a+") as lock:  # a shared lock on a network disk needs a file that can be read
-        try:
-            fcntl.flock(lock, how | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(str(place), fault, "Wait for it, or choose another out") from error
-        yield
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file that appears at `path` when the block has ended well."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        yield file
-    temporary.replace(path)
-
-
-def _write_json(path: Path, content: Json) -> None:
-    with _replacing(path) as file:
-        file.write(json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")
-
-
-def _read_json(path: Path) -> Json:
-    try:
-        content = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise InputError(str(path), f"it is no JSON ({error})", "Remove the folder, or choose another out") from error
-    if not isinstance(content, dict):
-        raise InputError(str(path), "it is no JSON object", "Remove the folder, or choose another out")
-    return content
-
-
-def _remove(path: Path) -> None:
-    """Remove a folder or a file, if it is there."""
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

@@ -19,7 +19,7 @@ from cadvi_hub.build.rows import Turns
 from cadvi_hub.build.shards import Authors, make_authors
 from cadvi_hub.errors import InputError
 from cadvi_hub.generation import public_name
-from cadvi_hub.grounding.score import graph_files
+from cadvi_hub.grounding.store import graph_files
 from cadvi_hub.held_out import read_held_out
 from cadvi_hub.sources.digest import digest_of_files
 from cadvi_hub.sources.formats import Format, format_of
@@ -67,7 +67,14 @@ class Plan:
     @property
     def source_digest(self) -> str:
         """Changes with what is read of the source, whatever is made of it."""
-        return _digest({key: self.recipe.get(key) for key in ("version", "source", "exclude_images")})
+        read = {key: self.recipe.get(key) for key in ("version", "source", "exclude_images")}
+        return _digest({**read, "pictures": self.pictures})
+
+    @property
+    def pictures(self) -> list[str]:
+        """The folders that pictures are read from: no part of the recipe, as a path says nothing of what is there."""
+        source = self.settings.source
+        return [str(folder.absolute()) for folder in source.images or [source.path] if folder.is_dir()]
 
     @property
     def split(self) -> str:
@@ -76,7 +83,7 @@ class Plan:
     @contextmanager
     def locked_folder(self) -> Iterator[BuildFolder]:
         """The folder, for this process alone."""
-        with open_build_folder(self.path, self.digest, self.settings.overwrite, self.split) as folder:
+        with open_build_folder(self.path, self.digest, self.settings.overwrite, self.pictures, self.split) as folder:
             yield folder
 
 

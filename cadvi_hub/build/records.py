@@ -12,8 +12,10 @@ from itertools import islice
 from sys import intern
 from typing import TYPE_CHECKING, Any
 
+from cadvi_hub.annotation import graph_name
 from cadvi_hub.build.folder import CAPTIONS, BuildFolder
 from cadvi_hub.errors import InputError
+from cadvi_hub.grounding.store import write_graphs
 from cadvi_hub.held_out import leave_out, read_held_out
 from cadvi_hub.images import ImageStore
 from cadvi_hub.pairing.nouns import extract_nouns
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from cadvi_hub.build.plan import Plan
 
 RECORDS = "records"  # the stage that shards are cut from, block by block
+GRAPHS, GRAPHS_FILE = "graphs", "graphs.sqlite"  # the stage of scene graphs
 CAPTIONS_PER_BLOCK = 10_000
 
 Row = dict[str, Any]
@@ -37,7 +40,7 @@ Row = dict[str, Any]
 
 def stage_records(plan: Plan, folder: BuildFolder) -> Row:
     """Keep the records, unless an earlier run did; returns what was counted, with the number of their blocks."""
-    if not folder.has_stage(RECORDS):
+    if not folder.stages.has(RECORDS):
         settings, counted = plan.settings, Row()
         source_format = format_of(settings.config, settings.source)
         if source_format.holds == "captions":
@@ -45,8 +48,30 @@ def stage_records(plan: Plan, folder: BuildFolder) -> Row:
             records: Iterator[Any] = _mine(settings, folder, counted)
         else:
             records = _read(settings, source_format, counted)
-        folder.write_stage(RECORDS, map(asdict, records), settings.rows_per_shard, counted)
-    return folder.stage_facts(RECORDS)
+        folder.stages.write(RECORDS, map(asdict, records), settings.rows_per_shard, counted)
+    return folder.stages.facts(RECORDS)
+
+
+def stage_graphs(plan: Plan, folder: BuildFolder) -> None:
+    """Keep the scene graphs of the images in the records, unless an earlier run did, where each shard finds its own.
+
+    Raises:
+        InputError: the folder has none of them, or a bad one where bad rows are refused.
+    """
+    graphs, source = plan.settings.graphs, plan.settings.source
+    if graphs is None or folder.stages.has(GRAPHS):
+        return
+    images = format_of(plan.settings.config, source).images(source)
+    blocks = range(folder.stages.facts(RECORDS)["blocks"])
+    names = {name for number in blocks for row in folder.stages.read_block(RECORDS, number) for name in row["images"]}
+    wanted = {graph_name(name, images) for name in names} - {""}
+    drops, facts = Drops(), Row()
+    with folder.stages.new(GRAPHS, facts) as stage:
+        found = write_graphs(stage / GRAPHS_FILE, graphs, wanted, source.bad_rows, drops)
+        if not found:
+            fault = f"none of the {len(names)} images has a scene graph there"
+            raise InputError(str(graphs), fault, "Name the folder of their graphs, or leave graphs out")
+        facts |= {"images": len(names), "images_with_a_graph": found, "drops": drops.as_dict()}
 
 
 def _read(settings: BuildSettings, source_format: Format, counted: Row) -> Iterator[Any]:
@@ -92,10 +117,10 @@ def _stage_captions(settings: BuildSettings, source_format: Format, folder: Buil
     """
     from tqdm import tqdm
 
-    if folder.has_stage(CAPTIONS):
-        if folder.stage_facts(CAPTIONS)["source_digest"] == digest:
+    if folder.stages.has(CAPTIONS):
+        if folder.stages.facts(CAPTIONS)["source_digest"] == digest:
             return
-        folder.remove_stage(CAPTIONS)
+        folder.stages.remove(CAPTIONS)
     drops = Drops()
     images = source_format.images(settings.source)
     captioned = list(_apart(settings, source_format.read(settings.source, images, drops), images, drops))
@@ -103,14 +128,14 @@ def _stage_captions(settings: BuildSettings, source_format: Format, folder: Buil
     nouns_of = tqdm(tagged, "nouns", len(captioned), unit="caption", disable=None)
     rows = zip(map(asdict, captioned), nouns_of, strict=True)
     facts = {"source_digest": digest, "records_read": len(captioned), "drops": drops.as_dict()}
-    folder.write_stage(CAPTIONS, rows, CAPTIONS_PER_BLOCK, facts)
+    folder.stages.write(CAPTIONS, rows, CAPTIONS_PER_BLOCK, facts)
 
 
 def _mine(settings: BuildSettings, folder: BuildFolder, counted: Row) -> Iterator[ImagePair]:
     """Pairs from the captions that are kept; `counted` is filled when they are mined."""
-    facts, images_of, nouns = folder.stage_facts(CAPTIONS), [], []
+    facts, images_of, nouns = folder.stages.facts(CAPTIONS), [], []
     for number in range(facts["blocks"]):
-        for entry, row in folder.read_block(CAPTIONS, number):
+        for entry, row in folder.stages.read_block(CAPTIONS, number):
             images_of.append(CaptionedImage(**entry))
             nouns.append(tuple(map(intern, row)))
     mined = mine_pairs(images_of, nouns, settings.pairs)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cadvi_hub import schema
@@ -15,16 +14,15 @@ from cadvi_hub.annotation import (
     Annotator,
     GroundedAnnotator,
     LlmAnnotator,
-    graph_name,
     make_annotator,
     make_generator,
 )
 from cadvi_hub.build.folder import BuildFolder
-from cadvi_hub.build.records import RECORDS, record_of
-from cadvi_hub.build.rows import Pictures, built_rows, cad_qa_rows, cad_rows, instruct_rows, statistics, written_rows
+from cadvi_hub.build.pictures import Pictures
+from cadvi_hub.build.records import GRAPHS, GRAPHS_FILE, RECORDS, record_of
+from cadvi_hub.build.rows import built_rows, cad_qa_rows, cad_rows, instruct_rows, statistics, written_rows
 from cadvi_hub.errors import InputError
-from cadvi_hub.grounding.graph import SceneGraph
-from cadvi_hub.grounding.score import read_graphs
+from cadvi_hub.grounding.store import GraphStore
 from cadvi_hub.pairing.similarity import ImageSimilarity
 from cadvi_hub.questions import QuestionWriter
 from cadvi_hub.sources import Drops
@@ -71,21 +69,13 @@ class ShardMaker:
         self._pictures = Pictures(store, settings.source.bad_rows == "refuse", settings.images == "embedded")
         self._similarity = ImageSimilarity(settings.clip_model) if settings.clip_model else None
         if self.annotator and settings.graphs:
-            self.annotator = GroundedAnnotator(
-                self.annotator, self._graphs(settings.graphs), settings.max_contradicted
-            )
-
-    def _graphs(self, folder: Path) -> dict[str, SceneGraph]:
-        """The scene graphs of all images of the build."""
-        blocks = range(self.folder.stage_facts(RECORDS)["blocks"])
-        names = {name for k in blocks for row in self.folder.read_block(RECORDS, k) for name in row["images"]}
-        wanted = {graph_name(name, self._pictures.store) for name in names} - {""}
-        return read_graphs(folder, wanted, self.settings.source.bad_rows, Drops())
+            graphs = GraphStore(folder.stages.path(GRAPHS) / GRAPHS_FILE)
+            self.annotator = GroundedAnnotator(self.annotator, graphs, settings.max_contradicted)
 
     def make(self, number: int) -> int:
         """Write shard `number`; returns how many records went into it."""
         settings, facts = self.settings, Row()
-        records = list(map(record_of, self.folder.read_block(RECORDS, number)))
+        records = list(map(record_of, self.folder.stages.read_block(RECORDS, number)))
         if self.annotator and self.writer:
             rows = written_rows(records, self.annotator, self.writer, self._pictures, facts)
         elif self.annotator:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from cadvi_hub.errors import InputError
 from cadvi_hub.grounding.check import COMMONALITIES, check_grounding
-from cadvi_hub.grounding.graph import SceneGraph
 from cadvi_hub.grounding.picture import Verdict
+from cadvi_hub.grounding.store import GraphStore, write_graphs
 from cadvi_hub.schema import Aspect, CadSummary, Difference
-from cadvi_hub.sources import FIRST_PLACES, Drops, SourceSettings, visual_genome
+from cadvi_hub.sources import FIRST_PLACES, Drops
 
 RECORD = "grounding.json"
 NO_GRAPH = "no scene graph of an image"
@@ -57,25 +58,28 @@ def ground(settings: GroundSettings) -> str:
     files = _parquet_files(settings.folder)
     drops = Drops()
     wanted = {name for row in _rows(files, settings.source, [_IMAGE_NAMES]) for name in _names(row)}
-    graphs = read_graphs(settings.graphs, wanted, settings.bad_rows, drops)
     counts: dict[str, Counter[str]] = {section: Counter() for section in SECTIONS}
     first: dict[str, list[str]] = {}
     shares: list[float] = []
-    for row in tqdm(_rows(files, settings.source, _COLUMNS), desc="ground", unit="row", disable=None):
-        found = [graphs.get(name) for name in _names(row)]
-        if len(found) != 2 or found[0] is None or found[1] is None:
-            drops.add(NO_GRAPH, row["id"])
-            continue
-        grounding = check_grounding(_summary(row), (found[0], found[1]))
-        shares.append(grounding.share(Verdict.CONTRADICTED))
-        for section, verdicts in grounding.counts.items():
-            counts[section].update(verdicts)
-        for statement in grounding.statements:
-            places = first.setdefault(statement.section, [])
-            if statement.verdict == Verdict.CONTRADICTED and len(places) < FIRST_PLACES:
-                places.append(f"{row['id']}: {statement.text}")
+    with TemporaryDirectory() as work:
+        file = Path(work) / "graphs.sqlite"
+        number = write_graphs(file, settings.graphs, wanted, settings.bad_rows, drops)
+        graphs = GraphStore(file)
+        for row in tqdm(_rows(files, settings.source, _COLUMNS), desc="ground", unit="row", disable=None):
+            found = [graphs.get(name) for name in _names(row)]
+            if len(found) != 2 or found[0] is None or found[1] is None:
+                drops.add(NO_GRAPH, row["id"])
+                continue
+            grounding = check_grounding(_summary(row), (found[0], found[1]))
+            shares.append(grounding.share(Verdict.CONTRADICTED))
+            for section, verdicts in grounding.counts.items():
+                counts[section].update(verdicts)
+            for statement in grounding.statements:
+                places = first.setdefault(statement.section, [])
+                if statement.verdict == Verdict.CONTRADICTED and len(places) < FIRST_PLACES:
+                    places.append(f"{row['id']}: {statement.text}")
     if not shares:
-        fault = f"no row has a scene graph of both images ({len(wanted)} images, {len(graphs)} graphs)"
+        fault = f"no row has a scene graph of both images ({len(wanted)} images, {number} graphs)"
         raise InputError(str(settings.folder), fault, f"Check graphs ({settings.graphs}) and source")
     record = {
         "build": _build_digest(settings.folder),
@@ -124,36 +128,6 @@ def _names(row: Row) -> list[str]:
 def _summary(row: Row) -> CadSummary:
     differences = (Difference(Aspect(item["aspect"]), item["text"]) for item in row["differences"])
     return CadSummary(row["commonalities"], tuple(differences))
-
-
-def graph_files(folder: Path) -> list[Path]:
-    """The files of `folder` that `read_graphs` reads.
-
-    Raises:
-        InputError: no graphs are there.
-    """
-    from cadvi_hub.scenes import ground_truth
-
-    drawn = folder / ground_truth.FILE
-    return [drawn] if drawn.is_file() else visual_genome.graph_files(folder)
-
-
-def read_graphs(
-    folder: Path, wanted: Collection[str], bad_rows: Literal["refuse", "drop"], drops: Drops
-) -> dict[str, SceneGraph]:
-    """The graphs in `folder` of the wanted pictures, by file name.
-
-    Raises:
-        InputError: no graphs are there, or a bad one where `bad_rows` is `refuse`.
-    """
-    from cadvi_hub.scenes import ground_truth
-
-    if graph_files(folder) == [folder / ground_truth.FILE]:
-        return ground_truth.read_scenes(folder, wanted)
-    numbers = {name: number for name in wanted if (number := visual_genome.image_id(name)) is not None}
-    source = SourceSettings(folder, "visual_genome", bad_rows)
-    graphs = visual_genome.read_scene_graphs(source, set(numbers.values()), drops)
-    return {name: graphs[number] for name, number in numbers.items() if number in graphs}
 
 
 def _build_digest(folder: Path) -> str | None:

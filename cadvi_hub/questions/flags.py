@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 
-from cadvi_hub.filters import LEAKED_TURN, REFUSAL
+from cadvi_hub.filters import GARBLED, LEAKED_TURN, REFUSAL
 from cadvi_hub.questions.layout import QuestionAnswer
 from cadvi_hub.schema import IMAGE_PLACEHOLDER
 from cadvi_hub.sources import Drops
@@ -24,6 +24,7 @@ class Flag(StrEnum):
     CUT_OFF = "cut_off"
     REFUSAL = "refusal"
     LEAKED_TURN = "leaked_turn"
+    GARBLED = "garbled"
     MENTIONS_CAPTION = "mentions_caption"
     ONE_IMAGE = "one_image"  # question and answer together name one image alone, or none
     FOLLOW_UP = "follow_up"  # it hangs on an earlier turn, which is not kept
@@ -77,6 +78,8 @@ def question_flags(turn: QuestionAnswer, *, max_words: int) -> Iterator[tuple[Fl
         yield Flag.REFUSAL, refusal[0]
     if leak := _NEXT_TURN.search(both) or LEAKED_TURN.search(both) or _ASKED_AGAIN.search(answer):
         yield Flag.LEAKED_TURN, leak[0].strip()
+    if GARBLED in both:
+        yield Flag.GARBLED, both[max(both.index(GARBLED) - 40, 0) :][:80]
     if mention := _MENTIONS_TEXT.search(both):
         yield Flag.MENTIONS_CAPTION, mention[0]
     if not _BOTH_IMAGES.search(both) and not all(image.search(both) for image in _EACH_IMAGE):

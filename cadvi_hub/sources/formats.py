@@ -88,7 +88,7 @@ FORMATS: dict[str, Format] = {
         dataset.fingerprint,
         lambda settings: dataset.DatasetImages(settings, "images"),
     ),
-    "llava_mix": Format("instruct", llava_mix.read_llava_mix, digest_of(llava_mix.LINES_FILE, llava_mix.LIST_FILE)),
+    "llava_mix": Format("instruct", llava_mix.read_llava_mix, digest_of(*llava_mix.FILES)),
     "cad_qa_file": Format("questions", cad_qa_file.read_cad_qa_file, digest_of(cad_qa_file.FILE)),
     "cad_inst_questions": Format("questions", cad_inst.read_cad_inst_questions, dataset.fingerprint),
     "cad_inst": Format("rows", cad_inst.read_cad_inst, dataset.fingerprint),

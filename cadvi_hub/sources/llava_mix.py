@@ -1,7 +1,7 @@
 """The instruction mix of LLaVA-1.5: `{id, image, conversations: [{from: human|gpt, value}]}`, `image` absent for text.
 
-`instruct.json` holds one list of such rows, as upstream publishes it, `instruct.jsonl` one row per line; both are
-streamed. `<image>` stands in a value where the image goes.
+`llava_v1_5_mix665k.json`, by its own name or as `instruct.json`, holds one list of such rows, `instruct.jsonl` one row
+per line; all are streamed. `<image>` stands in a value where the image goes.
 Format: https://huggingface.co/datasets/liuhaotian/LLaVA-Instruct-150K
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from cadvi_hub.images import ImageStore
 from cadvi_hub.schema import IMAGE_PLACEHOLDER, Message, message
@@ -28,7 +27,7 @@ from cadvi_hub.sources.rows import (
     text,
 )
 
-LIST_FILE, LINES_FILE = "instruct.json", "instruct.jsonl"
+FILES = ("instruct.jsonl", "llava_v1_5_mix665k.json", "instruct.json")  # the first that is there is read
 TURNS = {"human": "user", "gpt": "assistant"}
 
 
@@ -42,12 +41,6 @@ class InstructExample:
     source: str
 
 
-def instruct_file(folder: Path) -> Path:
-    """`instruct.jsonl` where it exists, else `instruct.json`."""
-    lines = folder / LINES_FILE
-    return lines if lines.is_file() else folder / LIST_FILE
-
-
 def read_llava_mix(settings: SourceSettings, images: ImageStore, drops: Drops) -> Iterator[InstructExample]:
     """Yield one example per row, in the file's order.
 
@@ -59,7 +52,7 @@ def read_llava_mix(settings: SourceSettings, images: ImageStore, drops: Drops) -
         names = (image_name(row, "image", images),) if row.get("image") is not None else ()
         return InstructExample(identifier(row, "id"), names, messages_of(row, len(names)), settings.name)
 
-    file = instruct_file(settings.path)
+    file = next((file for name in FILES if (file := settings.path / name).is_file()), settings.path / FILES[-1])
     rows = json_lines(file) if file.suffix == ".jsonl" else list_rows(file)
     return read_rows(file, rows, make_record, settings, drops)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from hashlib import blake2b
 
 from cadvi_hub.errors import InputError
 from cadvi_hub.images import ImageStore
@@ -18,6 +19,7 @@ from cadvi_hub.schema import CaptionedImage
 from cadvi_hub.sources import Drops, SourceSettings
 from cadvi_hub.sources.rows import (
     UNREADABLE,
+    EmptyRowError,
     Row,
     RowError,
     caption,
@@ -29,6 +31,7 @@ from cadvi_hub.sources.rows import (
 )
 
 FILES = "*.jsonl"
+SEEN = "narrative that is in another file or line, too"
 # `dataset_id` is spelt in many ways ("mscoco_train2017", "Flicker30k", "open_images_train" …): the first match counts.
 COLLECTIONS = {
     "open_images": re.compile(r"open_?images", re.IGNORECASE),
@@ -54,12 +57,15 @@ def image_of(collection: str, image_id: str) -> str:
 def read_localized_narratives(settings: SourceSettings, images: ImageStore, drops: Drops) -> Iterator[CaptionedImage]:
     """Stream one record per narrative, file by file in the order of their names; empty captions are dropped.
 
+    So is a narrative that an earlier file has, too, as where a collection's full and light files lie in one folder.
     `source` names the collection as well (`localized_narratives/coco`), since each has its own licence.
 
     Raises:
         InputError: no caption file, or a bad row where `settings.bad_rows` is `refuse`.
     """
     from tqdm import tqdm
+
+    known = set[bytes]()  # digests: 873K of them take some 80 MB
 
     def make_record(row: Row) -> CaptionedImage:
         dataset, image_id = text(row, "dataset_id"), identifier(row, "image_id")
@@ -71,6 +77,10 @@ def read_localized_narratives(settings: SourceSettings, images: ImageStore, drop
             name = image_of(collection, image_id)
         except ValueError as error:
             raise RowError(UNREADABLE, f"image_id {image_id[:60]!r} is no number", "Mend the row") from error
+        narrative = repr((name, row.get("annotator_id"), told)).encode()
+        if (digest := blake2b(narrative, digest_size=8).digest()) in known:
+            raise EmptyRowError(SEEN)
+        known.add(digest)
         return CaptionedImage(image_id, found(name, images), told, f"{settings.name}/{collection}")
 
     files = sorted(settings.path.glob(FILES))

@@ -14,10 +14,14 @@ Format: https://homes.cs.washington.edu/~ranjay/visualgenome/api.html
 
 from __future__ import annotations
 
+import json
+import sqlite3
 from collections.abc import Collection, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path, PurePosixPath
-from sys import intern
 from typing import Any, TypeVar
 
 from cadvi_hub.errors import InputError
@@ -52,20 +56,28 @@ def graph_files(folder: Path) -> list[Path]:
     return files
 
 
-def read_scene_graphs(settings: SourceSettings, wanted: Collection[int], drops: Drops) -> dict[int, SceneGraph]:
-    """The graphs of the `wanted` images, by image id; images that the files do not have are left out.
+def read_scene_graphs(
+    settings: SourceSettings, wanted: Collection[int], drops: Drops
+) -> Iterator[tuple[int, SceneGraph]]:
+    """Image id and graph of each of the `wanted` images that the files have, by ascending id.
 
-    The files are streamed: memory grows with `wanted` alone.
+    What the files say of one image is brought together on disk, in the temporary folder: memory stays flat.
 
     Raises:
         InputError: no file of the format, one that is torn or of another form, or a bad entry where
             `settings.bad_rows` is `refuse`.
     """
-    drafts: dict[int, _Draft] = {}
-    for file in graph_files(settings.path):
-        for number, draft in _entries(file, wanted, settings, drops):
-            drafts.setdefault(number, _Draft()).add(draft)
-    return {number: draft.graph() for number, draft in sorted(drafts.items())}
+    with closing(sqlite3.connect("")) as database:  # a file that has no name and ends with the connection
+        database.execute("CREATE TABLE entries (image INTEGER, entry TEXT)")
+        for file in graph_files(settings.path):
+            database.executemany("INSERT INTO entries VALUES (?, ?)", _entries(file, wanted, settings, drops))
+        database.execute("CREATE INDEX by_image ON entries (image)")
+        found = database.execute("SELECT image, entry FROM entries ORDER BY image, rowid")
+        for number, entries in groupby(found, itemgetter(0)):
+            draft = _Draft()
+            for _, entry in entries:
+                draft.add(_draft(json.loads(entry)))
+            yield number, draft.graph()
 
 
 @dataclass
@@ -96,14 +108,15 @@ class _Draft:
         return SceneGraph(tuple(objects), tuple((place[s], predicate, place[o]) for s, predicate, o in ends))
 
 
-def _entries(
-    file: Path, wanted: Collection[int], settings: SourceSettings, drops: Drops
-) -> Iterator[tuple[int, _Draft]]:
-    """What `file` says of each wanted image; reading ends with the last of them."""
+def _entries(file: Path, wanted: Collection[int], settings: SourceSettings, drops: Drops) -> Iterator[tuple[int, str]]:
+    """What `file` says of each wanted image, checked and as JSON; reading ends with the last of them."""
 
-    def make_record(row: Row) -> tuple[int, _Draft] | None:
+    def make_record(row: Row) -> tuple[int, str] | None:
         number = _number(row, "image_id")
-        return (number, _draft(row)) if number in wanted else None
+        if number not in wanted:
+            return None
+        _draft(row)
+        return number, json.dumps(row)
 
     left = set(wanted)
     for record in read_rows(file, list_rows(file), make_record, settings, drops):
@@ -162,5 +175,5 @@ def _words(values: list[Any]) -> tuple[str, ...]:
 
 
 def _word(value: str) -> str:
-    """In lower case, with single spaces; one copy of each, as the same few words name everything."""
-    return intern(" ".join(value.lower().split()))
+    """In lower case, with single spaces."""
+    return " ".join(value.lower().split())
