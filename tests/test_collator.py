@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 from tiny_llava import make_tiny_llava
-from tiny_vlms import make_tiny_vlm
+from tiny_vlms import TEMPLATES, make_tiny_vlm
 from transformers import AutoProcessor
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
@@ -65,7 +65,7 @@ def test_a_batch_is_what_trl_makes_of_the_rows(processor: Any, squares: bool, mu
         assert_trl_makes_the_same(processor, [row(rng, rng.randrange(4)) for _ in range(4)], multiple)
 
 
-@pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl", "idefics3"])
+@pytest.mark.parametrize("family", TEMPLATES)
 def test_a_batch_of_another_family_is_what_trl_makes_of_the_rows(tmp_path: Path, family: str) -> None:
     model = TuningModel(model_name_or_path=str(make_tiny_vlm(tmp_path, family)))
     processor = load_processor(model, None)

@@ -175,7 +175,7 @@ def test_a_card_of_an_adapter_says_how_to_load_it(hub: LoopbackHub, models: Path
     publish_model(models / "run", ADAPTER, base_model=BASE)
     card = ModelCard.load(ADAPTER)
     assert (card.data.library_name, card.data.base_model) == ("peft", BASE)
-    assert f'base = AutoModelForImageTextToText.from_pretrained("{BASE}")' in card.text
+    assert f'base = AutoModelForImageTextToText.from_pretrained("{BASE}"' in card.text
     assert f'model = PeftModel.from_pretrained(base, "{ADAPTER}")' in card.text
     assert "| modules_to_save | multi_modal_projector |" in card.text.replace("&#46;", ".")
 

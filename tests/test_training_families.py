@@ -139,7 +139,7 @@ def test_labels_are_the_answers_with_their_ends_and_lengths_are_what_the_model_r
     lengths = fit_rows(dataset, "drawn", processor, 10_000).dataset["length"][:]
     assert batch["attention_mask"].sum(dim=1).tolist() == lengths
     end = f"{processor.tokenizer.eos_token}\n"
-    space = " " if room.name == "idefics3" else ""  # its turns have a space behind the colon
+    space = "" if room.name.startswith("qwen") else " "  # its turns have a space behind the colon
     for labels, conversation in zip(batch["labels"], DRAWN, strict=True):
         answers = [turn["content"] for turn in conversation if turn["role"] == "assistant"]
         expected = "".join(f"{space}{''.join(part['text'] for part in content)}{end}" for content in answers)

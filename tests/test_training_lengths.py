@@ -8,7 +8,7 @@ import pytest
 from datasets import Dataset
 from PIL import Image
 from tiny_llava import make_tiny_llava
-from transformers import AutoProcessor, Idefics3Processor, LlavaProcessor, ProcessorMixin
+from transformers import AutoProcessor, Idefics3Processor, LlavaOnevisionProcessor, LlavaProcessor, ProcessorMixin
 from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 
 from cadvi_hub.errors import InputError
@@ -164,9 +164,13 @@ def test_bad_row_is_refused_with_its_data_set_and_number(
     assert caught.value.place == "data set 'pairs', row 2"
 
 
-def test_processor_that_cannot_count_image_tokens_is_refused() -> None:
-    with pytest.raises(InputError, match="how many tokens a picture"):
-        fit_rows(dataset([([], ("Hi", "Hello"))]), "v1", ProcessorMixin.__new__(ProcessorMixin), 100)
+@pytest.mark.parametrize(
+    ("family", "fault"),
+    [(ProcessorMixin, "how many tokens a picture"), (LlavaOnevisionProcessor, "the only one of its row")],
+)
+def test_processor_that_cannot_count_image_tokens_is_refused(family: type[ProcessorMixin], fault: str) -> None:
+    with pytest.raises(InputError, match=fault):
+        fit_rows(dataset([([], ("Hi", "Hello"))]), "v1", family.__new__(family), 100)
 
 
 def test_pictures_are_counted_by_their_header(processor: LlavaProcessor, monkeypatch: pytest.MonkeyPatch) -> None:

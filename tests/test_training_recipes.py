@@ -135,9 +135,14 @@ def test_missing_recipe_is_refused(tmp_path: Path) -> None:
         ({"max_length": 512}, "max_tokens"),
         ({"assistant_only_loss": False}, "assistant_only_loss"),
         ({"hub_token": "hf_secret"}, "HF_TOKEN"),
+        ({"report_to": "no_such_place"}, "no_such_place is not supported"),
+        ({"report_to": "wandb"}, "requires wandb to be installed"),
     ],
 )
-def test_setting_that_the_method_cannot_follow_is_refused(tmp_path: Path, changed: dict, fault: str) -> None:
+def test_setting_that_the_method_cannot_follow_is_refused(
+    tmp_path: Path, changed: dict, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transformers.integrations.integration_utils.is_wandb_available", lambda: False)
     args = TuningConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, **changed)
     with pytest.raises(InputError, match=fault) as caught:
         check_settings(args, TuningModel(model_name_or_path="base"))

@@ -156,6 +156,19 @@ def test_adapter_as_base_and_base_without_projector_are_refused(room: Path, trai
         run(room, tmp_path / "out", model={"model_name_or_path": str(tmp_path / "none")})
 
 
+def test_curve_stays_where_the_merged_model_fails_its_proof(
+    room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*folders: Path) -> None:
+        raise RuntimeError("the saved model differs")
+
+    monkeypatch.setattr(sft, "merge", fail)
+    with pytest.raises(RuntimeError, match="differs"):
+        run(room, tmp_path / "run", max_steps=1)
+    assert len(curve(tmp_path / "run")) == 1
+    assert not json.loads((tmp_path / "run" / "training.json").read_text())["finished"]
+
+
 def test_command_reports_bad_input_without_a_traceback(room: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(

@@ -19,25 +19,33 @@ from transformers import (
     Qwen2_5_VLProcessor,
     Qwen3VLConfig,
     Qwen3VLProcessor,
+    SmolVLMConfig,
+    SmolVLMProcessor,
     processing_utils,
 )
 from transformers.models.auto.video_processing_auto import AutoVideoProcessor
 from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+from transformers.models.smolvlm import processing_smolvlm
+from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 from transformers.video_processing_utils import VideoProcessorMixin
 
 TEXT = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "max_position_embeddings": MAX_LENGTH}
 TEXT |= {"num_attention_heads": 2, "num_key_value_heads": 1}
 # Files of the originals' chat templates, which TRL has as they were published.
 TEMPLATES = {"qwen2_5_vl": "qwen2_5_vl.jinja", "qwen3_vl": "qwen3_vl.jinja", "idefics3": "smolvlm.jinja"}
+TEMPLATES["smolvlm"] = TEMPLATES["idefics3"]
 
 
 class NoVideos(VideoProcessorMixin):
-    """Stands for Qwen's video processor, which needs torchvision; nothing here shows it a video."""
+    """Stands for a family's video processor, which needs torchvision; nothing here shows it a video."""
+
+    num_frames, fps = 8, 1
 
 
 processing_utils.transformers_module.VideoProcessorMixin = VideoProcessorMixin  # named only where torchvision is
-for config_class in (Qwen2_5_VLConfig, Qwen3VLConfig):
+processing_smolvlm.num2words = str  # of a video's frames, too
+for config_class in (Qwen2_5_VLConfig, Qwen3VLConfig, SmolVLMConfig):
     AutoVideoProcessor.register(config_class, video_processor_classes={"torchvision": NoVideos}, exist_ok=True)
 
 
@@ -92,8 +100,8 @@ def make_qwen(family: str) -> tuple[PreTrainedConfig, Qwen2_5_VLProcessor | Qwen
     return config, processor_class(images, tokenizer, NoVideos(), chat_template=original_template(family))
 
 
-def make_smolvlm() -> tuple[PreTrainedConfig, Idefics3Processor]:
-    """SmolVLM, which is an Idefics3: a picture is cut into tiles, each of four tokens beside its marks."""
+def make_smolvlm(family: str) -> tuple[PreTrainedConfig, Idefics3Processor | SmolVLMProcessor]:
+    """SmolVLM (an Idefics3) or SmolVLM2: a picture is cut into tiles, each of four tokens beside its marks."""
     marks = [
         "<|im_start|>",
         "<end_of_utterance>",
@@ -105,23 +113,27 @@ def make_smolvlm() -> tuple[PreTrainedConfig, Idefics3Processor]:
     marks += [f"<row_{row}_col_{column}>" for row in range(1, 7) for column in range(1, 7)]
     tokenizer = make_tokenizer(marks, bos_token="<|im_start|>", eos_token="<end_of_utterance>", pad_token="<|im_end|>")
     ids = dict(zip(marks, tokenizer.convert_tokens_to_ids(marks), strict=True))
-    images = Idefics3ImageProcessorPil(size={"longest_edge": 64}, max_image_size={"longest_edge": 32})
+    is_newer = family == "smolvlm"
+    image_class = SmolVLMImageProcessorPil if is_newer else Idefics3ImageProcessorPil
+    images = image_class(size={"longest_edge": 64}, max_image_size={"longest_edge": 32})
     text = {"model_type": "llama", "vocab_size": len(tokenizer), "pad_token_id": ids["<|im_end|>"], **TEXT}
     text |= {"bos_token_id": ids["<|im_start|>"], "eos_token_id": ids["<end_of_utterance>"]}
     vision = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
-    config = Idefics3Config(
+    config = (SmolVLMConfig if is_newer else Idefics3Config)(
         text_config=text,
         vision_config={**vision, "image_size": 32, "patch_size": 8},
         image_token_id=ids["<image>"],
         scale_factor=2,
     )
-    processor = Idefics3Processor(images, tokenizer, image_seq_len=4, chat_template=original_template("idefics3"))
-    return config, processor
+    settings = {"image_seq_len": 4, "chat_template": original_template(family)}
+    if is_newer:
+        return config, SmolVLMProcessor(images, tokenizer, NoVideos(), **settings)
+    return config, Idefics3Processor(images, tokenizer, **settings)
 
 
 def make_tiny_vlm(folder: Path, family: str) -> Path:
     """Save a random model of a family (a key of `TEMPLATES`) with its processor and its own chat template."""
-    config, processor = make_smolvlm() if family == "idefics3" else make_qwen(family)
+    config, processor = make_qwen(family) if family.startswith("qwen") else make_smolvlm(family)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = AutoModelForImageTextToText.from_config(config)

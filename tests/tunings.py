@@ -1,7 +1,7 @@
 """Tiny trainings: a base model, a mixture of rows with two, one and no images, and the script on both."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +32,15 @@ def row(index: int) -> dict[str, Any]:
     return {"id": str(index), "images": [picture] * images, "messages": turns, "source": "drawn"}
 
 
-def make_room(folder: Path, rows: int = 24) -> Path:
-    """`folder` with a base model and a data set of one configuration."""
+def make_room(folder: Path, rows: int = 24, images: Container[int] = range(3)) -> Path:
+    """`folder` with a base model and a data set of one configuration: the first rows, those of so many images."""
     base = make_tiny_llava(folder / "base")
     processor = AutoProcessor.from_pretrained(base)
     processor.chat_template = (TEMPLATES / "cadvi.jinja").read_text()
     processor.save_pretrained(base)
     (folder / "v1").mkdir()
-    data = Dataset.from_list([row(index) for index in range(rows)], features=instruct_features())
+    chosen = [row(index) for index in range(rows) if index % 3 in images]
+    data = Dataset.from_list(chosen, features=instruct_features())
     data.to_parquet(str(folder / "v1" / "train-00000-of-00001.parquet"))
     return folder
 

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from datasets import Dataset, Features, Value, concatenate_datasets
 from jinja2 import TemplateError
 from PIL import ExifTags, Image, UnidentifiedImageError
-from transformers import ProcessorMixin
+from transformers import LlavaOnevisionProcessor, ProcessorMixin, SmolVLMProcessor
 
 from cadvi_hub.errors import InputError
 from cadvi_hub.schema import Message
@@ -66,8 +66,12 @@ class RowCounter:
     def __init__(self, name: str, processor: ProcessorMixin, max_tokens: int):
         self.name, self.max_tokens = name, max_tokens
         self.processor: Any = processor
-        if not hasattr(processor, "_get_num_multimodal_tokens"):  # what vLLM asks, too; not all families have it
-            fault = "it does not tell how many tokens a picture of a size takes"
+        fault = None
+        if isinstance(processor, LlavaOnevisionProcessor):
+            fault = "it counts every picture as if it were the only one of its row"
+        elif not isinstance(processor, SmolVLMProcessor) and not hasattr(processor, "_get_num_multimodal_tokens"):
+            fault = "it does not tell how many tokens a picture of a size takes"  # what vLLM asks, too
+        if fault:
             raise InputError(type(processor).__name__, fault, "Choose a model of another family")
 
     def __call__(self, rows: pa.Table, indices: list[int]) -> pa.Table:
@@ -123,10 +127,20 @@ class RowCounter:
                 except Exception as error:  # Pillow raises OSError, SyntaxError, struct.error, its own …
                     fault = f"a picture of it is damaged or too large ({error})"
                     raise InputError(self._place(index), fault, REPLACE) from error
-        tokens = iter(
-            self.processor._get_num_multimodal_tokens(image_sizes=sizes)["num_image_tokens"] if sizes else []
-        )
+        tokens = iter(self._tokens_of(sizes) if sizes else [])
         return [[next(tokens) for _ in range(count)] for count in counts]
+
+    def _tokens_of(self, sizes: list[list[int]]) -> list[int]:
+        """Tokens of a picture of each size."""
+        if not isinstance(self.processor, SmolVLMProcessor):
+            return self.processor._get_num_multimodal_tokens(image_sizes=sizes)["num_image_tokens"]
+        # SmolVLM2's cannot count, but it writes out what stands for a picture of so many rows and columns of tiles.
+        grids = [self.processor.image_processor.get_number_of_image_patches(*size, {})[1:] for size in sizes]
+        tokens = {}
+        for rows, columns in set(grids):
+            place = self.processor.replace_image_token({"rows": [[rows]], "cols": [[columns]]}, 0)
+            tokens[rows, columns] = len(self.processor.tokenizer(place, add_special_tokens=False)["input_ids"])
+        return [tokens[grid] for grid in grids]
 
     def _shorten(self, turns: list[Message], index: int, extra: int) -> tuple[list[Message], int, int]:
         """What remains of a conversation that is too long, its length, and its outcome.

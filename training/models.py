@@ -8,12 +8,14 @@ from typing import Any
 import torch
 from transformers import (
     AutoConfig,
+    AutoImageProcessor,
     AutoModelForImageTextToText,
     AutoProcessor,
     LlavaProcessor,
     PreTrainedModel,
     ProcessorMixin,
 )
+from transformers.modeling_utils import set_zero3_state
 from trl import get_quantization_config
 from trl.chat_template_utils import (
     get_training_chat_template,
@@ -63,7 +65,7 @@ def _outline(name: str, revision: str | None) -> PreTrainedModel:
     """The model without its weights."""
     try:
         config = AutoConfig.from_pretrained(name, revision=revision)
-        with torch.device("meta"):
+        with torch.device("meta"), set_zero3_state():  # ZeRO-3 would share out what is not there
             outline = AutoModelForImageTextToText.from_config(config)
     except (OSError, ValueError) as error:
         fault = f"it does not load as a vision-language model ({error})"
@@ -97,7 +99,11 @@ def load_processor(model_args: TuningModel, chat_template: Path | None) -> Proce
     name = str(model_args.model_name_or_path)
     place = f"model {name!r}"
     try:
-        processor = AutoProcessor.from_pretrained(name, revision=model_args.model_revision)
+        where: Any = {"pretrained_model_name_or_path": name, "revision": model_args.model_revision}
+        # Not with backend="pil": the tokenizer gets it, too, and passes for slow; Qwen's video processor refuses it.
+        processor = AutoProcessor.from_pretrained(**where)
+        if hasattr(processor, "image_processor"):  # the evaluation's pixels, also where torchvision is installed
+            processor.image_processor = AutoImageProcessor.from_pretrained(**where, backend="pil")
     except (OSError, ValueError, ImportError) as error:
         mend = "Save one beside it, or install what it needs"
         raise InputError(place, f"its processor does not load ({error})", mend) from error

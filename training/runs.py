@@ -11,8 +11,10 @@ from cadvi_hub.errors import InputError
 from cadvi_hub.training.mixture import Mixture
 
 LOG_NAME = "training.json"
-# Where a run is and what it shows, not what it computes; the last is filled in by accelerate itself.
+# Where a run is, how it reads and what it shows, not what it computes; accelerator_config is filled in by accelerate.
 UNRECORDED = {"output_dir", "resume_from_checkpoint", "hub_token", "disable_tqdm", "accelerator_config"}
+UNRECORDED |= {"dataloader_num_workers", "dataloader_persistent_workers", "dataset_num_proc"}
+UNRECORDED |= {"report_to", "run_name", "project", "trackio_space_id"}
 
 
 def chosen_settings(*groups: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
+from transformers.integrations import get_reporting_integration_callbacks
 from trl import ModelConfig, SFTConfig, TrlParser
 from yaml import YAMLError
 
@@ -124,6 +125,11 @@ def check_settings(args: TuningConfig, model_args: TuningModel) -> None:
     if (model_args.load_in_4bit or model_args.load_in_8bit) and find_spec("bitsandbytes") is None:
         fault = "bitsandbytes, which quantizes, is not installed"
         raise InputError("settings, load_in_4bit and load_in_8bit", fault, 'pip install "cadvi-hub[train,qlora]"')
+    try:
+        for callback in get_reporting_integration_callbacks(args.report_to):
+            callback()  # says whether what it needs is installed
+    except (ValueError, RuntimeError, ImportError) as error:
+        raise InputError("settings, report_to", str(error), "Install it, or name another") from error
     if args.push_to_hub:
         if args.hub_strategy != "end" or args.hub_revision is not None:
             fault = "the adapter is published once, at the end, to the main branch"

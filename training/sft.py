@@ -9,7 +9,8 @@ from the last complete checkpoint, if there is one, exactly as if nothing had ha
 the adapter as `cadvi publish` does.
 
 Checkpoints hold weights as safetensors, and optimizer, scheduler and random states as torch.save writes them: pickles,
-which transformers loads with `weights_only`, so that they cannot run code. None of them is published.
+which transformers loads with `weights_only`, so that they cannot run code. (DeepSpeed loads its own without: resume
+from your own alone.) None of them is published.
 """
 
 from __future__ import annotations
@@ -88,8 +89,10 @@ def train(data: DataArguments, args: TuningConfig, model_args: TuningModel) -> P
     del trainer, model  # the merge loads the base once more
     merged = output_dir / "merged"
     if first:
+        log = run_log(settings, mixture, state, time.monotonic() - started)
+        write_log(output_dir, log | {"finished": False})  # the curve stays where the merged model fails its proof
         merge(output_dir, merged)
-        write_log(output_dir, run_log(settings, mixture, state, time.monotonic() - started))
+        write_log(output_dir, log)
         if args.push_to_hub:
             publish_adapter(args, model_args, [source.path for source in sources.values()])
     return merged

@@ -29,6 +29,15 @@ class EpochOrder(TrainerCallback):
             batches.sampler.set_epoch(int(state.epoch))
 
 
+class FreshGradients(TrainerCallback):
+    """Empties ZeRO-3's gradients behind a step: those of weights that the next one does not use would count again."""
+
+    def on_step_end(self, args: Any, state: Any, control: Any, optimizer: Any = None, **kwargs: Any) -> None:
+        gradients = getattr(getattr(optimizer, "optimizer", None), "grad_partitions_flat_buffer", None)
+        if gradients is not None:
+            gradients.zero_()
+
+
 class TuningTrainer(SFTTrainer):
     """TRL's trainer with the projector at its own learning rate; it leaves no pickle in what it saves.
 
@@ -44,6 +53,7 @@ class TuningTrainer(SFTTrainer):
         model._no_split_modules = present & set(model._no_split_modules or ())
         super().__init__(model=model, **kwargs)
         self.add_callback(EpochOrder())
+        self.add_callback(FreshGradients())
         if not self.is_deepspeed_enabled:  # which keeps float32 copies itself
             # In bfloat16 most steps of 2e-5 would round to nothing: PEFT copies the projector in the base's dtype.
             trained: Any = self.model

@@ -138,8 +138,8 @@ class LocalGenerator:
     def encode(self, requests: list[ChatRequest]) -> dict[str, torch.Tensor]:
         """What the model reads: prompts padded on the left, and all their pictures in order, on the model's device."""
         model, processor, tokenizer = self.load()
-        images = [open_image(data, "picture of a request") for request in requests for data in request.images]
-        if images and getattr(processor, "image_processor", None) is None:
+        images = [[open_image(data, "picture of a request") for data in request.images] for request in requests]
+        if any(images) and getattr(processor, "image_processor", None) is None:
             raise self._takes_no_pictures("it reads text alone")
         prompts = []
         for request in requests:
@@ -156,15 +156,15 @@ class LocalGenerator:
         try:
             inputs = processor(
                 text=prompts,
-                **({"images": images} if images else {}),
+                **({"images": images} if any(images) else {}),
                 padding=True,
                 return_tensors="pt",
                 add_special_tokens=not begins,  # some templates write the first token, others leave it to us
             )
         except ValueError as error:
-            if not images:
+            if not any(images):
                 raise
-            most = max(len(request.images) for request in requests)
+            most = max(map(len, images))
             raise self._takes_no_pictures(f"its processor refuses {most} pictures in a prompt ({error})") from error
         return {
             name: tensor.to(model.device, model.dtype if tensor.is_floating_point() else None)
@@ -201,7 +201,13 @@ class LocalGenerator:
             InputError: weights that are no safetensors, or a model that transformers cannot load.
         """
         if self._loaded is None:
-            from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor
+            from transformers import (
+                AutoConfig,
+                AutoImageProcessor,
+                AutoModelForCausalLM,
+                AutoModelForImageTextToText,
+                AutoProcessor,
+            )
             from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
             where = {"pretrained_model_name_or_path": self._model_name, "revision": self._revision}
@@ -211,7 +217,9 @@ class LocalGenerator:
                 model = model_class.from_pretrained(
                     **where, dtype="auto", device_map="auto", use_safetensors=True
                 ).eval()
-                processor = AutoProcessor.from_pretrained(**where, backend="pil")  # the pixels of the training
+                processor = AutoProcessor.from_pretrained(**where)
+                if hasattr(processor, "image_processor"):  # Pillow's pixels, as LLaVA's training has them
+                    processor.image_processor = AutoImageProcessor.from_pretrained(**where, backend="pil")
             except (OSError, ValueError) as error:
                 raise _unusable(self._model_name, error) from error
             tokenizer = getattr(processor, "tokenizer", processor)

@@ -2,14 +2,16 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+import trl
 import yaml
 from safetensors.torch import load_file
 from tunings import make_room
@@ -18,18 +20,13 @@ from cadvi_hub.training.runs import last_checkpoint
 
 pytestmark = pytest.mark.slow
 
-FSDP_ON_CPU = Path(__file__).with_name("fsdp_on_cpu.py")
-# As TRL's fsdp2.yaml sets them, through the variables that `accelerate launch` makes of it.
-FSDP = {
-    "ACCELERATE_USE_FSDP": "true",
-    "FSDP_VERSION": "2",
-    "FSDP_RESHARD_AFTER_FORWARD": "true",
-    "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
-    "FSDP_STATE_DICT_TYPE": "FULL_STATE_DICT",
-    "FSDP_CPU_RAM_EFFICIENT_LOADING": "true",
-    "FSDP_OFFLOAD_PARAMS": "false",
-}
+SHARDED_ON_CPU = Path(__file__).with_name("sharded_on_cpu.py")
+CONFIGURATIONS = Path(trl.__file__).parent / "accelerate_configs"  # those that the recipes name
 STEPS, GLOBAL_BATCH = 10, 8
+HAS_DEEPSPEED = pytest.mark.skipif(
+    find_spec("deepspeed") is None, reason='DeepSpeed is not installed: pip install -e ".[deepspeed]"'
+)
+ZERO = [pytest.param(name, marks=HAS_DEEPSPEED) for name in ("zero2", "zero3")]
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +34,8 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_room(tmp_path_factory.mktemp("room"), rows=48)  # 16 of each kind: an epoch is six whole steps
 
 
-def launch(room: Path, out: Path, processes: int, **changed: Any) -> list[subprocess.Popen]:
+def launch(room: Path, out: Path, configuration: str | None = None, **changed: Any) -> subprocess.Popen:
+    """One process, or two by a configuration of accelerate."""
     recipe = {
         "model_name_or_path": str(room / "base"),
         "mixture": {"v1": {"path": str(room), "config": "v1"}},
@@ -47,7 +45,7 @@ def launch(room: Path, out: Path, processes: int, **changed: Any) -> list[subpro
         "lora_r": 4,
         "lora_alpha": 8,
         "lora_dropout": 0.0,
-        "per_device_train_batch_size": GLOBAL_BATCH // processes,
+        "per_device_train_batch_size": GLOBAL_BATCH // (2 if configuration else 1),
         "train_sampling_strategy": "group_by_length",
         "max_steps": STEPS,
         "learning_rate": 1e-2,
@@ -59,89 +57,108 @@ def launch(room: Path, out: Path, processes: int, **changed: Any) -> list[subpro
         "report_to": "none",
         "disable_tqdm": True,
     }
-    sharded = changed.pop("sharded", False)
     out.parent.mkdir(parents=True, exist_ok=True)
     file = out.parent / f"{out.name}.yaml"
     file.write_text(yaml.safe_dump(recipe | changed))
-    script = [str(FSDP_ON_CPU)] if sharded else ["-m", "cadvi_hub.training.sft"]
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    surroundings = os.environ | {"OMP_NUM_THREADS": "1"} | (FSDP if sharded else {})
+    command = [sys.executable, "-m"]
+    if configuration:
+        command += ["accelerate.commands.launch", "--config_file", str(CONFIGURATIONS / f"{configuration}.yaml")]
+        command += ["--num_processes", "2", "--main_process_port", "0", "--mixed_precision", "no"]
+    if configuration in (None, "multi_gpu"):
+        command += ["-m"] * bool(configuration) + ["cadvi_hub.training.sft"]
+    else:
+        command += [str(SHARDED_ON_CPU)]
+    surroundings = os.environ | {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
+    surroundings["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # DeepSpeed calls ninja
     with (out.parent / f"{out.name}.log").open("a") as log:
-        started = []
-        for rank in range(processes):
-            if processes > 1:  # what torchrun sets
-                names = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": processes, "RANK": rank}
-                names |= {"LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": processes}
-                surroundings |= {name: str(value) for name, value in names.items()}
-            command = [sys.executable, *script, "--config", str(file)]
-            started.append(subprocess.Popen(command, env=surroundings, stdout=log, stderr=log))
-    return started
+        return subprocess.Popen([*command, "--config", str(file)], env=surroundings, stdout=log, stderr=log)
 
 
-def finish(started: list[subprocess.Popen], out: Path) -> list[dict[str, Any]]:
+def finish(started: subprocess.Popen, out: Path) -> list[dict[str, Any]]:
     """The loss curve of a training that has ended well."""
-    assert [process.wait(timeout=600) for process in started] == [0] * len(started), log_of(out)
+    assert started.wait(timeout=600) == 0, log_of(out)
     return json.loads((out / "training.json").read_text())["curve"]
 
 
 def log_of(out: Path) -> str:
-    return (out.parent / f"{out.name}.log").read_text()[-4000:]
+    return (out.parent / f"{out.name}.log").read_text()[-8000:]
 
 
 def losses(curve: list[dict[str, Any]]) -> list[float]:
     return [entry["loss"] for entry in curve]
 
 
-@pytest.fixture(scope="module")
-def alone(room: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("alone") / "run"
-    assert len(finish(launch(room, out, 1), out)) == STEPS
-    return out
-
-
-@pytest.mark.parametrize("sharded", [False, True], ids=["ddp", "fsdp"])
-def test_two_processes_give_the_loss_curve_and_the_adapter_of_one(
-    room: Path, alone: Path, tmp_path: Path, sharded: bool
-) -> None:
-    curve = finish(launch(room, tmp_path / "run", 2, sharded=sharded), tmp_path / "run")
-    expected = json.loads((alone / "training.json").read_text())["curve"]
+def check_alike(one: Path, other: Path) -> None:
+    """Same losses, tokens and adapters."""
+    expected, curve = (json.loads((out / "training.json").read_text())["curve"] for out in (one, other))
     assert losses(curve) == pytest.approx(losses(expected), rel=1e-4)
     assert [entry["num_tokens"] for entry in curve] == [entry["num_tokens"] for entry in expected]
-    first, second = (load_file(folder / "adapter_model.safetensors") for folder in (alone, tmp_path / "run"))
+    first, second = (load_file(out / "adapter_model.safetensors") for out in (one, other))
     assert first.keys() == second.keys()
     assert max(float((first[name] - second[name]).abs().max()) for name in first) < 2e-3
 
 
-@pytest.mark.parametrize(("processes", "sharded"), [(1, False), (2, False), (2, True)], ids=["one", "ddp", "fsdp"])
-def test_killed_training_goes_on_exactly_where_it_stood(
-    room: Path, tmp_path: Path, processes: int, sharded: bool
+@pytest.fixture(scope="module")
+def alone(room: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("alone") / "run"
+    assert len(finish(launch(room, out), out)) == STEPS
+    return out
+
+
+@pytest.mark.parametrize("configuration", ["multi_gpu", "fsdp2"])
+def test_two_processes_give_the_loss_curve_and_the_adapter_of_one(
+    room: Path, alone: Path, tmp_path: Path, configuration: str
 ) -> None:
-    settings = {"sharded": sharded, "lora_dropout": 0.1}
-    undisturbed = finish(launch(room, tmp_path / "whole", processes, **settings), tmp_path / "whole")
+    finish(launch(room, tmp_path / "run", configuration), tmp_path / "run")
+    check_alike(alone, tmp_path / "run")
+
+
+@HAS_DEEPSPEED
+def test_deepspeed_gives_the_loss_curve_and_the_adapter_of_one_process(tmp_path: Path) -> None:
+    room = make_room(tmp_path / "room", rows=24, images=(1, 2))  # see the next test
+    for name in (None, "zero2", "zero3"):
+        finish(launch(room, tmp_path / str(name), name), tmp_path / str(name))
+    check_alike(tmp_path / "None", tmp_path / "zero2")
+    check_alike(tmp_path / "None", tmp_path / "zero3")
+
+
+@HAS_DEEPSPEED
+def test_steps_without_images_move_the_projector_by_its_momentum_alone_under_deepspeed(
+    room: Path, tmp_path: Path
+) -> None:
+    for name in ("zero2", "zero3"):  # ZeRO-3 would add the former step's gradients, too
+        finish(launch(room, tmp_path / name, name), tmp_path / name)
+    check_alike(tmp_path / "zero2", tmp_path / "zero3")
+
+
+@pytest.mark.parametrize("configuration", [None, "multi_gpu", "fsdp2", *ZERO])
+def test_killed_training_goes_on_exactly_where_it_stood(room: Path, tmp_path: Path, configuration: str | None) -> None:
+    settings = {"configuration": configuration, "lora_dropout": 0.1}
+    undisturbed = finish(launch(room, tmp_path / "whole", **settings), tmp_path / "whole")
     out = tmp_path / "killed"
-    started = launch(room, out, processes, **settings)
+    started = launch(room, out, **settings)
     while not (out / "checkpoint-8" / "trainer_state.json").exists():  # in the second epoch
-        assert [process.poll() for process in started] == [None] * processes, log_of(out)
+        assert started.poll() is None, log_of(out)
         time.sleep(0.01)
-    for process in started:
+    processes = [psutil.Process(started.pid), *psutil.Process(started.pid).children(recursive=True)]
+    for process in processes:
         process.kill()
-        process.wait()
+    started.wait()
+    psutil.wait_procs(processes)
     checkpoint = last_checkpoint(out)
     assert checkpoint is not None
     assert not json.loads((out / "training.json").read_text())["finished"]
-    resumed = finish(launch(room, out, processes, **settings), out)
+    resumed = finish(launch(room, out, **settings), out)
     assert losses(resumed) == losses(undisturbed)
 
 
 def test_sharded_training_refuses_batches_of_which_some_have_no_image(room: Path, tmp_path: Path) -> None:
-    started = launch(room, tmp_path / "run", 2, sharded=True, train_sampling_strategy="random")
-    assert [process.wait(timeout=300) for process in started] == [1, 1]
+    started = launch(room, tmp_path / "run", "fsdp2", train_sampling_strategy="random")
+    assert started.wait(timeout=300) == 1
     assert "Set train_sampling_strategy: group_by_length" in log_of(tmp_path / "run")
 
 
 def test_ddp_takes_batches_of_which_some_have_no_image(room: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     settings = {"train_sampling_strategy": "random", "per_device_train_batch_size": 1}
-    assert len(finish(launch(room, out, 2, **settings), out)) == STEPS
+    assert len(finish(launch(room, out, "multi_gpu", **settings), out)) == STEPS
