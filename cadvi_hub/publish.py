@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from cadvi_hub.dataset_cards.card import dataset_card, unfinished_card
 from cadvi_hub.dataset_cards.contamination import find_overlaps
-from cadvi_hub.dataset_cards.contents import read_configs
+from cadvi_hub.dataset_cards.contents import BUILD_RECORD, read_configs
 from cadvi_hub.dataset_cards.samples import draw_sample
 from cadvi_hub.errors import InputError
 from cadvi_hub.model_cards.contents import ADAPTER_CONFIG, model_card, read_json
@@ -92,6 +93,8 @@ def publish(settings: PublishSettings) -> Published:
 def publish_dataset(settings: PublishSettings) -> Published:
     """Publish every config of a data set folder, `<config>/<split>-*.parquet`, with a card of what was counted.
 
+    The numbers of each config's build go up as `<config>/build.json`, where `cadvi view` finds them.
+
     Raises:
         InputError: a config is incomplete, the repository has a config that the folder lacks, a set of `contamination`
             cannot be read, or the Hub refuses.
@@ -106,15 +109,18 @@ def publish_dataset(settings: PublishSettings) -> Published:
         f"{config.name}/{path.name}": path for config in configs for path in config.files
     }
     contents |= {path: sample.picture for path, sample in samples.values()}
+    contents |= {f"{config.name}/{BUILD_RECORD}": _counted(config.build) for config in configs if config.build}
     names = {config.name for config in configs}
     pictures = {f"{ASSETS}/{name}.jpg" for name in names}
 
     def is_ours(path: str) -> bool:
         if path in pictures:
             return True
-        if not path.endswith(".parquet") or "/" not in path:
+        config, _, name = path.partition("/")
+        if name == BUILD_RECORD:
+            return config in names
+        if not name.endswith(".parquet"):
             return False
-        config = path.split("/")[0]
         if config not in names:
             fault = f"it has a config {config!r} that {settings.folder} lacks"
             raise InputError(f"dataset {settings.repo_id}", fault, "Put it into the folder, or delete it on the Hub")
@@ -123,6 +129,12 @@ def publish_dataset(settings: PublishSettings) -> Published:
     contents[CARD] = card.encode()
     unfinished = unfinished_card(configs, settings.repo_id, settings.license)
     return upload(Repository(settings.repo_id, "dataset", settings.private), contents, is_ours, unfinished)
+
+
+def _counted(build: Mapping[str, Any]) -> bytes:
+    """A build's record for the Hub: the numbers alone, since recipe and places tell of the machine that built."""
+    drops = {reason: {"count": count} for reason, count in build.get("drops", {}).items()}
+    return json.dumps({"rows": build.get("rows"), "drops": drops}, indent=2, sort_keys=True).encode()
 
 
 def publish_model(settings: PublishSettings) -> Published:

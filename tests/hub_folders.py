@@ -19,9 +19,11 @@ ALL_FILES = {
     "README.md",
     *(f"assets/{config}.jpg" for config in ("cad_qa", "v1", "v2")),
     "cad_qa/test-00000-of-00001.parquet",
+    *(f"{config}/build.json" for config in ("cad_qa", "v1", "v2")),
     *(f"v1/train-0000{shard}-of-00003.parquet" for shard in range(3)),
     "v2/train-00000-of-00001.parquet",
 }
+LARGE = [path for path in ALL_FILES if path.endswith((".parquet", ".jpg"))]  # what goes up before its commit
 HOSTILE = "<script>alert(1)</script> `code` | cell\n---\n# [a](http://evil.example) ![b](x) **c** {{ 7 * 7 }} :tada:"
 
 

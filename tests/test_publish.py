@@ -100,7 +100,7 @@ def test_a_smaller_build_leaves_no_old_shard_behind(hub: LoopbackHub, data: Path
         path.unlink()
     write_config(data / "v1", v1_features(), [[v1_row(50)]], "train", {})
     published = publish_data(data)
-    assert published.deleted == tuple(sorted(path for path in ALL_FILES if path.startswith("v1/")))
+    assert published.deleted == tuple(sorted(path for path in ALL_FILES if path.startswith("v1/train")))
     assert load_dataset(REPO, "v1", split="train")["id"] == ["row-50"]
 
 

@@ -112,5 +112,6 @@ def test_a_repository_is_read_without_being_downloaded(hub, tmp_path: Path) -> N
     row = sets["v1"].row(0)
     assert row is not None
     assert sets["v1"].number_of(row["id"]) == 0
+    assert sets["v1"].report == {"rows": 6, "drops": {"refusal": {"count": 2}, "too_short": {"count": 7}}}
     with pytest.raises(InputError, match="nobody/nothing"):
         open_sets("nobody/nothing")

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from threading import RLock
@@ -62,17 +63,16 @@ class DataRows:
     """The rows of one set by number, from 0. Footers are read as far as rows are asked for; threads may share it.
 
     Args:
-        place: what messages call it.
+        place: the folder of the set, where `file_system` has it; what messages call it.
         files: parquet files, in order.
         file_system: of fsspec, where `files` lie; None for this machine's.
-        report: what its build counted (build.json).
 
     Raises:
         InputError: (from every method) a file that cannot be read.
     """
 
-    def __init__(self, place: str, files: list[str], file_system: Any = None, report: dict[str, Any] | None = None):
-        self.place, self.report = place, report or {}
+    def __init__(self, place: str, files: list[str], file_system: Any = None):
+        self.place = place
         self._files, self._file_system = files, file_system
         self._groups: list[_Group] = []
         self._unread = list(reversed(files))
@@ -80,6 +80,23 @@ class DataRows:
         self._batch: tuple[_Group, int, list[Row]] | None = None
         self._following: tuple[_Group, Iterator[Any], int] | None = None
         self._lock = RLock()
+
+    @cached_property
+    def report(self) -> dict[str, Any]:
+        """What its build counted; empty where nobody wrote it down."""
+        file = f"{self.place}/build.json"
+        with _reading(file):
+            if self._file_system is None:
+                content = Path(file).read_bytes() if Path(file).is_file() else b"{}"
+            else:
+                content = self._file_system.cat_file(file) if self._file_system.exists(file) else b"{}"
+        try:
+            report = json.loads(content)
+        except ValueError as error:
+            raise InputError(file, f"cannot be read ({error})", "Build the data set again") from error
+        if not isinstance(report, dict):
+            raise InputError(file, "is no report of a build", "Build the data set again")
+        return report
 
     @property
     def total(self) -> int | None:
@@ -211,9 +228,7 @@ def open_sets(place: str) -> dict[str, DataRows]:
         for report in (*Path(place).glob("build.json"), *Path(place).glob("*/build.json")):
             folders.setdefault(str(report.parent), [])
     sets = {
-        PurePosixPath(folder).name: DataRows(
-            folder, names, None if local else system, _report(Path(folder) / "build.json") if local else None
-        )
+        PurePosixPath(folder).name: DataRows(folder, names, None if local else system)
         for folder, names in sorted(folders.items(), key=_order)
     }
     sets = {name: rows for name, rows in sets.items() if not rows.columns() or SHOWN & set(rows.columns())}
@@ -238,18 +253,6 @@ def _on_the_hub(place: str) -> tuple[Any, list[str]]:
     except (OSError, ValueError, HTTPError) as error:
         mend = "Name a folder, or a data set on the Hub that you may read"
         raise InputError(place, f"no such folder, and no such repository ({type(error).__name__})", mend) from error
-
-
-def _report(file: Path) -> dict[str, Any]:
-    if not file.is_file():
-        return {}
-    try:
-        content = json.loads(file.read_bytes())
-    except (OSError, ValueError) as error:
-        raise InputError(str(file), f"cannot be read ({error})", "Build the data set again") from error
-    if not isinstance(content, dict):
-        raise InputError(str(file), "is no report of a build", "Build the data set again")
-    return content
 
 
 def _before(groups: Iterator[_Group], start: int) -> Iterator[_Group]:
