@@ -22,8 +22,9 @@ from cadvi_hub.view.rows import DataRows
 MAX_BYTES = 20_000_000  # of an upload
 MAX_QUESTION = 2_000  # characters
 DECODING = Decoding(max_tokens=400)
-# "What do the two images have in common, and how do they differ?": as anybody would ask. The demo's V1 models of four
-# runs wrote both parts of a summary for 96 of 120 pairs when asked so, and for 45 when asked to summarize.
+# "What do the two images have in common, and how do they differ?": as anybody would ask. Small models mind: on the
+# demo's first base they wrote both parts of a summary for 96 of 120 pairs when asked so, and for 45 when asked to
+# summarize (on the present base 40 and 39 of 40).
 IN_COMMON_AND_DIFFERENT = 1
 # The answer stays as far as it got; nothing is written any more.
 STILL = "() => document.querySelectorAll('#conversation .writing').forEach((each) => each.classList.remove('writing'))"
