@@ -179,8 +179,10 @@ def test_built_data_sets_are_published_together_and_load_by_their_config(
         "README.md",
         "assets/cad_qa.jpg",
         "assets/v1.jpg",
+        "cad_qa/build.json",
         "cad_qa/test-00000-of-00002.parquet",
         "cad_qa/test-00001-of-00002.parquet",
+        "v1/build.json",
         "v1/train-00000-of-00001.parquet",
     }
     for config, split, features in (("cad_qa", "test", cad_qa_features()), ("v1", "train", v1_features())):
