@@ -83,7 +83,7 @@ def load_processor(adapter: Path) -> ProcessorMixin:
     """
     mend = "Save the processor beside the adapter that it was trained with"
     try:
-        processor = AutoProcessor.from_pretrained(adapter)  # not with backend="pil": see `models.load_processor`
+        processor = AutoProcessor.from_pretrained(adapter)  # not with backend="pil": see `load_pillow_processor`
     except (OSError, ValueError) as error:
         raise InputError(str(adapter), f"no processor is there ({error})", mend) from error
     if not getattr(processor, "chat_template", None):

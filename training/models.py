@@ -8,9 +8,7 @@ from typing import Any
 import torch
 from transformers import (
     AutoConfig,
-    AutoImageProcessor,
     AutoModelForImageTextToText,
-    AutoProcessor,
     LlavaProcessor,
     PreTrainedModel,
     ProcessorMixin,
@@ -24,6 +22,7 @@ from trl.chat_template_utils import (
 )
 
 from cadvi_hub.errors import InputError
+from cadvi_hub.processors import load_pillow_processor
 from cadvi_hub.training.adapters import is_adapter
 from cadvi_hub.training.checkpoints import load_complete
 from cadvi_hub.training.inputs import follow_llava
@@ -99,11 +98,7 @@ def load_processor(model_args: TuningModel, chat_template: Path | None) -> Proce
     name = str(model_args.model_name_or_path)
     place = f"model {name!r}"
     try:
-        where: Any = {"pretrained_model_name_or_path": name, "revision": model_args.model_revision}
-        # Not with backend="pil": the tokenizer gets it, too, and passes for slow; Qwen's video processor refuses it.
-        processor = AutoProcessor.from_pretrained(**where)
-        if hasattr(processor, "image_processor"):  # the evaluation's pixels, also where torchvision is installed
-            processor.image_processor = AutoImageProcessor.from_pretrained(**where, backend="pil")
+        processor = load_pillow_processor(name, model_args.model_revision)
     except (OSError, ValueError, ImportError) as error:
         mend = "Save one beside it, or install what it needs"
         raise InputError(place, f"its processor does not load ({error})", mend) from error

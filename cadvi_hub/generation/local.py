@@ -17,6 +17,7 @@ from cadvi_hub.generation import ChatRequest, Failed, OnReplies, Reply, public_n
 from cadvi_hub.generation.reuse import PictureReuse
 from cadvi_hub.generation.usage import Usage
 from cadvi_hub.images import open_image
+from cadvi_hub.processors import load_pillow_processor
 
 if TYPE_CHECKING:
     import torch
@@ -201,13 +202,7 @@ class LocalGenerator:
             InputError: weights that are no safetensors, or a model that transformers cannot load.
         """
         if self._loaded is None:
-            from transformers import (
-                AutoConfig,
-                AutoImageProcessor,
-                AutoModelForCausalLM,
-                AutoModelForImageTextToText,
-                AutoProcessor,
-            )
+            from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
             from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
             where = {"pretrained_model_name_or_path": self._model_name, "revision": self._revision}
@@ -217,9 +212,7 @@ class LocalGenerator:
                 model = model_class.from_pretrained(
                     **where, dtype="auto", device_map="auto", use_safetensors=True
                 ).eval()
-                processor = AutoProcessor.from_pretrained(**where)
-                if hasattr(processor, "image_processor"):  # Pillow's pixels, as LLaVA's training has them
-                    processor.image_processor = AutoImageProcessor.from_pretrained(**where, backend="pil")
+                processor = load_pillow_processor(self._model_name, self._revision)
             except (OSError, ValueError) as error:
                 raise _unusable(self._model_name, error) from error
             tokenizer = getattr(processor, "tokenizer", processor)

@@ -1,0 +1,23 @@
+"""Processors of vision-language models, with the same pixels in training and evaluation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def load_pillow_processor(name: str, revision: str | None = "main") -> Any:
+    """The processor of a folder or Hub repo id, a tokenizer where the model is text-only; Pillow resizes pictures.
+
+    torchvision, which transformers takes where it is installed, rounds otherwise.
+
+    Raises:
+        OSError, ValueError, ImportError: as transformers raises them.
+    """
+    from transformers import AutoImageProcessor, AutoProcessor
+
+    where: Any = {"pretrained_model_name_or_path": name, "revision": revision}
+    # Not with backend="pil": the tokenizer gets it, too, and passes for slow; Qwen's video processor refuses it.
+    processor = AutoProcessor.from_pretrained(**where)
+    if hasattr(processor, "image_processor"):
+        processor.image_processor = AutoImageProcessor.from_pretrained(**where, backend="pil")
+    return processor
