@@ -4,6 +4,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from datasets import Dataset
 from PIL import Image
@@ -15,7 +16,7 @@ from cadvi_hub.errors import InputError
 from cadvi_hub.images import encode_png
 from cadvi_hub.schema import instruct_features, message
 from cadvi_hub.training.collator import IGNORED, Collator
-from cadvi_hub.training.lengths import fit_rows
+from cadvi_hub.training.lengths import fit_rows, image_size
 from cadvi_hub.training.models import TEMPLATES
 
 SIZES = ((64, 48), (30, 200), (10, 10), (100, 90))  # width, height
@@ -89,6 +90,14 @@ def test_picture_that_lies_on_its_side_counts_upright(tiling: Idefics3Processor)
     assert fitted.dataset["length"][:] == [len(read(tiling, fitted.dataset[0])[0])]
     lying = fit_rows(dataset([([picture((200, 30))], ("<image>", "A"))]), "v1", tiling, 10_000)
     assert fitted.dataset["length"][0] != lying.dataset["length"][0]
+
+
+def test_a_size_is_told_whatever_reader_pillow_tries_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.init()
+    monkeypatch.setattr(Image, "ID", ["IM", *Image.ID])  # as where another library has loaded it before JPEG's
+    buffer = io.BytesIO()
+    Image.new("RGB", (200, 30)).save(buffer, "JPEG")
+    assert image_size(pa.py_buffer(buffer.getvalue())) == [30, 200]
 
 
 def test_later_turns_go_first_and_as_a_whole(processor: LlavaProcessor) -> None:

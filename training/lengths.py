@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Any
@@ -43,7 +44,7 @@ def image_size(data: pa.Buffer) -> list[int]:
     Raises:
         OSError: not a picture; other kinds where Pillow stumbles over a damaged one.
     """
-    with Image.open(pa.BufferReader(data)) as image:
+    with Image.open(io.BytesIO(data)) as image:  # of pa.BufferReader some of Pillow's readers cannot read a line
         width, height = image.size
         # A PNG would be decoded to look for a chunk behind its pixels.
         has_exif = image.format != "PNG" or "exif" in image.info
