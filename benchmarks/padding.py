@@ -8,7 +8,8 @@ tokens beside two images (a summary has 157 words on average), a wide spread bes
 spread is ours; nobody published it. A step has 128 rows, 32 for each of four GPUs, padded to the longest of the 32.
 
 Beside each share stand the share of steps whose rows differ in their number of images, and how far a step's length
-tells the next one's (correlation): 0 for steps in random order, 1 for a mixture that is learned in waves.
+tells the next one's (correlation): 0 for steps in random order, 1 for a mixture that is learned in waves. Streamed,
+rows lie in row groups of 100, each of one kind.
 """
 
 import argparse
@@ -16,9 +17,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from cadvi_hub.training.sampling import GroupedSampler
+from cadvi_hub.training.sampling import GroupedSampler, StreamingSampler
+from cadvi_hub.training.streaming import Row, RowStream, Visit
 
-IMAGE_TOKENS, LONGEST = 576, 2048
+IMAGE_TOKENS, LONGEST, ROW_GROUP = 576, 2048, 100
 PER_DEVICE, DEVICES = 32, 4
 # rows, images, median tokens of text, spread (deviation of the logarithm)
 KINDS = {
@@ -34,6 +36,19 @@ def draw_lengths(share: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     images = np.concatenate([np.full(round(rows * share), images) for rows, images, _, _ in KINDS.values()])
     text = [rng.lognormal(np.log(median), spread, round(rows * share)) for rows, _, median, spread in KINDS.values()]
     return np.minimum(images * IMAGE_TOKENS + np.concatenate(text).astype(int), LONGEST), images
+
+
+class Lengths(RowStream):
+    """Rows of which only the lengths are read."""
+
+    def __init__(self, lengths: np.ndarray, images: np.ndarray):
+        self.lengths = lengths
+        starts = range(0, len(images), ROW_GROUP)
+        groups = [images[start : start + ROW_GROUP] for start in starts]
+        super().__init__([], [Visit("mixture", 0, 0, 0, np.arange(len(group)), group) for group in groups], {})
+
+    def read(self, numbers: np.ndarray) -> dict[int, Row | None]:
+        return {number: {"number": number, "length": self.lengths[number]} for number in numbers.tolist()}
 
 
 def figures(order: Iterable[int], lengths: np.ndarray, images: np.ndarray) -> tuple[float, float, float]:
@@ -63,6 +78,9 @@ def main(argv: list[str] | None = None) -> None:
             step, lengths=lengths.tolist(), generator=torch.Generator().manual_seed(0)
         ),
         "ours": GroupedSampler(lengths, images, step, seed=0),
+        "ours, streamed": (
+            row["number"] for row in StreamingSampler(Lengths(lengths, images), step, seed=0, grouped=True)
+        ),
     }
     print(f"{len(lengths)} rows, {lengths.mean():.0f} tokens each")
     for name, order in orders.items():

@@ -50,6 +50,7 @@ def run(
     out: Path,
     model: Mapping[str, Any] | None = None,
     mixture: Mapping[str, Any] | None = None,
+    streaming: bool = False,
     **changed: Any,
 ) -> Path:
     settings: dict[str, Any] = {
@@ -69,7 +70,7 @@ def run(
         "seed": 7,
     } | changed
     model_args = {"model_name_or_path": str(room / "base"), "lora_r": 4, "lora_alpha": 8, **(model or {})}
-    data = DataArguments(dict(mixture or {"v1": {"path": str(room), "config": "v1"}}), max_tokens=200)
+    data = DataArguments(dict(mixture or {"v1": {"path": str(room), "config": "v1"}}), 200, streaming)
     return sft.train(data, TuningConfig(**settings), TuningModel(**model_args))
 
 

@@ -20,6 +20,12 @@ from cadvi_hub.schema import Message
 
 REPLACE = "Replace the picture, or remove the row"
 WHOLE, FEWER_TURNS, SHORTER_ANSWER, DROPPED = range(4)  # what becomes of a row
+CUT = {FEWER_TURNS: "later turns", SHORTER_ANSWER: "end of an answer"}
+
+
+def no_room(max_tokens: int) -> str:
+    """Why a row is dropped."""
+    return f"images and question leave no room in {max_tokens} tokens"
 
 
 @dataclass(frozen=True)
@@ -204,6 +210,6 @@ def fit_rows(
     joined = concatenate_datasets([dataset.select_columns("images"), counted], axis=1)
     return Fitted(
         joined.select(np.flatnonzero(outcomes != DROPPED)) if counts[DROPPED] else joined,
-        {f"images and question leave no room in {max_tokens} tokens": counts[DROPPED]},
-        {"later turns": counts[FEWER_TURNS], "end of an answer": counts[SHORTER_ANSWER]},
+        {no_room(max_tokens): counts[DROPPED]},
+        {kind: counts[outcome] for outcome, kind in CUT.items()},
     )

@@ -1,7 +1,7 @@
 """What a training reads: named sources, each checked row by row, repeated or thinned, shuffled into one data set.
 
 `datasets` maps the rows into memory from an Arrow copy of the parquet files, in HF_DATASETS_CACHE. That costs as much
-disk once more; for it any row is read without its neighbours, as batches grouped by length and an exact resume need.
+disk once more; for it every row is checked before the first step. `streaming` reads the parquet files themselves.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Mixture:
     """Rows to train on, and what went into them.
 
     Attributes:
-        dataset: columns images, messages and length (tokens, image tokens included).
+        dataset: columns images, messages and length (tokens, image tokens included); or a `streaming.RowStream`.
         rows: rows per source, repeats counted.
         revisions: per source the commit of its repository or the digest of its build; none if the folder has no
             `build.json`.
@@ -55,7 +55,7 @@ class Mixture:
         cut: per source, rows that lost text by kind; see `lengths.fit_rows`.
     """
 
-    dataset: Dataset
+    dataset: Any
     rows: dict[str, int]
     revisions: dict[str, str | None]
     dropped: dict[str, dict[str, int]]
@@ -90,7 +90,7 @@ def parse_sources(settings: Mapping[str, Any]) -> dict[str, Source]:
     return sources
 
 
-def _place(name: str, source: Source) -> str:
+def place_of(name: str, source: Source) -> str:
     return f"data set {name!r} ({source.path}{', ' + source.config if source.config else ''})"
 
 
@@ -108,15 +108,15 @@ def pin(sources: Mapping[str, Source]) -> dict[str, Source]:
             found = f"sha256:{hashlib.sha256(report.read_bytes()).hexdigest()}" if report.is_file() else None
             if revision not in (None, found):
                 fault = f"its revision is {found or 'unknown, since it has no build.json'}, not {revision}"
-                raise InputError(_place(name, source), fault, "Mend revision, or leave it out")
+                raise InputError(place_of(name, source), fault, "Mend revision, or leave it out")
             revision = found
         else:
-            revision = hub_commit(_place(name, source), source.path, "dataset", revision)
+            revision = hub_commit(place_of(name, source), source.path, "dataset", revision)
         pinned[name] = replace(source, revision=revision)
     return pinned
 
 
-def _row_features() -> Features:
+def row_features() -> Features:
     features = instruct_features()
     return Features({name: features[name] for name in ("images", "messages")})
 
@@ -127,7 +127,7 @@ def load_source(name: str, source: Source) -> Dataset:
     Raises:
         InputError: no data is there, or its columns are others.
     """
-    place = _place(name, source)
+    place = place_of(name, source)
     folder = Path(source.path, source.config or "")
     files = sorted(map(str, folder.glob("train*.parquet")))
     try:
@@ -143,7 +143,7 @@ def load_source(name: str, source: Source) -> Dataset:
         raise InputError(
             place, f"it does not load ({error})", "Mend path, config and revision, or the files"
         ) from error
-    wanted = _row_features()
+    wanted = row_features()
     if missing := sorted(set(wanted) - set(dataset.column_names)):
         raise InputError(place, f"no column {', '.join(missing)}", "Training reads the columns images and messages")
     dataset = dataset.select_columns(list(wanted))
@@ -159,6 +159,16 @@ def load_source(name: str, source: Source) -> Dataset:
 
 def _draw(rows: np.ndarray, number: int, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).permutation(rows)[:number])
+
+
+def passes(source: Source, rows: int, seed: int) -> list[np.ndarray]:
+    """Which of so many rows an epoch reads, once for each of the source's repeats: numbers from 0, in order."""
+    chosen = np.arange(rows)
+    if source.max_rows is not None:
+        chosen = _draw(chosen, source.max_rows, seed)
+    whole, part = divmod(source.repeats, 1)
+    again = _draw(chosen, max(round(part * len(chosen)), not whole), seed)  # at least one row
+    return [drawn for drawn in [chosen] * int(whole) + [again] if len(drawn)]
 
 
 def load_mixture(
@@ -184,14 +194,9 @@ def load_mixture(
     for name, source in sources.items():
         fitted = fit_rows(load_source(name, source), name, processor, max_tokens, num_proc)
         dropped[name], cut[name] = fitted.dropped, fitted.cut
-        chosen = np.arange(len(fitted.dataset))
-        if not len(chosen):
+        if not len(fitted.dataset):
             raise InputError(f"data set {name!r}", f"no row fits into {max_tokens} tokens", "Raise max_tokens")
-        if source.max_rows is not None:
-            chosen = _draw(chosen, source.max_rows, seed)
-        whole, part = divmod(source.repeats, 1)
-        again = _draw(chosen, max(round(part * len(chosen)), not whole), seed)  # at least one row
-        repeated = [fitted.dataset.select(drawn) for drawn in [chosen] * int(whole) + [again] if len(drawn)]
+        repeated = [fitted.dataset.select(drawn) for drawn in passes(source, len(fitted.dataset), seed)]
         parts += repeated
         rows[name] = sum(map(len, repeated))
     revisions = {name: source.revision for name, source in sources.items()}

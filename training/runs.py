@@ -79,7 +79,8 @@ def run_log(settings: dict[str, Any], mixture: Mixture, state: Any, wall_seconds
     """What `training.json` says when a run is done.
 
     Keys: `finished`; `settings` that differ from the defaults, with the revisions of base and data; `rows`, `dropped`
-    (by reason) and `cut` (by kind) per source; `steps`; `wall_seconds` of this run, a resumed one's without what came
+    (by reason) and `cut` (by kind) per source, the latter two of what was read since the start or the last resume if
+    the mixture is streamed; `steps`; `wall_seconds` of this run, a resumed one's without what came
     before; `curve`, a list of {step, epoch, loss, grad_norm, learning_rate (LoRA's), entropy, mean_token_accuracy,
     num_tokens (since the start or the last resume), tokens_per_second, padding_share, peak_memory_gib}, of all
     processes, since the entry before.

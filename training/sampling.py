@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from torch.utils.data import Sampler
+
+from cadvi_hub.training.streaming import Row, RowStream
 
 STEPS_SORTED_TOGETHER = 50  # more would pad less, and leave less to chance
 
@@ -37,10 +40,7 @@ class GroupedSampler(Sampler[int]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        if not self.whole_steps:
-            return len(self.lengths)
-        kinds = np.unique(self.images, return_counts=True)[1]
-        return int((-(-kinds // self.batch_size)).sum()) * self.batch_size
+        return _rows_read(self.images, self.batch_size, self.whole_steps)
 
     def __iter__(self) -> Iterator[int]:
         rng = np.random.default_rng([self.seed, self.epoch])
@@ -55,7 +55,120 @@ class GroupedSampler(Sampler[int]):
                 rest.append(rows[whole:])
             for start in range(0, whole, STEPS_SORTED_TOGETHER * self.batch_size):
                 chunk = rows[start : min(start + STEPS_SORTED_TOGETHER * self.batch_size, whole)]
-                chunk = chunk[np.argsort(self.lengths[chunk], kind="stable")]
-                full += np.split(chunk, len(chunk) // self.batch_size)
+                full += _by_length(chunk, self.lengths[chunk], self.batch_size)
         order = [full[k] for k in rng.permutation(len(full))] + rest
         return iter(np.concatenate(order).tolist() if order else [])
+
+
+class StreamingSampler(Sampler["Row | None"]):
+    """The rows of a stream themselves, still encoded, in steps as `GroupedSampler` makes them.
+
+    Row groups come in random order. As many as make `STEPS_SORTED_TOGETHER` steps are a window: its rows are shuffled,
+    and what is left of a kind waits for the next one. So much is known before anything is read; a window is then read
+    and sorted by length while the steps of the one before are trained.
+
+    Args:
+        stream: the rows.
+        batch_size: rows of one optimizer step, over all processes.
+        seed: of the order; every epoch has another one.
+        grouped: make steps of one kind and about one length; else rows come as the shuffle has them.
+        whole_steps: fill the last step of each kind, see `GroupedSampler`.
+    """
+
+    def __init__(self, stream: RowStream, batch_size: int, seed: int, grouped: bool, whole_steps: bool = False):
+        self.stream, self.batch_size, self.seed = stream, batch_size, seed
+        self.grouped, self.whole_steps = grouped, whole_steps
+        self.epoch, self.skipped_steps = 0, 0
+        self._kinds = stream.images if grouped else np.zeros_like(stream.images)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the trainer before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return _rows_read(self._kinds, self.batch_size, self.whole_steps)
+
+    def __iter__(self) -> Iterator[Row | None]:
+        skipped = self.skipped_steps * self.batch_size
+        yield from [None] * skipped
+        windows = self._windows(skipped)
+        with ThreadPoolExecutor(1) as reader:
+            coming = reader.submit(next, windows, None)
+            while rows := coming.result():
+                coming = reader.submit(next, windows, None)
+                yield from rows
+
+    def _windows(self, skipped: int) -> Iterator[list[Row]]:
+        """The rows of an epoch behind so many, a window at a time."""
+        held: dict[int, Row | None] = {}
+        for kinds, waiting, order in self._plan():
+            size = sum(map(len, kinds))
+            if skipped >= size:
+                skipped -= size
+                continue
+            wanted = np.concatenate([*kinds, *waiting])
+            held |= self.stream.read(wanted[~np.isin(wanted, list(held))])
+            steps = self._steps(kinds, held)
+            yield [held[number] or self.stream.spare for k in order for number in steps[k].tolist()][skipped:]
+            skipped = 0
+            held = {number: held[number] for number in np.concatenate(waiting).tolist()} if waiting else {}
+
+    def _plan(self) -> Iterator[tuple[list[np.ndarray], list[np.ndarray], np.ndarray]]:
+        """Per window: by kind, the rows of its steps; those that wait for the next one; and the order of the steps.
+
+        Behind the last window come the rows that still wait, kind by kind if in whole steps.
+        """
+        rng = np.random.default_rng([self.seed, self.epoch])
+        waiting: dict[int, np.ndarray] = {}
+        recent: dict[int, np.ndarray] = {}
+        for visits in self._visits(rng):
+            numbers = rng.permutation(np.concatenate([self.stream.numbers(visit) for visit in visits]))
+            full = []
+            for kind in np.unique(self._kinds[numbers]).tolist():
+                new = numbers[self._kinds[numbers] == kind]
+                rows = np.concatenate([waiting.get(kind, new[:0]), new])
+                whole = len(rows) - len(rows) % self.batch_size
+                waiting[kind], recent[kind] = rows[whole:], new
+                full += [rows[:whole]] if whole else []
+            if full:
+                yield full, list(waiting.values()), rng.permutation(sum(map(len, full)) // self.batch_size)
+        rest = {kind: rows for kind, rows in waiting.items() if len(rows)}
+        if rest and self.whole_steps:
+            full = [np.resize(np.concatenate([rows, recent[kind]]), self.batch_size) for kind, rows in rest.items()]
+            yield full, [], rng.permutation(len(full))
+        elif rest:
+            mixed = np.concatenate(list(rest.values()))
+            yield [mixed], [], np.arange(-(-len(mixed) // self.batch_size))
+
+    def _visits(self, rng: np.random.Generator) -> Iterator[np.ndarray]:
+        """Numbers of the visits of each window."""
+        order = rng.permutation(len(self.stream.visits))
+        read = np.cumsum([len(self.stream.visits[visit].rows) for visit in order])
+        windows = (read - 1) // (STEPS_SORTED_TOGETHER * self.batch_size)
+        yield from np.split(order, np.flatnonzero(np.diff(windows)) + 1)
+
+    def _steps(self, kinds: list[np.ndarray], held: dict[int, Row | None]) -> list[np.ndarray]:
+        """The steps of a window; rows that cannot be trained on give their places to others of their kind."""
+        steps = []
+        for numbers in kinds:
+            fit = [number for number in numbers.tolist() if held[number]]
+            rows = np.resize(fit, len(numbers)) if fit else numbers
+            lengths = np.array([(held[number] or self.stream.spare)["length"] for number in rows.tolist()])
+            if self.grouped and len(rows) % self.batch_size == 0:
+                steps += _by_length(rows, lengths, self.batch_size)
+            else:
+                steps += np.split(rows, range(self.batch_size, len(rows), self.batch_size))
+        return steps
+
+
+def _rows_read(kinds: np.ndarray, batch_size: int, whole_steps: bool) -> int:
+    """How many rows an epoch has, those that it reads once more counted."""
+    if not whole_steps:
+        return len(kinds)
+    counts = np.unique(kinds, return_counts=True)[1]
+    return int((-(-counts // batch_size)).sum()) * batch_size
+
+
+def _by_length(rows: np.ndarray, lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:
+    """Steps of about one length each, of rows for whole steps."""
+    return np.split(rows[np.argsort(lengths, kind="stable")], len(rows) // batch_size)

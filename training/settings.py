@@ -24,10 +24,12 @@ class DataArguments:
         mixture: the sources, `{name: {path, config, revision, repeats, max_rows}}` (JSON on the command line).
         max_tokens: longest row, image tokens included; of longer rows, later turns and the end of an answer are cut
             and counted, and a row whose images and question do not fit is dropped.
+        streaming: read parquet files while the training goes on, without a copy of them on the disk.
     """
 
     mixture: dict[str, Any] | str | None = None
     max_tokens: int = 2048
+    streaming: bool = False
 
     def __post_init__(self) -> None:
         self.mixture = json.loads(self.mixture) if isinstance(self.mixture, str) else self.mixture or {}

@@ -34,6 +34,7 @@ from cadvi_hub.training.models import load_base, load_processor, template_file
 from cadvi_hub.training.revisions import hub_commit
 from cadvi_hub.training.runs import chosen_settings, claim_folder, last_checkpoint, run_log, write_log
 from cadvi_hub.training.settings import DataArguments, TuningConfig, TuningModel, check_settings, parse
+from cadvi_hub.training.streaming import stream_mixture
 from cadvi_hub.training.structure import check_trainable, lora_targets, projector_names
 from cadvi_hub.training.trainer import TuningTrainer
 
@@ -62,7 +63,10 @@ def train(data: DataArguments, args: TuningConfig, model_args: TuningModel) -> P
     settings |= revisions | processes  # what else decides the losses, and must be the same when a run is resumed
     with args.main_process_first(desc="data"):
         claim_folder(output_dir, settings)
-        mixture = load_mixture(sources, processor, data.max_tokens, args.seed, args.dataset_num_proc)
+        if data.streaming:
+            mixture = stream_mixture(sources, processor, data.max_tokens, args.seed)
+        else:
+            mixture = load_mixture(sources, processor, data.max_tokens, args.seed, args.dataset_num_proc)
     adapter = dataclasses.replace(
         model_args,
         lora_target_modules=model_args.lora_target_modules or lora_targets(model),

@@ -10,16 +10,21 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 import torch
+from datasets import Dataset
 from transformers import PreTrainedModel, TrainerCallback
 from trl import SFTTrainer
 
 from cadvi_hub.errors import InputError
-from cadvi_hub.training.sampling import GroupedSampler
+from cadvi_hub.training.sampling import GroupedSampler, StreamingSampler
 from cadvi_hub.training.settings import TuningConfig
+from cadvi_hub.training.streaming import RowStream
 
 
 class EpochOrder(TrainerCallback):
-    """Tells the sampler its epoch: accelerate does not reach it when several processes resume inside a later one."""
+    """Tells the sampler its epoch: accelerate does not reach it when several processes resume inside a later one.
+
+    And one that streams, which steps of it a resumed run skips.
+    """
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, train_dataloader: Any = None, **kwargs: Any) -> None:
         batches = train_dataloader.batch_sampler
@@ -27,6 +32,9 @@ class EpochOrder(TrainerCallback):
             batches = batches.batch_sampler
         if hasattr(batches.sampler, "set_epoch"):
             batches.sampler.set_epoch(int(state.epoch))
+        if isinstance(batches.sampler, StreamingSampler):
+            steps_per_epoch = -(-len(train_dataloader) // args.gradient_accumulation_steps)
+            batches.sampler.skipped_steps = 0 if args.ignore_data_skip else state.global_step % steps_per_epoch
 
 
 class FreshGradients(TrainerCallback):
@@ -51,7 +59,11 @@ class TuningTrainer(SFTTrainer):
         # FSDP shards these layers one by one; of a CLIP tower, transformers names text layers that are not there.
         present = {type(module).__name__ for module in model.modules()}
         model._no_split_modules = present & set(model._no_split_modules or ())
-        super().__init__(model=model, **kwargs)
+        rows = kwargs.pop("train_dataset")
+        # TRL takes data sets of `datasets` alone, and asks the first row whether it has images.
+        first = Dataset.from_list([rows.spare]) if isinstance(rows, RowStream) else rows
+        super().__init__(model=model, train_dataset=first, **kwargs)
+        self.train_dataset = rows
         self.add_callback(EpochOrder())
         self.add_callback(FreshGradients())
         if not self.is_deepspeed_enabled:  # which keeps float32 copies itself
@@ -65,21 +77,23 @@ class TuningTrainer(SFTTrainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         rows: Any = self.train_dataset if train_dataset is None else train_dataset
-        # From the stored lists' offsets: a gathered column would hold every picture of the mixture in memory.
-        images = pc.list_value_length(rows.data.column("images")).fill_null(0).to_numpy()
-        if rows._indices is not None:  # the rows are a shuffled view
-            images = images[rows._indices.column(0).to_numpy()]
-        if self.args.train_sampling_strategy != "group_by_length":
+        is_stream, images = isinstance(rows, RowStream), _images_per_row(rows)
+        is_grouped = self.args.train_sampling_strategy == "group_by_length"
+        if not is_grouped:
             if (self.is_fsdp_enabled or self.is_deepspeed_enabled) and 0 < np.count_nonzero(images) < len(images):
                 fault = (
                     "rows with and without images are mixed, and a process that has none would keep the others waiting"
                 )
                 mend = "Set train_sampling_strategy: group_by_length, or train by DDP"
                 raise InputError("settings, train_sampling_strategy", fault, mend)
-            return super()._get_train_sampler(train_dataset)
+            if not is_stream:
+                return super()._get_train_sampler(train_dataset)
         rows_per_step = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-        return GroupedSampler(rows["length"][:], images, rows_per_step, seed, whole_steps=self.args.world_size > 1)
+        whole_steps = self.args.world_size > 1
+        if is_stream:
+            return StreamingSampler(rows, rows_per_step, seed, is_grouped, whole_steps)
+        return GroupedSampler(rows["length"][:], images, rows_per_step, seed, whole_steps)
 
     def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
         optimizer = super().create_optimizer(model)
@@ -120,6 +134,15 @@ class TuningTrainer(SFTTrainer):
     def _save(self, output_dir: str | None = None, state_dict: dict[str, torch.Tensor] | None = None) -> None:
         super()._save(output_dir, state_dict)
         Path(output_dir or str(self.args.output_dir), "training_args.bin").unlink(missing_ok=True)
+
+
+def _images_per_row(rows: Any) -> np.ndarray:
+    """How many images every row of a mixture has, (rows,)."""
+    if isinstance(rows, RowStream):
+        return rows.images
+    # From the stored lists' offsets: a gathered column would hold every picture of the mixture in memory.
+    images = pc.list_value_length(rows.data.column("images")).fill_null(0).to_numpy()
+    return images if rows._indices is None else images[rows._indices.column(0).to_numpy()]  # a shuffled view
 
 
 def _peak_memory() -> float:

@@ -113,6 +113,13 @@ def test_two_processes_give_the_loss_curve_and_the_adapter_of_one(
     check_alike(alone, tmp_path / "run")
 
 
+def test_two_processes_stream_as_one_does(room: Path, tmp_path: Path) -> None:
+    for name in (None, "multi_gpu", "fsdp2"):
+        finish(launch(room, tmp_path / str(name), name, streaming=True), tmp_path / str(name))
+    check_alike(tmp_path / "None", tmp_path / "multi_gpu")
+    check_alike(tmp_path / "None", tmp_path / "fsdp2")
+
+
 @HAS_DEEPSPEED
 def test_deepspeed_gives_the_loss_curve_and_the_adapter_of_one_process(tmp_path: Path) -> None:
     room = make_room(tmp_path / "room", rows=24, images=(1, 2))  # see the next test
@@ -131,9 +138,12 @@ def test_steps_without_images_move_the_projector_by_its_momentum_alone_under_dee
     check_alike(tmp_path / "zero2", tmp_path / "zero3")
 
 
+@pytest.mark.parametrize("streaming", [False, True])
 @pytest.mark.parametrize("configuration", [None, "multi_gpu", "fsdp2", *ZERO])
-def test_killed_training_goes_on_exactly_where_it_stood(room: Path, tmp_path: Path, configuration: str | None) -> None:
-    settings = {"configuration": configuration, "lora_dropout": 0.1}
+def test_killed_training_goes_on_exactly_where_it_stood(
+    room: Path, tmp_path: Path, configuration: str | None, streaming: bool
+) -> None:
+    settings = {"configuration": configuration, "lora_dropout": 0.1, "streaming": streaming}
     undisturbed = finish(launch(room, tmp_path / "whole", **settings), tmp_path / "whole")
     out = tmp_path / "killed"
     started = launch(room, out, **settings)
