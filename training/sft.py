@@ -89,6 +89,9 @@ def train(data: DataArguments, args: TuningConfig, model_args: TuningModel) -> P
     trainer.save_model(_internal_call=True)  # without transformers' push, which takes all files but ours
     first, state = trainer.is_world_process_zero(), trainer.state
     trainer.end()
+    # Gloo's threads need the GIL to let go of their last work; deleting the model holds it and waits for them, at
+    # times for ever (pytorch/pytorch#56297).
+    time.sleep(0.5 if args.world_size > 1 else 0)
     unset_hf_deepspeed_config()  # else ZeRO-3 would share the merged model out among processes that are done
     del trainer, model  # the merge loads the base once more
     merged = output_dir / "merged"
