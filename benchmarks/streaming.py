@@ -41,7 +41,7 @@ def loader(name: str, folder: Path, processor: Any, skipped: int) -> Any:
 
     from cadvi_hub.training.collator import Collator
     from cadvi_hub.training.mixture import load_mixture
-    from cadvi_hub.training.sampling import STEPS_SORTED_TOGETHER, GroupedSampler, StreamingSampler
+    from cadvi_hub.training.sampling import FEWEST_ROWS_TOGETHER, GroupedSampler, StreamingSampler
     from cadvi_hub.training.streaming import stream_mixture
 
     collator, settings = Collator(processor, max_tokens=2048), {"rows": {"path": str(folder)}}
@@ -56,7 +56,7 @@ def loader(name: str, folder: Path, processor: Any, skipped: int) -> Any:
         return skip_first_batches(DataLoader(rows, BATCH, sampler=order, collate_fn=collator), skipped)
     files = sorted(map(str, folder.glob("*.parquet")))
     rows = load_dataset("parquet", data_files=files, split="train", streaming=True)
-    rows = rows.select_columns(["images", "messages"]).shuffle(0, buffer_size=STEPS_SORTED_TOGETHER * BATCH)
+    rows = rows.select_columns(["images", "messages"]).shuffle(0, buffer_size=FEWEST_ROWS_TOGETHER)
     return skip_first_batches(DataLoader(rows, BATCH, collate_fn=collator), skipped)
 
 

@@ -19,6 +19,7 @@ from tunings import row
 
 from cadvi_hub.errors import InputError
 from cadvi_hub.schema import instruct_features, message
+from cadvi_hub.training import sampling
 from cadvi_hub.training.mixture import load_mixture
 from cadvi_hub.training.models import TEMPLATES
 from cadvi_hub.training.sampling import StreamingSampler
@@ -68,6 +69,11 @@ def numbers(rows: Iterable[Any]) -> list[int]:
     return [number(each) for each in rows]
 
 
+@pytest.fixture(autouse=True)
+def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampling, "FEWEST_ROWS_TOGETHER", 1)  # 50 steps, 200 rows
+
+
 def sampler(rows: RowStream, seed: int = 0, grouped: bool = True, whole_steps: bool = False) -> StreamingSampler:
     return StreamingSampler(rows, 4, seed, grouped, whole_steps)
 
@@ -96,6 +102,15 @@ def test_a_shuffled_stream_takes_rows_from_all_over_its_files(stream: Stream) ->
     order = numbers(sampler(stream(600), grouped=False))
     assert np.abs(np.diff(order)).mean() > 100
     assert max(order[:200]) - min(order[:200]) > 400
+
+
+def test_every_part_of_an_epoch_has_its_share_of_every_source(tmp_path: Path, processor: LlavaProcessor) -> None:
+    write(tmp_path / "v1", [numbered(index, images=2) for index in range(700)])
+    write(tmp_path / "mix", [numbered(1000 + index, images=1) for index in range(300)])
+    settings = {name: {"path": str(tmp_path), "config": name} for name in ("v1", "mix")}
+    rows = stream_mixture(settings, processor, max_tokens=100, seed=0).dataset
+    order = np.array(numbers(sampler(rows)))[:1000].reshape(5, 200) >= 1000
+    assert np.abs(order.mean(axis=1) - 0.3).max() < 0.1
 
 
 def test_seed_and_epoch_decide_the_order_and_nothing_else(stream: Stream) -> None:

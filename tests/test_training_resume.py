@@ -89,11 +89,12 @@ def test_grouped_run_resumes_in_its_second_epoch_as_if_undisturbed(room: Path, t
 
 @pytest.mark.parametrize("sampling", ["group_by_length", "random"])
 def test_streamed_run_resumes_in_its_second_epoch_as_if_undisturbed(room: Path, tmp_path: Path, sampling: str) -> None:
-    settings = SAVING | {"train_sampling_strategy": sampling, "max_steps": 5, "gradient_accumulation_steps": 2}
+    settings = SAVING | {"train_sampling_strategy": sampling, "max_steps": 8, "gradient_accumulation_steps": 2}
     run(room, tmp_path / "whole", streaming=True, **settings)  # an epoch has three steps
     shutil.copytree(tmp_path / "whole" / "checkpoint-4", tmp_path / "stopped" / "checkpoint-4")
     shutil.copy(tmp_path / "whole" / "training.json", tmp_path / "stopped")
-    run(room, tmp_path / "stopped", streaming=True, dataloader_num_workers=1, **settings)
+    workers = {"dataloader_num_workers": 1, "dataloader_persistent_workers": True}
+    run(room, tmp_path / "stopped", streaming=True, **workers, **settings)
     assert curve(tmp_path / "stopped") == curve(tmp_path / "whole")
     with pytest.raises(InputError, match=r"other settings \(streaming\)"):
         run(room, tmp_path / "whole", **settings)

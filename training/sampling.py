@@ -11,6 +11,7 @@ from torch.utils.data import Sampler
 from cadvi_hub.training.streaming import Row, RowStream
 
 STEPS_SORTED_TOGETHER = 50  # more would pad less, and leave less to chance
+FEWEST_ROWS_TOGETHER = 2_000  # of small steps: so that rows of some twenty row groups are shuffled among themselves
 
 
 class GroupedSampler(Sampler[int]):
@@ -63,9 +64,10 @@ class GroupedSampler(Sampler[int]):
 class StreamingSampler(Sampler["Row | None"]):
     """The rows of a stream themselves, still encoded, in steps as `GroupedSampler` makes them.
 
-    Row groups come in random order. As many as make `STEPS_SORTED_TOGETHER` steps are a window: its rows are shuffled,
-    and what is left of a kind waits for the next one. So much is known before anything is read; a window is then read
-    and sorted by length while the steps of the one before are trained.
+    Row groups come in random order, those of each source spread over the epoch. As many as make
+    `STEPS_SORTED_TOGETHER` steps are a window: its rows are shuffled, and what is left of a kind waits for the next
+    one. So much is known before anything is read; a window is then read and sorted by length while the steps of the
+    one before are trained.
 
     Args:
         stream: the rows.
@@ -142,9 +144,14 @@ class StreamingSampler(Sampler["Row | None"]):
 
     def _visits(self, rng: np.random.Generator) -> Iterator[np.ndarray]:
         """Numbers of the visits of each window."""
-        order = rng.permutation(len(self.stream.visits))
+        sources = np.array([visit.source for visit in self.stream.visits])
+        places = np.empty(len(sources))
+        for source in np.unique(sources):
+            count = np.count_nonzero(sources == source)
+            places[sources == source] = (rng.permutation(count) + rng.random(count)) / count
+        order = np.argsort(places)
         read = np.cumsum([len(self.stream.visits[visit].rows) for visit in order])
-        windows = (read - 1) // (STEPS_SORTED_TOGETHER * self.batch_size)
+        windows = (read - 1) // max(STEPS_SORTED_TOGETHER * self.batch_size, FEWEST_ROWS_TOGETHER)
         yield from np.split(order, np.flatnonzero(np.diff(windows)) + 1)
 
     def _steps(self, kinds: list[np.ndarray], held: dict[int, Row | None]) -> list[np.ndarray]:
