@@ -31,7 +31,8 @@ from cadvi_hub.errors import InputError
 from cadvi_hub.training.lengths import CUT, DROPPED, RowCounter, no_room
 from cadvi_hub.training.mixture import Mixture, Source, parse_sources, passes, pin, place_of, row_features
 
-UNFIT = "faulty rows, named in the output"
+UNFIT = "faulty; the training's output names the first of them"
+NAMED = 10  # faulty rows of a source
 HUB = "hf://"
 READERS = 16  # files whose footers are fetched at once
 
@@ -96,6 +97,7 @@ class RowStream(Dataset):
         }
         self.cut = {name: Counter(dict.fromkeys(CUT.values(), 0)) for name in counters}
         self._noted: set[tuple[str, int]] = set()
+        self._first_faults: dict[str, InputError] = {}
 
     def __len__(self) -> int:
         return len(self.images)
@@ -139,9 +141,11 @@ class RowStream(Dataset):
             rows = list(self.read(self.numbers(index)).values())
             fit = [row for row in rows if row]
             if not fit:
-                reasons = ", ".join(reason for reason, count in self.dropped[name].items() if count)
-                fault = f"none of its first {len(rows)} rows can be trained on ({reasons})"
-                raise InputError(f"data set {name!r}", fault, "Mend the data set, or raise max_tokens")
+                fault, mend = no_room(self._counters[name].max_tokens), "Raise max_tokens"
+                if name in self._first_faults:
+                    fault, mend = self._first_faults[name].fault, self._first_faults[name].mend
+                fault = f"none of its first {len(rows)} rows can be trained on ({fault})"
+                raise InputError(f"data set {name!r}", fault, mend)
             self.spare = fit[0]
 
     def _fitted(self, source: str, table: pa.Table, numbers: list[int]) -> list[Row | None]:
@@ -152,8 +156,10 @@ class RowStream(Dataset):
             if len(numbers) > 1:  # all but the faulty ones
                 return [self._fitted(source, table.slice(i, 1), [number])[0] for i, number in enumerate(numbers)]
             if self._is_new(source, numbers[0]):
-                logger.warning("left out: %s", error)
                 self.dropped[source][UNFIT] += 1
+                if self.dropped[source][UNFIT] <= NAMED:
+                    logger.warning("left out: %s", error)
+                self._first_faults.setdefault(source, error)
             return [None]
         fitted: list[Row | None] = []
         outcomes = counted["outcome"].to_pylist()
