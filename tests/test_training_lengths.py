@@ -4,6 +4,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from datasets import Dataset
@@ -98,6 +99,27 @@ def test_a_size_is_told_whatever_reader_pillow_tries_first(monkeypatch: pytest.M
     buffer = io.BytesIO()
     Image.new("RGB", (200, 30)).save(buffer, "JPEG")
     assert image_size(pa.py_buffer(buffer.getvalue())) == [30, 200]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])
+def test_picture_that_was_cut_off_is_found_before_the_training(processor: LlavaProcessor, kind: str) -> None:
+    buffer = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(buffer, kind)
+    whole = buffer.getvalue()
+    assert image_size(pa.py_buffer(whole)) == [60, 80]
+    assert image_size(pa.py_buffer(whole + b"\0" * 20)) == [60, 80]  # some cameras write more behind it
+    for end in (len(whole) // 2, len(whole) - 200):
+        rows = dataset([([{"bytes": data, "path": None}], ("<image>What?", "A.")) for data in (whole, whole[:end])])
+        with pytest.raises(InputError, match="data set 'v1', row 1: a picture of it is damaged"):
+            fit_rows(rows, "v1", processor, 100)
+
+
+def test_picture_with_a_flipped_byte_is_found_where_the_format_has_check_sums() -> None:
+    content = bytearray(encode_png(Image.linear_gradient("L").convert("RGB")))
+    content[len(content) // 2] ^= 1
+    with pytest.raises(SyntaxError, match="broken PNG file"):
+        image_size(pa.py_buffer(bytes(content)))
 
 
 def test_later_turns_go_first_and_as_a_whole(processor: LlavaProcessor) -> None:

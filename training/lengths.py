@@ -45,17 +45,33 @@ class Fitted:
 
 
 def image_size(data: pa.Buffer) -> list[int]:
-    """[height, width] of an encoded picture as it is seen, in pixels; from its header, no pixel is decoded.
+    """[height, width] of an encoded picture as it is seen, in pixels, and a look whether all of it is there.
+
+    A JPEG or WebP file is whole if it ends as it should, and a PNG file if its check sums are right: none is decoded.
 
     Raises:
-        OSError: not a picture; other kinds where Pillow stumbles over a damaged one.
+        OSError: not a picture, or a part of one; other kinds where Pillow stumbles over a damaged one.
     """
-    with Image.open(io.BytesIO(data)) as image:  # of pa.BufferReader some of Pillow's readers cannot read a line
+    content = data.to_pybytes()  # of pa.BufferReader some of Pillow's readers cannot read a line
+    with Image.open(io.BytesIO(content)) as image:
         width, height = image.size
         # A PNG would be decoded to look for a chunk behind its pixels.
         has_exif = image.format != "PNG" or "exif" in image.info
         is_turned = has_exif and image.getexif().get(ExifTags.Base.Orientation, 1) > 4  # by 90°, as `datasets` does
+        if image.format == "PNG":
+            image.verify()
+        elif not _ends_well(content, image.format):
+            image.load()
     return [width, height] if is_turned else [height, width]
+
+
+def _ends_well(content: bytes, kind: str | None) -> bool:
+    """Whether an encoded picture has surely not been cut off."""
+    if kind in ("JPEG", "MPO"):
+        return content.endswith(b"\xff\xd9")  # the marker EOI (ITU-T T.81, B.1.1.3)
+    if kind == "WEBP":  # a RIFF file: its length less 8 stands behind the first four bytes
+        return len(content) >= int.from_bytes(content[4:8], "little") + 8
+    return False
 
 
 class RowCounter:
