@@ -14,6 +14,7 @@ rows lie in row groups of 100, each of one kind.
 
 import argparse
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -43,9 +44,9 @@ class Lengths(RowStream):
 
     def __init__(self, lengths: np.ndarray, images: np.ndarray):
         self.lengths = lengths
-        starts = range(0, len(images), ROW_GROUP)
-        groups = [images[start : start + ROW_GROUP] for start in starts]
-        super().__init__([], [Visit("mixture", 0, 0, 0, np.arange(len(group)), group) for group in groups], {})
+        no_file: Any = None
+        groups = [images[start : start + ROW_GROUP] for start in range(0, len(images), ROW_GROUP)]
+        super().__init__([Visit("mixture", no_file, 0, 0, np.arange(len(group)), group) for group in groups], {})
 
     def read(self, numbers: np.ndarray) -> dict[int, Row | None]:
         return {number: {"number": number, "length": self.lengths[number]} for number in numbers.tolist()}

@@ -281,9 +281,20 @@ def test_repository_is_streamed_at_its_commit_and_nothing_is_copied(
     assert not list((tmp_path / "cache").rglob("*.arrow"))
 
 
-def test_repository_of_other_files_is_refused(hub: Any, processor: LlavaProcessor) -> None:
-    lines = CommitOperationAdd("train.jsonl", b'{"messages": []}')
-    HfApi().create_repo("tester/lines", repo_type="dataset")
-    HfApi().create_commit("tester/lines", [lines], commit_message="Lines", repo_type="dataset")
-    with pytest.raises(InputError, match=r"data set 'lines' .*not made of parquet files\. Leave streaming off"):
-        stream_mixture({"lines": {"path": "tester/lines"}}, processor, max_tokens=100, seed=0)
+@pytest.mark.parametrize(
+    ("file", "fault"),
+    [
+        ("train.jsonl", r"not made of parquet files\. Leave streaming off"),
+        ("README.md", "Data files don't belong to tester/odd"),
+    ],
+)
+def test_repository_of_other_files_or_files_elsewhere_is_refused(
+    hub: Any, tmp_path: Path, processor: LlavaProcessor, file: str, fault: str
+) -> None:
+    write(tmp_path / "private", [numbered(0)])
+    card = f"---\nconfigs:\n- config_name: default\n  data_files: {tmp_path}/private/*.parquet\n---\n"
+    added = CommitOperationAdd(file, card.encode() if file == "README.md" else b'{"messages": []}')
+    HfApi().create_repo("tester/odd", repo_type="dataset")
+    HfApi().create_commit("tester/odd", [added], commit_message="Odd", repo_type="dataset")
+    with pytest.raises(InputError, match=rf"data set 'odd' .*{fault}"):
+        stream_mixture({"odd": {"path": "tester/odd"}}, processor, max_tokens=100, seed=0)

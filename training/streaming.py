@@ -10,31 +10,21 @@ from __future__ import annotations
 import copy
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-from datasets import load_dataset_builder
-from httpx import HTTPError
-from huggingface_hub import HfFileSystem
 from torch.utils.data import Dataset
-from tqdm import tqdm
 from transformers import ProcessorMixin
 
 from cadvi_hub.errors import InputError
 from cadvi_hub.training.lengths import CUT, DROPPED, RowCounter, no_room
-from cadvi_hub.training.mixture import Mixture, Source, parse_sources, passes, pin, place_of, row_features
+from cadvi_hub.training.mixture import Mixture, parse_sources, passes, pin, place_of, row_features
+from cadvi_hub.training.row_groups import SourceFile, source_files
 
 UNFIT = "faulty; the training's output names the first of them"
 NAMED = 10  # faulty rows of a source
-HUB = "hf://"
-READERS = 16  # files whose footers are fetched at once
 
 logger = logging.getLogger(__name__)
 Row = dict[str, Any]  # images (encoded), messages and length
@@ -45,7 +35,7 @@ class Visit(NamedTuple):
 
     Attributes:
         source: the data set's name in the mixture.
-        file: index into `RowStream.files`.
+        file: where the row group lies.
         group: number of the row group in the file.
         start: number that the group's first row has in the data set.
         rows: which of the group's rows, from 0, (rows,).
@@ -53,18 +43,11 @@ class Visit(NamedTuple):
     """
 
     source: str
-    file: int
+    file: SourceFile
     group: int
     start: int
     rows: np.ndarray
     images: np.ndarray
-
-
-class _File(NamedTuple):
-    """A parquet file, with what its footer says."""
-
-    path: str
-    metadata: pq.FileMetaData
 
 
 class RowStream(Dataset):
@@ -74,7 +57,6 @@ class RowStream(Dataset):
     reads, and its workers decode.
 
     Args:
-        files: where the row groups lie.
         visits: what an epoch reads.
         counters: per source, how its rows are counted and cut.
 
@@ -88,9 +70,9 @@ class RowStream(Dataset):
 
     spare: Row
 
-    def __init__(self, files: list[_File], visits: list[Visit], counters: Mapping[str, RowCounter]):
+    def __init__(self, visits: list[Visit], counters: Mapping[str, RowCounter]):
         self.visits, self.images = visits, np.concatenate([visit.images for visit in visits])
-        self._files, self._counters, self._features = files, counters, row_features()
+        self._counters, self._features = counters, row_features()
         self._ends = np.cumsum([len(visit.rows) for visit in visits])
         self.dropped = {
             name: Counter({no_room(counter.max_tokens): 0, UNFIT: 0}) for name, counter in counters.items()
@@ -121,13 +103,9 @@ class RowStream(Dataset):
         for index in np.unique(visits):
             visit, wanted = self.visits[index], numbers[visits == index]
             rows = visit.rows[wanted - self.numbers(index)[0]]
-            file = self._files[visit.file]
-            with _opened(file.path, file.metadata) as parquet:
-                table = parquet.read_row_group(visit.group, columns=list(self._features))
-            table = _as_ours(table.take(rows), file.path)
-            found |= zip(
-                wanted.tolist(), self._fitted(visit.source, table, (visit.start + rows).tolist()), strict=True
-            )
+            table = visit.file.read(visit.group).take(rows)
+            fitted = self._fitted(visit.source, table, (visit.start + rows).tolist())
+            found |= zip(wanted.tolist(), fitted, strict=True)
         return found
 
     def try_out(self) -> None:
@@ -188,95 +166,26 @@ def stream_mixture(settings: Mapping[str, Any], processor: ProcessorMixin, max_t
     Raises:
         InputError: a source is not there or not made of parquet files, or its first rows cannot be trained on.
     """
-    files: list[_File] = []
     visits: list[Visit] = []
     rows: dict[str, int] = {}
     sources = pin(parse_sources(settings))
     for name, source in sources.items():
-        groups = []  # (file, row group, its first row's number, images of each row)
-        first = 0
-        for path, (metadata, images) in _looked_into(name, _paths(name, source)):
-            for number, of_rows in enumerate(images):
-                groups.append((len(files), number, first, of_rows))
-                first += len(of_rows)
-            files.append(_File(path, metadata))
-        if not first:
+        groups = [
+            (file, group, images) for file in source_files(name, source) for group, images in enumerate(file.images)
+        ]
+        starts = np.cumsum([0, *(len(images) for _, _, images in groups)]).tolist()
+        if not starts[-1]:
             raise InputError(place_of(name, source), "it has no rows", "Build it again, or remove it from the mixture")
-        drawn = passes(source, first, seed)
+        drawn = passes(source, starts[-1], seed)
         rows[name] = sum(map(len, drawn))
         for chosen in drawn:
-            for file, number, start, of_rows in groups:
-                here = chosen[slice(*np.searchsorted(chosen, [start, start + len(of_rows)]))] - start
+            for (file, group, images), start, stop in zip(groups, starts, starts[1:], strict=False):
+                here = chosen[slice(*np.searchsorted(chosen, [start, stop]))] - start
                 if len(here):
-                    visits.append(Visit(name, file, number, start, here, of_rows[here]))
+                    visits.append(Visit(name, file, group, start, here, images[here]))
     # Of its own: a tokenizer cannot serve two threads, and rows are counted ahead of the batch that is made.
     processor = copy.deepcopy(processor)
-    stream = RowStream(files, visits, {name: RowCounter(name, processor, max_tokens) for name in sources})
+    stream = RowStream(visits, {name: RowCounter(name, processor, max_tokens) for name in sources})
     stream.try_out()
     revisions = {name: source.revision for name, source in sources.items()}
     return Mixture(stream, rows, revisions, stream.dropped, stream.cut)
-
-
-def _paths(name: str, source: Source) -> list[str]:
-    """The parquet files of a pinned source: a folder's, or `hf://` addresses at its commit."""
-    place = place_of(name, source)
-    if Path(source.path).is_dir():
-        paths = sorted(map(str, Path(source.path, source.config or "").glob("train*.parquet")))
-        if not paths:
-            raise InputError(place, "no train*.parquet is there", "Build the data set first, or mend path and config")
-        return paths
-    try:
-        found = load_dataset_builder(source.path, source.config, revision=source.revision).config.data_files or {}
-    except Exception as error:  # the Hub's client and `datasets` each raise their own kinds
-        raise InputError(place, f"it does not load ({error})", "Mend path, config and revision") from error
-    paths = list(map(str, found.get("train", [])))
-    if not paths or not all(path.endswith(".parquet") for path in paths):
-        raise InputError(place, "its split train is not made of parquet files", "Leave streaming off, which reads any")
-    return paths
-
-
-def _looked_into(name: str, paths: list[str]) -> Iterator[tuple[str, tuple[pq.FileMetaData, list[np.ndarray]]]]:
-    """Each file with its footer and, per row group, how many images each row has."""
-    with ThreadPoolExecutor(READERS) as pool:
-        looks = zip(paths, pool.map(_look_into, paths), strict=True)
-        yield from tqdm(looks, f"Footers of {name}", len(paths), unit=" files", disable=None)
-
-
-def _look_into(path: str) -> tuple[pq.FileMetaData, list[np.ndarray]]:
-    with _opened(path) as file:
-        _as_ours(file.schema_arrow.empty_table(), path)
-        columns = [file.schema.column(index).path for index in range(len(file.schema.names))]
-        # A list's lengths stand in every column below it: the paths tell them, and no picture is read.
-        paths = [name for name in columns if name.startswith("images.") and name.endswith(".path")]
-        groups = [file.read_row_group(number, columns=paths or ["images"]) for number in range(file.num_row_groups)]
-        counts = [pc.list_value_length(table["images"]).fill_null(0).to_numpy() for table in groups]
-        return file.metadata, counts
-
-
-@contextmanager
-def _opened(path: str, metadata: pq.FileMetaData | None = None) -> Iterator[pq.ParquetFile]:
-    try:
-        if not path.startswith(HUB):
-            with pq.ParquetFile(path, metadata=metadata, memory_map=True) as file:
-                yield file
-            return
-        with HfFileSystem().open(path, "rb", cache_type="none") as content:  # Arrow asks for what it reads, at once
-            yield pq.ParquetFile(content, metadata=metadata, pre_buffer=True)
-    except (OSError, pa.ArrowException, HTTPError) as error:
-        mend = "Mend the file or the connection, and start again: it goes on from the last checkpoint"
-        raise InputError(path, f"cannot be read ({error})", mend) from error
-
-
-def _as_ours(table: pa.Table, path: str) -> pa.Table:
-    """The columns that a training reads, with their types.
-
-    Raises:
-        InputError: one is missing or has another type.
-    """
-    features = row_features()
-    if missing := sorted(set(features) - set(table.column_names)):
-        raise InputError(path, f"no column {', '.join(missing)}", "Training reads the columns images and messages")
-    try:
-        return table.select(list(features)).cast(features.arrow_schema)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
-        raise InputError(path, f"its columns have other types ({error})", "See schema.instruct_features") from error
