@@ -247,6 +247,15 @@ def test_files_with_other_columns_are_refused(
         stream_mixture({"text": {"path": str(tmp_path)}}, processor, max_tokens=100, seed=0)
 
 
+def test_rows_of_text_alone_may_have_no_images_at_all(tmp_path: Path, processor: LlavaProcessor) -> None:
+    rows = [{"messages": numbered(index, images=0)["messages"], "images": None} for index in range(10)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "train.parquet", row_group_size=4)
+    mixture = stream_mixture({"text": {"path": str(tmp_path)}}, processor, max_tokens=100, seed=0)
+    read = [mixture.dataset[encoded] for encoded in sampler(mixture.dataset)]
+    assert sorted(numbers(read)) == list(range(10))
+    assert all(each["images"] is None for each in read)
+
+
 def test_file_that_goes_away_meanwhile_ends_the_training_with_its_name(stream: Stream, tmp_path: Path) -> None:
     rows = stream(500)
     (tmp_path / "v1" / "train-00000-of-00001.parquet").unlink()
