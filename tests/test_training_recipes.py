@@ -40,6 +40,14 @@ def settings(name: str) -> dict:
     return yaml.safe_load((ROOM / "recipes" / f"{name}.yaml").read_text())
 
 
+def test_help_tells_what_our_own_keys_do(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        parse(["--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "[STREAMING] read parquet files while" in told
+    assert "PROJECTOR_LR peak learning rate of the projector" in told
+
+
 def test_no_recipe_is_left_out_here() -> None:
     assert {str(file.relative_to(ROOM / "recipes"))[:-5] for file in (ROOM / "recipes").glob("*/*.yaml")} == set(GPUS)
 

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
+import docstring_parser
 import torch
 from transformers.integrations import get_reporting_integration_callbacks
 from trl import ModelConfig, SFTConfig, TrlParser
@@ -84,7 +85,18 @@ class TuningModel(ModelConfig):
 
 
 class RecipeParser(TrlParser):
-    """TRL's parser; a value of the wrong kind raises instead of printing the usage of 200 keys."""
+    """TRL's parser; `--help` tells of our keys what their docstrings tell, and a wrong value raises.
+
+    argparse would print the usage of 200 keys instead.
+    """
+
+    def __init__(self, groups: Any, **options: Any):
+        super().__init__(groups, **options)
+        documented = [docstring_parser.parse(group.__doc__) for group in groups]
+        told = {key.arg_name: key.description for documentation in documented for key in documentation.params}
+        for action in self._actions:
+            if description := told.get(action.dest):
+                action.help = description.replace("%", "%%")
 
     def error(self, message: str) -> NoReturn:
         raise ValueError(message)
