@@ -1,4 +1,4 @@
-"""Endpoints that fail in every usual way, alone and among others."""
+"""An endpoint that fails in every usual way."""
 
 from __future__ import annotations
 
@@ -202,55 +202,6 @@ def test_an_endpoint_without_json_schemas_is_told_so_at_the_first_request() -> N
     says = r"takes no JSON schema \(400: .*unknown key.*Set json_schema to false"
     with openai_server(plain_only) as server, pytest.raises(InputError, match=says):
         list(ServerGenerator("m", server.base_url).generate([request]))
-
-
-def test_requests_are_shared_out_and_each_endpoint_gets_no_more_than_its_share() -> None:
-    together = threading.Barrier(4)
-
-    def meet(request: dict, number: int) -> Answer:
-        if int(said(request)) < 4:
-            together.wait(10)  # two at each endpoint, or nobody is answered
-        return echo(request, number)
-
-    with openai_server(meet) as first, openai_server(meet) as second:
-        generator = ServerGenerator("m", [first.base_url, second.base_url], concurrency=2)
-        assert texts(generator.generate(ask(str(i)) for i in range(40))) == [f"echo {i}" for i in range(40)]
-        assert first.most_at_once == second.most_at_once == 2
-        assert len(first.requests) + len(second.requests) == 40
-    assert generator.name == "m"
-
-
-@pytest.mark.parametrize("answer", [Answer("bad key", status=401), Answer("no model", status=404), BROKEN, None])
-def test_the_others_take_over_from_an_endpoint_that_dies(
-    answer: Answer | None, caplog: pytest.LogCaptureFixture
-) -> None:
-    def dies(request: dict, number: int) -> Answer:
-        return echo(request, number) if number < 3 else answer or Answer("half", breaks_off=True)
-
-    with openai_server(dies) as first, openai_server() as second:
-        generator = ServerGenerator("m", [first.base_url, second.base_url], concurrency=4, max_retries=1)
-        with caplog.at_level(logging.WARNING):
-            assert texts(generator.generate(ask(str(i)) for i in range(60))) == [f"echo {i}" for i in range(60)]
-        (warning,) = [record.getMessage() for record in caplog.records if record.name.startswith("cadvi_hub")]
-        assert warning.startswith(f"endpoint {first.base_url}")
-        assert warning.endswith("It is left out; 1 of 2 go on")
-        asked = len(first.requests)
-        assert texts(generator.generate([ask(str(i)) for i in range(10)])) == [f"echo {i}" for i in range(10)]
-        assert len(first.requests) == asked
-
-
-def test_the_run_ends_when_no_endpoint_is_left_and_the_next_one_tries_them_all_again() -> None:
-    mended = threading.Event()
-
-    def broken(request: dict, number: int) -> Answer:
-        return echo(request, number) if mended.is_set() else Answer("bad key", status=401)
-
-    with openai_server(broken) as first, openai_server(broken) as second:
-        generator = ServerGenerator("m", [first.base_url, second.base_url], concurrency=2)
-        with pytest.raises(InputError, match="does not take the key, and no other endpoint is left"):
-            list(generator.generate([ask(str(i)) for i in range(9)]))
-        mended.set()
-        assert texts(generator.generate([ask("hi")])) == ["echo hi"]
 
 
 @pytest.mark.parametrize("last", ["401", "hangs", "ctrl-c", "full disk", "closed"])
