@@ -46,7 +46,7 @@ class Lengths(RowStream):
         self.lengths = lengths
         no_file: Any = None
         groups = [images[start : start + ROW_GROUP] for start in range(0, len(images), ROW_GROUP)]
-        super().__init__([Visit("mixture", no_file, 0, 0, np.arange(len(group)), group) for group in groups], {})
+        super().__init__([Visit("mixture", no_file, 0, 0, np.arange(len(group)), group, 0) for group in groups], {})
 
     def read(self, numbers: np.ndarray) -> dict[int, Row | None]:
         return {number: {"number": number, "length": self.lengths[number]} for number in numbers.tolist()}

@@ -113,6 +113,19 @@ def test_every_part_of_an_epoch_has_its_share_of_every_source(tmp_path: Path, pr
     assert np.abs(order.mean(axis=1) - 0.3).max() < 0.1
 
 
+def test_large_pictures_are_read_fewer_at_a_time(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = stream(600)
+    size = sum(visit.size for visit in rows.visits)
+    read: list[int] = []
+    monkeypatch.setattr(rows, "read", lambda wanted: read.append(len(wanted)) or RowStream.read(rows, wanted))
+    list(sampler(rows))
+    assert max(read) > 190
+    read.clear()
+    monkeypatch.setattr(sampling, "MOST_BYTES_TOGETHER", size / 20)
+    assert sorted(numbers(sampler(rows))) == list(range(600))
+    assert max(read) < 50
+
+
 def test_seed_and_epoch_decide_the_order_and_nothing_else(stream: Stream) -> None:
     rows = stream(100)
     first, again, other = sampler(rows), sampler(rows), sampler(rows, seed=1)

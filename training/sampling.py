@@ -12,6 +12,7 @@ from cadvi_hub.training.streaming import Row, RowStream
 
 STEPS_SORTED_TOGETHER = 50  # more would pad less, and leave less to chance
 FEWEST_ROWS_TOGETHER = 2_000  # of small steps: so that rows of some twenty row groups are shuffled among themselves
+MOST_BYTES_TOGETHER = 2 * 2**30  # of large pictures: twice as much is held in memory
 
 
 class GroupedSampler(Sampler[int]):
@@ -65,9 +66,9 @@ class StreamingSampler(Sampler["Row | None"]):
     """The rows of a stream themselves, still encoded, in steps as `GroupedSampler` makes them.
 
     Row groups come in random order, those of each source spread over the epoch. As many as make
-    `STEPS_SORTED_TOGETHER` steps are a window: its rows are shuffled, and what is left of a kind waits for the next
-    one. So much is known before anything is read; a window is then read and sorted by length while the steps of the
-    one before are trained.
+    `STEPS_SORTED_TOGETHER` steps are a window, within the bounds above: its rows are shuffled, and what is left of a
+    kind waits for the next one. So much is known before anything is read; a window is then read and sorted by length
+    while the steps of the one before are trained.
 
     Args:
         stream: the rows.
@@ -150,8 +151,9 @@ class StreamingSampler(Sampler["Row | None"]):
             count = np.count_nonzero(sources == source)
             places[sources == source] = (rng.permutation(count) + rng.random(count)) / count
         order = np.argsort(places)
-        read = np.cumsum([len(self.stream.visits[visit].rows) for visit in order])
-        windows = (read - 1) // max(STEPS_SORTED_TOGETHER * self.batch_size, FEWEST_ROWS_TOGETHER)
+        rows = max(STEPS_SORTED_TOGETHER * self.batch_size, FEWEST_ROWS_TOGETHER)
+        shares = [max(len(visit.rows) / rows, visit.size / MOST_BYTES_TOGETHER) for visit in self.stream.visits]
+        windows = np.ceil(np.cumsum(np.array(shares)[order]).round(9))  # 20 shares of 1/20 are one window
         yield from np.split(order, np.flatnonzero(np.diff(windows)) + 1)
 
     def _steps(self, kinds: list[np.ndarray], held: dict[int, Row | None]) -> list[np.ndarray]:

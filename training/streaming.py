@@ -40,6 +40,7 @@ class Visit(NamedTuple):
         start: number that the group's first row has in the data set.
         rows: which of the group's rows, from 0, (rows,).
         images: how many images each of these has, (rows,).
+        size: bytes of these rows, about.
     """
 
     source: str
@@ -48,6 +49,7 @@ class Visit(NamedTuple):
     start: int
     rows: np.ndarray
     images: np.ndarray
+    size: float
 
 
 class RowStream(Dataset):
@@ -182,7 +184,8 @@ def stream_mixture(settings: Mapping[str, Any], processor: ProcessorMixin, max_t
             for (file, group, images), start, stop in zip(groups, starts, starts[1:], strict=False):
                 here = chosen[slice(*np.searchsorted(chosen, [start, stop]))] - start
                 if len(here):
-                    visits.append(Visit(name, file, group, start, here, images[here]))
+                    size = file.metadata.row_group(group).total_byte_size * len(here) / len(images)
+                    visits.append(Visit(name, file, group, start, here, images[here], size))
     # Of its own: a tokenizer cannot serve two threads, and rows are counted ahead of the batch that is made.
     processor = copy.deepcopy(processor)
     stream = RowStream(visits, {name: RowCounter(name, processor, max_tokens) for name in sources})
