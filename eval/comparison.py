@@ -65,6 +65,9 @@ def compare(settings: CompareSettings) -> str:
             different questions.
     """
     first, second = Path(settings.first), Path(settings.second)
+    for folder in (first, second):
+        if not _sets(folder):
+            raise InputError(str(folder), "it has no predictions", "Name a folder that `cadvi evaluate` wrote")
     tasks = settings.tasks or sorted(_sets(first) & _sets(second))
     if not tasks:
         raise InputError(f"{first} and {second}", "they have no set in common", "Evaluate both on the same sets")

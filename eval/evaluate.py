@@ -81,7 +81,8 @@ def evaluate(settings: EvaluateSettings, model: "LightevalModel | None" = None) 
     With `results_org`, lighteval pushes its own files to the Hub, too, when all is written here.
 
     A run that was stopped goes on from the stored replies; its results.json and predictions/ are then the same to the
-    byte as without the stop. (Lighteval's own files bear the time.)
+    byte as without the stop. (Lighteval's own files bear the time.) Both are of one run: what an earlier one in the
+    same folder, perhaps of another model or over other sets, left there is replaced or removed.
 
     Args:
         settings: what to run.
@@ -134,6 +135,10 @@ def evaluate(settings: EvaluateSettings, model: "LightevalModel | None" = None) 
     pipeline.evaluate()
     details = pipeline.get_details()
     rows = {task.name: _rows(details[name]) for name, task in pipeline.tasks_dict.items() if name in details}
+    (out / "results.json").unlink(missing_ok=True)  # it goes with the predictions, which change now
+    for file in (out / "predictions").glob("*.jsonl"):
+        if file.stem not in rows:  # of another run, perhaps another model's
+            file.unlink()
     for task, predictions in rows.items():
         lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in predictions)
         _write_text("".join(lines), out / "predictions" / f"{task}.jsonl")

@@ -46,13 +46,15 @@ def prompt(row: Mapping[str, Any], task_name: str) -> Doc:
     """The question as it stands, its images in prompt order; `choices` of an open question is its reference answer.
 
     Raises:
-        InputError: the row lacks a column, has other images than placeholders or more than two, or its answer is no
-            option.
+        InputError: the row lacks a column, is of another set, has other images than placeholders or more than two, or
+            its answer is no option.
     """
     if missing := {"id", "images", "question", "options", "answer", "category", "group"} - set(row):
         fault = f"a row has no {', '.join(sorted(missing))}"
         raise InputError(f"task {task_name}", fault, "Make the set with `cadvi benchmarks`")
     place, images = f"task {task_name}, question {row['id']}", row["images"]
+    if (found := row.get("task")) not in (None, task_name.partition("|")[0].removesuffix(SWAPPED)):
+        raise InputError(place, f"it is a question of {found}", "Name the right set, or make it anew")
     placeholders = row["question"].count(IMAGE_PLACEHOLDER)
     if not len(images) == placeholders <= 2:
         fault = f"{len(images)} image(s) and {placeholders} {IMAGE_PLACEHOLDER} in the text"

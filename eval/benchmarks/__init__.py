@@ -1,7 +1,8 @@
 """Benchmark sets for evaluation: question files and upstream annotations → rows with embedded pictures.
 
 `cadvi benchmarks build` writes `out/<task>/test.parquet`, one configuration per set, which the lighteval tasks read.
-One module reads one format; `question.py` says what a question is, `writing.py` and `stored.py` how a set is kept.
+One module reads one format; `question.py` says what a question is, `writing.py` and `stored.py` how a set is kept,
+`under_way.py` how a killed build goes on.
 """
 
 from cadvi_hub.eval.benchmarks.build import BenchmarkSettings, build_benchmark

@@ -3,6 +3,7 @@
 out/<task>/test.parquet     the questions whose pictures are all there
 out/<task>/missing.jsonl    every picture that is not, with its question and the reason
 out/<task>/build.json       what was counted, and the faults of the published file
+out/<task>/_work/           whole shards of a build under way (`under_way.py`)
 """
 
 from __future__ import annotations
@@ -26,9 +27,11 @@ from cadvi_hub.eval.benchmarks.question import OPTIONS, TASKS, Question
 from cadvi_hub.eval.benchmarks.question_file import read_question_file
 from cadvi_hub.eval.benchmarks.seed_bench import read_seed_image, read_seed_video
 from cadvi_hub.eval.benchmarks.svo_probes import read_svo_probes
+from cadvi_hub.eval.benchmarks.under_way import KeptQuestions, StaleShardsError, under_way
 from cadvi_hub.eval.benchmarks.video import VideoFrames
 from cadvi_hub.eval.benchmarks.writing import write_questions
 from cadvi_hub.sources import Drops
+from cadvi_hub.sources.digest import digest_of_files
 
 Format = Literal["question_file", "upstream"]
 UPSTREAM: dict[str, Callable[[Path, int], Iterator[Question]]] = {
@@ -53,7 +56,7 @@ class BenchmarkSettings:
             single_image.
         questions: the question file or the upstream annotations (eqben: a file or a folder of them); for cad_summary
             the folder of a built data set, as data/cad_qa.
-        out: data set folder that the set joins as `out/<task>/`.
+        out: data set folder that the set joins as `out/<task>/`; a build that was stopped goes on there.
         images: folder or folders of the pictures (seed_video: of the videos), sub-folders included; not needed where
             rows have them.
         format: `question_file` is the JSON lines of the paper's authors, `upstream` what the benchmark itself
@@ -73,19 +76,29 @@ class BenchmarkSettings:
 def build_benchmark(settings: BenchmarkSettings) -> str:
     """Write the set and what was counted; returns a summary for the terminal.
 
-    A run that was stopped leaves an older set as it was and starts anew.
+    A run that was stopped leaves an older set as it was. Run again with the same settings and questions, it goes on
+    after its last whole shard, and the set is the same to the byte as without the stop.
 
     Raises:
         InputError: settings that do not go together, a bad row (with file and place), not one question with its
-            pictures, or a folder that cannot be written.
+            pictures, or a folder that cannot be written or that another build is writing to.
     """
+    try:
+        return _build(settings)
+    except StaleShardsError:
+        return _build(settings)  # the shards that a killed run had left are gone now
+
+
+def _build(settings: BenchmarkSettings) -> str:
     task, out = settings.task, settings.out
     faults, counter = Faults(task), _Counter()
     questions = _questions(settings, faults.flags)
-    with _missing_file(out / task) as file:
+    pictures = _pictures(settings)
+    with under_way(out / task, _inputs(settings)) as shards, _missing_file(out / task) as file:
         missing = _Missing(file)
-        rows = embedded_rows(task, counter.count(faults.watch(questions), task), _pictures(settings), missing)
-        written = write_questions(rows, out, missing.questions).get(task, 0)
+        counted = counter.count(faults.watch(questions), task)
+        rows = embedded_rows(task, counted, pictures, missing, KeptQuestions(shards))
+        written = write_questions(rows, out, missing.questions, kept={task: shards} if shards else {}).get(task, 0)
     if not written:
         fault = f"of {counter.total} questions none has its pictures"
         raise InputError(f"{out / task}", fault, "Check --images; missing.jsonl there names what was looked for")
@@ -128,11 +141,27 @@ def _questions(settings: BenchmarkSettings, flags: Drops) -> Iterator[Question]:
     return UPSTREAM[settings.task](settings.questions, settings.seed)
 
 
+def _roots(settings: BenchmarkSettings) -> Sequence[Path]:
+    return [settings.images] if isinstance(settings.images, Path) else settings.images
+
+
 def _pictures(settings: BenchmarkSettings) -> PictureSource:
-    roots: Sequence[Path] = [settings.images] if isinstance(settings.images, Path) else settings.images
+    roots = _roots(settings)
     if settings.task == "seed_video" and _format(settings) == "upstream":
         return VideoFrames(roots)
     return Pictures(roots)
+
+
+def _inputs(settings: BenchmarkSettings) -> dict[str, Any]:
+    """What decides the rows, but for the pictures themselves."""
+    path = settings.questions
+    files = sorted([*path.glob("*.json"), *path.glob("*.parquet")]) if path.is_dir() else [path]
+    return {
+        "format": _format(settings),
+        "seed": settings.seed,
+        "questions": digest_of_files([file for file in files if file.is_file()]),
+        "images": [str(root.resolve()) for root in _roots(settings)],
+    }
 
 
 class _Counter:
@@ -169,15 +198,12 @@ def _missing_file(folder: Path) -> Iterator[IO[str]]:
     """missing.jsonl of the set; there is none where nothing is missing."""
     path, part = folder / "missing.jsonl", folder / "missing.jsonl.part"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         with part.open("w", encoding="utf-8") as file:
             yield file
         if part.stat().st_size:
             part.replace(path)
         else:
             path.unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(str(folder), f"cannot be written ({error})", "Make room or choose another folder") from error
     finally:
         part.unlink(missing_ok=True)
 

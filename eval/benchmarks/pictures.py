@@ -14,6 +14,7 @@ from PIL import Image
 
 from cadvi_hub.errors import InputError
 from cadvi_hub.eval.benchmarks.question import PAIR_TASKS, Question
+from cadvi_hub.eval.benchmarks.under_way import KeptQuestions
 from cadvi_hub.images import ImageFolders, encode_png, plain_bytes
 from cadvi_hub.schema import EmbeddedImage
 
@@ -120,10 +121,18 @@ class MissingPictures(Protocol):
 
 
 def embedded_rows(
-    task: str, questions: Iterable[Question], pictures: PictureSource, missing: MissingPictures
+    task: str, questions: Iterable[Question], pictures: PictureSource, missing: MissingPictures, kept: KeptQuestions
 ) -> Iterator[dict[str, Any]]:
-    """The rows (`schema.question_features()`) of all questions whose pictures are there; pairs go as a whole."""
+    """The rows (`schema.question_features()`) of all questions whose pictures are there; pairs go as a whole.
+
+    Those of `kept` stand in shards already and are not read again.
+
+    Raises:
+        StaleShardsError: a question that should stand before some of `kept` has its pictures now.
+    """
     for unit in _units(task, questions):
+        if kept.take(unit):
+            continue
         rows: list[dict[str, Any]] = []
         faults: dict[str, PictureError] = {}
         for question in unit:
@@ -138,7 +147,9 @@ def embedded_rows(
             for name, fault in faults.items():
                 missing.add(question, name, fault)
         if not faults:
+            kept.check_no_more()
             yield from rows
+    kept.check_no_more()
 
 
 def _units(task: str, questions: Iterable[Question]) -> Iterator[list[Question]]:

@@ -67,6 +67,7 @@ def read_texts(data: str, task: str) -> list[dict[str, Any]]:
 
 def _of_each_file(data: str, task: str, read: Callable[[IO[bytes]], _T]) -> list[_T]:
     """What `read` finds in each file of the set; a fault becomes an InputError that names the set."""
+    import httpx
     import pyarrow as pa
 
     local, found = Path(data).is_dir(), []
@@ -81,7 +82,7 @@ def _of_each_file(data: str, task: str, read: Callable[[IO[bytes]], _T]) -> list
         for file in files:
             with Path(file).open("rb") if local else hub.open(file, "rb") as content:
                 found.append(read(content))
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (pa.ArrowException, OSError, ValueError, httpx.HTTPError) as error:
         raise InputError(_place(data, task), f"cannot be read ({str(error).strip()})", _MEND) from error
     totals = [match["total"] for match in (_SHARD.fullmatch(file.rpartition("/")[2]) for file in files) if match]
     if not files or {int(total or 1) for total in totals} != {len(files)}:

@@ -3,6 +3,8 @@ int(seg / 2) + round(seg · i), counted from the segment's first.
 
 A segment ends before its last frame: that of a whole video before the video's last, one in seconds before the frame at
 its end, one in frames before the frame that it names. Seconds become frames by the video's mean rate.
+The eight frames per question that SEED-Bench publishes are of no use here: they lie at odd sixteenths of the segment,
+these two at a quarter and three quarters.
 Source: extraction script of https://github.com/AILab-CVC/SEED-Bench (DATASET.md names the units)
 """
 

@@ -6,14 +6,16 @@ when it is published.
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cadvi_hub.errors import InputError
 from cadvi_hub.eval.benchmarks.question import OPTIONS, TASKS
 from cadvi_hub.eval.benchmarks.stored import MISSING, missing_questions
+from cadvi_hub.eval.benchmarks.under_way import WORK, shard_file
 from cadvi_hub.schema import question_features
 from cadvi_hub.sources import Drops
 
@@ -32,7 +34,11 @@ is empty for open questions; `group` joins the questions that count together.
 
 
 def write_questions(
-    rows: Iterable[dict[str, Any]], folder: Path, missing: Drops | None = None, shard_bytes: int = SHARD_BYTES
+    rows: Iterable[dict[str, Any]],
+    folder: Path,
+    missing: Drops | None = None,
+    shard_bytes: int = SHARD_BYTES,
+    kept: Mapping[str, Sequence[Path]] | None = None,
 ) -> dict[str, int]:
     """Write rows of any tasks to `folder/<task>/`, so that `load_dataset(folder, task)` reads them.
 
@@ -42,17 +48,23 @@ def write_questions(
     Args:
         missing: counts the questions that were left out; may fill while `rows` is read.
         shard_bytes: bytes of pictures after which a set goes on in another file.
+        kept: the whole shards of a task that a killed run left (`under_way.py`); `rows` are what comes after them.
 
     Returns:
-        Number of questions per task written.
+        Number of questions per task.
 
     Raises:
         InputError: a row of an unknown task, or a folder that cannot be written.
     """
+    import pyarrow.parquet as pq
+
     counts: Counter[str] = Counter()
     sets: dict[str, _Set] = {}
     try:
         try:
+            for task, shards in (kept or {}).items():
+                sets[task] = _Set(folder / task, shard_bytes, shards)
+                counts[task] = sum(pq.read_metadata(shard).num_rows for shard in shards)
             for row in rows:
                 task = row["task"]
                 if task not in OPTIONS:
@@ -75,18 +87,16 @@ def write_questions(
 
 
 class _Set:
-    """The files of one set while they are written."""
+    """The files of one set while they are written, in its `_work/`; a shard that is whole takes its name there."""
 
-    def __init__(self, folder: Path, shard_bytes: int):
-        folder.mkdir(parents=True, exist_ok=True)
-        self._folder, self._limit = folder, shard_bytes
+    def __init__(self, folder: Path, shard_bytes: int, kept: Sequence[Path] = ()):
+        self._folder, self._work, self._limit = folder, folder / WORK, shard_bytes
+        self._work.mkdir(parents=True, exist_ok=True)
         self._schema = question_features().arrow_schema
         self._waiting: list[dict[str, Any]] = []
-        self._parts: list[Path] = []
+        self._parts = list(kept)
         self._writer: Any = None
         self._bytes = 0
-        for left_over in folder.glob("*.parquet.part"):  # of a run that was killed
-            left_over.unlink()
 
     def add(self, row: dict[str, Any]) -> None:
         self._waiting.append(row)
@@ -94,48 +104,56 @@ class _Set:
             self._write()
 
     def close(self, missing: int) -> None:
-        """Write what waits; `missing` questions are left out of the set."""
+        """Write what waits; `missing` questions are left out of the set.
+
+        The last shard keeps its temporary name: with the mark and fewer rows, no rerun could go on after it.
+        """
         if self._waiting or self._writer is None:
             self._write()
         if missing:
             self._writer.add_key_value_metadata({MISSING.decode(): str(missing)})
-        self._end_file()
+        self._writer.close()
+        self._writer = None
+        self._parts.append(self._unfinished())
 
     def publish(self) -> None:
         """Give the files their names in the place of older ones."""
         total = len(self._parts)
         names = [f"test-{number:05d}-of-{total:05d}.parquet" for number in range(total)] if total > 1 else []
         names = names or ["test.parquet"]
-        older = [file for file in self._folder.glob("test*.parquet") if file.name not in names]
+        for file in self._folder.glob("test*.parquet"):
+            if total > 1 or file.name not in names:  # shards of two sets, as many of each, would pass for one
+                file.unlink()
         for part, name in zip(self._parts, names, strict=True):
             part.replace(self._folder / name)
-        for file in older:
-            file.unlink()
-        self._parts = []
+        shutil.rmtree(self._work)
 
     def discard(self) -> None:
-        """Remove what took no name."""
+        """Remove what is not whole."""
         if self._writer is not None:
             self._writer.close()
-        for part in self._parts:
-            part.unlink(missing_ok=True)
+        for unfinished in self._work.glob("*.tmp"):
+            unfinished.unlink()
+        if self._work.is_dir() and not any(self._work.iterdir()):
+            self._work.rmdir()
 
     def _write(self) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         if self._bytes >= self._limit:  # only now that another file has rows
-            self._end_file()
+            self._writer.close()
+            self._writer, self._bytes = None, 0
+            self._parts.append(self._unfinished().replace(shard_file(self._folder, len(self._parts))))
         self._bytes += sum(len(image["bytes"] or b"") for row in self._waiting for image in row["images"])
         if self._writer is None:
-            self._parts.append(self._folder / f"test-{len(self._parts):05d}.parquet.part")
-            self._writer = pq.ParquetWriter(self._parts[-1], self._schema, write_page_index=True)
+            self._writer = pq.ParquetWriter(self._unfinished(), self._schema, write_page_index=True)
         self._writer.write_table(pa.Table.from_pylist(self._waiting, self._schema))
         self._waiting = []
 
-    def _end_file(self) -> None:
-        self._writer.close()
-        self._writer, self._bytes = None, 0
+    def _unfinished(self) -> Path:
+        shard = shard_file(self._folder, len(self._parts))
+        return shard.with_name(shard.name + ".tmp")
 
 
 def write_readme(folder: Path) -> None:

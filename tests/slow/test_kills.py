@@ -1,4 +1,8 @@
-"""kill -9 of builder, worker and server at random moments: no row lost, none twice, hardly any asked again."""
+"""kill -9 at random moments.
+
+Of builder, worker and server: no row lost, none twice, hardly any asked again.
+Of the build of a question set: the same bytes.
+"""
 
 import collections
 import json
@@ -14,6 +18,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from builds import picture
+from PIL import Image
 
 pytestmark = pytest.mark.slow
 
@@ -164,3 +169,46 @@ def test_twenty_kills_lose_no_row_and_repeat_none(tmp_path: Path, port: int) -> 
     print(f"{dict(killed)}: {len(survived)} rows, {len(requests)} requests, {again} of them asked again")
     assert set(requests) == set(asked.read_text().split())
     assert again <= killed.total() * CONCURRENCY * WORKERS
+
+
+SMALL_SHARDS = """
+import functools, sys
+from cadvi_hub.cli import main
+from cadvi_hub.eval.benchmarks import build
+build.write_questions = functools.partial(build.write_questions, shard_bytes=1)
+main(sys.argv[1:])
+"""
+
+
+def test_a_question_set_whose_build_is_killed_has_the_bytes_of_an_undisturbed_one(tmp_path: Path) -> None:
+    rng = random.Random(0)
+    Image.frombytes("RGB", (640, 480), rng.randbytes(640 * 480 * 3)).save(tmp_path / "0.jpg")
+    with (tmp_path / "BISON.jsonl").open("w") as file:
+        for index in range(1, 2001):
+            (tmp_path / f"{index}.jpg").hardlink_to(tmp_path / "0.jpg")
+            names = [f"{index}.jpg", "gone.jpg" if index % 70 == 7 else f"{index - 1}.jpg"]
+            line = {"image": names, "text": "<image><image> A or B?", "answer": "A", "question_id": index}
+            file.write(json.dumps(line) + "\n")
+
+    def start(out: str) -> subprocess.Popen:
+        places = ["--questions", "BISON.jsonl", "--images", ".", "--out", out]
+        command = [sys.executable, "-c", SMALL_SHARDS, "benchmarks", "build", "bison", *places]
+        return subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL)
+
+    work, kept = tmp_path / "out/bison/_work", [0]
+    for _ in range(5):
+        builder = start("out")
+        while builder.poll() is None and len(list(work.glob("*.parquet"))) == kept[-1]:
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.8))
+        assert builder.poll() is None, "the build ended before all kills"
+        builder.kill()
+        builder.wait()
+        kept.append(len(list(work.glob("*.parquet"))))
+    assert start("out").wait(timeout=300) == 0
+    assert start("clean").wait(timeout=300) == 0
+    survived, clean = (
+        {file.name: file.read_bytes() for file in (tmp_path / out / "bison").iterdir()} for out in ("out", "clean")
+    )
+    assert survived == clean
+    print(f"whole shards after each kill: {kept[1:]} of {len(clean) - 2}")
