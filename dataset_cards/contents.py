@@ -114,7 +114,8 @@ def read_configs(folder: Path) -> list[Config]:
     """
     subfolders = sorted(path for path in folder.glob("[!._]*/") if any(path.glob("*.parquet")))
     if not subfolders:
-        raise InputError(str(folder), "no sub-folder holds parquet files", "Build a data set there first")
+        mend = "Name the folder above the data sets (data, not data/v1), or build one first"
+        raise InputError(str(folder), "no sub-folder holds parquet files", mend)
     return [_read_config(subfolder) for subfolder in subfolders]
 
 

@@ -1,5 +1,6 @@
 """The command `cadvi merge`."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,10 @@ class MergeSettings:
 def merge_adapter(settings: MergeSettings) -> str:
     """Merge the adapter into its base; the merged model's logits are compared with the adapter's."""
     from cadvi_hub.training.adapters import fetch_adapter, merge
+    from cadvi_hub.training.runs import LOG_NAME
 
-    difference = merge(fetch_adapter(settings.adapter), settings.out)
+    adapter = fetch_adapter(settings.adapter)
+    difference = merge(adapter, settings.out)
+    if (record := Path(adapter, LOG_NAME)).is_file():
+        shutil.copy(record, settings.out)  # the merged model's card tells of the training, too
     return f"{settings.out}: largest difference of a logit {difference:.2e}"
