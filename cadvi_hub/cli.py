@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import logging
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
@@ -187,8 +188,18 @@ def parse_settings(name: str, arguments: Sequence[str]) -> Any:
     return settings_class(**values)
 
 
+def extra_with(module: str) -> str | None:
+    """The first extra of this package that installs `module`; None if none does."""
+    from importlib import metadata
+
+    for requirement in metadata.requires("cadvi-hub") or ():
+        if match := re.fullmatch(rf"{re.escape(module)}\W.*extra == [\"'](\w+)[\"']", requirement):
+            return match[1]
+    return None
+
+
 def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point: bad input ends with one line on stderr and exit status 1."""
+    """Entry point: bad input, or an extra that is not installed, ends with one line on stderr and exit status 1."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage())
@@ -211,6 +222,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         result = getattr(importlib.import_module(COMMANDS[name].module), COMMANDS[name].function)(settings)
     except InputError as error:
         sys.exit(f"cadvi {name}: {error}")
+    except ModuleNotFoundError as error:
+        if not (extra := extra_with(error.name or "")):
+            raise
+        sys.exit(f"cadvi {name}: {error.name} is not installed. Run `pip install 'cadvi-hub[{extra}]'`")
     except KeyboardInterrupt:
         sys.exit(f"cadvi {name}: stopped; the same command goes on from there")
     if result is not None:

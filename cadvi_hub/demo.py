@@ -42,7 +42,8 @@ class DemoSettings:
     Attributes:
         out: Output folder.
         seed: Of scenes, pairs, conversations and training.
-        base: `shipped` takes the base model of the package, `from-scratch` trains it first (an hour on two cores).
+        base: `shipped` takes the base model of the package, `from-scratch` trains it first (an hour and a half on two
+            cores).
         world: How much of the world is drawn.
         pairs: How V1's pairs are mined.
         v1_annotator: Who writes V1's summaries.

@@ -65,7 +65,8 @@ def image_file(root: Path, name: str) -> Path:
         reason = error.strerror if isinstance(error, OSError) else "a loop of links"
         raise InputError(str(root), f"image name {shown} cannot be used ({reason})", "Mend its row") from error
     if "\0" in name or not path.is_relative_to(root.resolve()):
-        raise InputError(str(root), f"image name {shown} leads out of the folder", "Use names below the image folder")
+        mend = "Use names below the image folder (a link out of it is not followed)"
+        raise InputError(str(root), f"image name {shown} leads out of the folder", mend)
     if not is_file:
         raise InputError(str(root), f"image {shown} is missing", "Put the file there or remove its row")
     return path

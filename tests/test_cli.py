@@ -67,6 +67,20 @@ def test_bad_input_ends_with_one_line_that_names_the_mend(tmp_path) -> None:
     assert "source.path" in str(stop.value)
 
 
+def test_a_library_that_is_not_installed_ends_with_the_extra_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def publish(settings: object) -> None:
+        raise ModuleNotFoundError(name=missing)
+
+    monkeypatch.setattr("cadvi_hub.publish.publish", publish)
+    arguments = ["publish", "--kind", "dataset", "--folder", "none", "--repo_id", "me/none"]
+    missing = "lighteval"
+    with pytest.raises(SystemExit, match=r"lighteval is not installed. Run `pip install 'cadvi-hub\[eval\]'`"):
+        cli.main(arguments)
+    missing = "a_module_of_no_extra"
+    with pytest.raises(ModuleNotFoundError):
+        cli.main(arguments)
+
+
 def test_an_unknown_command_is_named() -> None:
     with pytest.raises(SystemExit, match="no command 'biuld'"):
         cli.main(["biuld"])

@@ -1,6 +1,7 @@
 """Answers arrive piece by piece, from a model here or from an endpoint; one that is down says so."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,12 @@ def test_a_model_that_fails_ends_the_stream(tiny: str, monkeypatch: pytest.Monke
     monkeypatch.setattr(model, "generate", lambda **_: 1 / 0)
     with pytest.raises(InputError, match="ZeroDivisionError"):
         list(chat.stream(REQUEST))
+
+
+def test_a_local_model_without_its_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(InputError, match=r"model models/v1: torch is not installed. Run `pip install"):
+        list(LocalChat("models/v1").stream(REQUEST))
 
 
 def test_an_endpoint_streams_and_gets_both_pictures() -> None:

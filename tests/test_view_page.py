@@ -143,7 +143,9 @@ def test_a_question_before_a_comparison_asks_nobody(data: Path) -> None:
     assert not chat.requests
 
 
-def test_the_page_stays_on_this_machine_and_tells_no_token(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_stays_on_this_machine_and_tells_no_token(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     with socket.socket() as free:
@@ -152,6 +154,7 @@ def test_the_page_stays_on_this_machine_and_tells_no_token(data: Path, monkeypat
     page = serve(ViewSettings(data=str(data), port=port), block=False)
     try:
         assert page.local_url.startswith("http://127.0.0.1:")
+        assert capsys.readouterr().out == f"The page is at {page.local_url} until Ctrl+C stops it\n"
         with urllib.request.urlopen(page.local_url) as answer:
             text, policy = answer.read().decode(), answer.headers["Content-Security-Policy"]
         assert "default-src 'self'" in policy
@@ -160,6 +163,15 @@ def test_the_page_stays_on_this_machine_and_tells_no_token(data: Path, monkeypat
         assert page.share is False
     finally:
         page.close()
+
+
+def test_a_port_that_is_taken_is_told_in_one_line() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(InputError, match=f"port {port} of 127.0.0.1: it is taken"):
+            serve(ViewSettings(port=port), block=False)
 
 
 def test_a_page_of_nothing_says_what_to_name() -> None:

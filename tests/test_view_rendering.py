@@ -6,13 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
+from datasets import Features
 from report_parts import N, data_set, evaluation, judged, pair_row, picture, question, write_json
 
 from cadvi_hub.errors import InputError
 from cadvi_hub.eval.benchmarks import write_questions
 from cadvi_hub.images import MAX_PIXELS, ImageFolders
 from cadvi_hub.pairing.nouns import load_tagger
+from cadvi_hub.schema import cad_qa_features, instruct_features
 from cadvi_hub.view import ViewSettings, view
 from cadvi_hub.view.evaluations import Evaluations
 from cadvi_hub.view.pictures import data_url, shown
@@ -195,9 +198,24 @@ def test_the_export_is_one_page_with_its_pictures_and_repeats_to_the_byte(tmp_pa
     assert len(re.findall(rb"<article", page)) == 4 + 4
     assert page.count(b"<script") == 1
     assert b"This data set has no rows." in page
+    assert b"how they differ, as a model learns it. Here are 4 of 9 rows, spread evenly." in page
     assert b"http" not in re.sub(rb"Content-Security-Policy|http-equiv", b"", page)
     view(settings)
     assert (tmp_path / "site" / "index.html").read_bytes() == page
+
+
+@pytest.mark.parametrize(
+    ("features", "said"),
+    [
+        (cad_qa_features(), "Questions about two pictures"),
+        (instruct_features(), "Pictures and conversations about them"),
+    ],
+)
+def test_the_export_says_what_the_rows_of_a_set_are(features: Features, said: str, tmp_path: Path) -> None:
+    (tmp_path / "data" / "rows").mkdir(parents=True)
+    pq.write_table(features.arrow_schema.empty_table(), tmp_path / "data" / "rows" / "train.parquet")
+    view(ViewSettings(data=str(tmp_path / "data"), export=tmp_path / "site"))
+    assert said in (tmp_path / "site" / "index.html").read_text("utf-8")
 
 
 def test_an_export_of_nothing_is_refused(tmp_path: Path) -> None:

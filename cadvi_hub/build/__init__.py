@@ -135,7 +135,8 @@ def mine(settings: BuildSettings) -> str:
         raise InputError("source.format", "pairs are mined from captions alone", "Name a format of captions")
     with output_faults(plan.path), plan.locked_folder() as folder:
         if folder.is_complete() or folder.is_laid_out():
-            raise InputError(str(plan.path), "the build is past that", "Use `cadvi pairs explain --folder` on it")
+            mend = f"Run `cadvi pairs explain --folder {plan.path}`"
+            raise InputError(str(plan.path), "the build is past that", mend)
         read = stage_records(plan, folder)
         blocks = (folder.stages.read_block(RECORDS, number) for number in range(read["blocks"]))
         shared = [len(row["shared_nouns"]) for block in blocks for row in block]

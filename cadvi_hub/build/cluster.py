@@ -86,7 +86,8 @@ def _executor(plan: Plan, name: str, tasks: int, step: Any, before: Any = None) 
         return RayPipelineExecutor([partial(step, plan)], **options)
     except ImportError as error:
         fault = f"{error.name or 'datatrove'} is not installed"
-        raise InputError("executor", fault, "pip install 'cadvi-hub[cluster]'; for Ray ray, too") from error
+        mend = "Run `pip install 'cadvi-hub[cluster]'`, and for Ray `pip install ray`"
+        raise InputError("executor", fault, mend) from error
     except TypeError as error:
         reason = str(error).rpartition("__init__() ")[2]
         fault = f"datatrove's executor does not take them ({reason})"

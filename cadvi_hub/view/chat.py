@@ -60,8 +60,12 @@ class LocalChat:
         self._lock = Lock()
 
     def stream(self, request: ChatRequest) -> Iterator[str]:
-        import torch
-        from transformers import StoppingCriteriaList, TextIteratorStreamer
+        try:
+            import torch
+            from transformers import StoppingCriteriaList, TextIteratorStreamer
+        except ModuleNotFoundError as error:
+            mend = "Run `pip install 'cadvi-hub[train]'`, or name an endpoint"
+            raise InputError(f"model {self.name}", f"{error.name} is not installed", mend) from error
 
         with self._lock:
             generator = self._generator = self._generator or LocalGenerator(self._model)

@@ -70,7 +70,7 @@ class CompareTab:
         said = gr.HTML(elem_id="conversation")
         with gr.Row():
             question = gr.Textbox(
-                label="Ask on about these pictures", max_length=MAX_QUESTION, scale=4, elem_id="follow-up"
+                label="Ask more about these pictures", max_length=MAX_QUESTION, scale=4, elem_id="follow-up"
             )
             ask = gr.Button("Ask", elem_id="ask", min_width=80)
         state = gr.State(Conversation())

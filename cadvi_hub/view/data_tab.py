@@ -38,9 +38,9 @@ class DataTab:
             self._noun = gr.Textbox(label="Both show", placeholder="dog, then Enter", max_lines=1, min_width=120)
             self._source = gr.Dropdown([("any", "")], value="", label="Source", allow_custom_value=True, min_width=120)
         with gr.Row():
-            previous = gr.Button("← Previous (k)", elem_id="data-previous", min_width=100)
-            self._number = gr.Number(1, label="Row", precision=0, minimum=1, container=False, min_width=100)
-            following = gr.Button("Next (j) →", elem_id="data-next", variant="primary", min_width=100)
+            previous = gr.Button("← Previous (k)", elem_id="data-previous", min_width=100, scale=2)
+            self._number = gr.Number(1, label="Row", precision=0, minimum=1, container=False, min_width=60)
+            following = gr.Button("Next (j) →", elem_id="data-next", variant="primary", min_width=100, scale=2)
         self._pair = gr.HTML(elem_id="pair")
         with gr.Accordion("What was left out, and why", open=False):
             self._drops = gr.HTML()

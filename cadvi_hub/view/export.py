@@ -45,7 +45,12 @@ def export(settings: ViewSettings) -> Path:
 
         sets = open_sets(settings.data) if settings.data else {}
         parts = [
-            (name, drops_html(rows.report), list(_pairs(name, rows, settings.rows, address, store)))
+            (
+                name,
+                _about(rows, settings.rows),
+                drops_html(rows.report),
+                list(_pairs(name, rows, settings.rows, address, store)),
+            )
             for name, rows in sets.items()
         ]
         evaluations = Evaluations(settings.results, settings.questions) if settings.results else None
@@ -60,6 +65,20 @@ def export(settings: ViewSettings) -> Path:
         return part.replace(folder / "index.html")
     except OSError as error:
         raise InputError(str(folder), f"cannot be written ({error})", "Make room or choose another folder") from error
+
+
+def _about(rows: DataRows, number: int) -> str:
+    """What the rows are, and which of them are shown."""
+    columns = rows.columns()
+    if "question" in columns:
+        what = "Questions about two pictures, with the right answer."
+    elif "commonalities" in columns:
+        what = "Two pictures, what they have in common and how they differ, as a model learns it."
+    else:
+        what = "Pictures and conversations about them, as a model learns them."
+    if rows.total and rows.total > number:
+        what += f" Here are {number:,} of {rows.total:,} rows, spread evenly."
+    return what
 
 
 def _pairs(name: str, rows: DataRows, number: int, address: Address, store: ImageStore | None) -> Iterator[str]:

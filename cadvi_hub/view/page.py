@@ -60,7 +60,8 @@ def serve(settings: ViewSettings, block: bool = True) -> gr.Blocks:
             server_name=settings.host,
             server_port=settings.port,
             share=False,
-            prevent_thread_lock=not block,
+            prevent_thread_lock=True,  # so that the address is told first
+            quiet=True,  # what it says is for those who write Gradio programs
             max_file_size=MAX_BYTES,
             footer_links=[],
             ssr_mode=False,
@@ -72,7 +73,12 @@ def serve(settings: ViewSettings, block: bool = True) -> gr.Blocks:
         )
     except OSError as error:
         place = f"port {settings.port} of {settings.host}"
-        raise InputError(place, f"it cannot be listened on ({error})", "Choose another --port") from error
+        raise InputError(
+            place, "it is taken, or the address is not this machine's", "Choose another --port"
+        ) from error
+    print(f"The page is at {page.local_url} until Ctrl+C stops it", flush=True)
+    if block:
+        page.block_thread()
     return page
 
 

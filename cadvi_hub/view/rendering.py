@@ -126,12 +126,12 @@ def message_html(text: str, kind: str = "note") -> Markup:
 
 
 def site_html(
-    sets: Sequence[tuple[str, str, Sequence[str]]], scores: str, answers: Sequence[str], tasks: Sequence[str]
+    sets: Sequence[tuple[str, str, str, Sequence[str]]], scores: str, answers: Sequence[str], tasks: Sequence[str]
 ) -> Markup:
     """The exported page, of HTML that the functions above made.
 
     Args:
-        sets: name, drops and rows of each data set.
+        sets: name, what its rows are, drops and rows of each data set.
         scores: of the evaluations.
         answers: the questions.
         tasks: names of their sets.

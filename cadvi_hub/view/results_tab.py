@@ -28,9 +28,9 @@ class ResultsTab:
             labels = [("all answers", ""), *((FILTERS[kind], kind) for kind in kinds)]
             self._kind = gr.Dropdown(labels, value="", label="Answer", min_width=160)
         with gr.Row():
-            previous = gr.Button("← Previous (k)", elem_id="results-previous", min_width=100)
-            self._number = gr.Number(1, label="Question", precision=0, minimum=1, container=False, min_width=100)
-            following = gr.Button("Next (j) →", elem_id="results-next", variant="primary", min_width=100)
+            previous = gr.Button("← Previous (k)", elem_id="results-previous", min_width=100, scale=2)
+            self._number = gr.Number(1, label="Question", precision=0, minimum=1, container=False, min_width=60)
+            following = gr.Button("Next (j) →", elem_id="results-next", variant="primary", min_width=100, scale=2)
         question = gr.HTML(elem_id="question")
         filters = [self._task, self._model, self._kind]
         self._outputs = [question, self._number]
