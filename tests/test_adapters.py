@@ -155,6 +155,12 @@ def test_the_command_merges_an_adapter_of_the_hub_onto_its_base_there(
     assert torch.allclose(after, expected, atol=1e-3)
 
 
+def test_merged_model_keeps_the_record_of_its_training(adapter: Path, tmp_path: Path) -> None:
+    (adapter / "training.json").write_text('{"steps": 3}')
+    main(["merge", "--adapter", str(adapter), "--out", str(tmp_path / "merged")])
+    assert (tmp_path / "merged/training.json").read_text() == '{"steps": 3}'
+
+
 def test_merging_again_replaces_the_old_model_and_leaves_nothing_beside_it(adapter: Path, tmp_path: Path) -> None:
     (tmp_path / "merged").mkdir()
     (tmp_path / "merged" / "old.safetensors").write_bytes(b"old")

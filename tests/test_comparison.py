@@ -117,6 +117,12 @@ def test_the_command_compares_what_both_have_and_writes_it(tmp_path: Path) -> No
     assert written[0]["difference"] == 0.5
 
 
+def test_a_folder_without_predictions_is_named(tmp_path: Path) -> None:
+    first = write(tmp_path / "a", bison=rows("bison", "AB"))
+    with pytest.raises(InputError, match="nowhere: it has no predictions"):
+        compare(CompareSettings(str(first), str(tmp_path / "nowhere")))
+
+
 def test_a_set_without_predictions_is_named(tmp_path: Path) -> None:
     first, second = write(tmp_path / "a", bison=rows("bison", "AB")), write(tmp_path / "b", cola=rows("cola", "AB"))
     with pytest.raises(InputError, match="no set in common"):
