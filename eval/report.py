@@ -130,6 +130,7 @@ def write_report(settings: ReportSettings, results: Results) -> Path:
     models = {name: Path(folder) for name, folder in settings.models.items()}
     questions = Path(settings.questions) if settings.questions else None
     answers, asked = sample_questions(models, results, questions, settings.seed)
+    kinds = [kind for kind in KINDS if any(kind in said.kinds for answer in answers for said in answer.said)]
     page = environment.get_template("report.html.jinja").render(
         **facts,
         script=script,
@@ -138,7 +139,7 @@ def write_report(settings: ReportSettings, results: Results) -> Path:
         data_sets=_data_sets(settings),
         models=list(results),
         answers=answers,
-        sampling={"of": asked, "each": PER_FILTER, "most": MAX_QUESTIONS, "seed": settings.seed, "kinds": KINDS},
+        sampling={"of": asked, "each": PER_FILTER, "most": MAX_QUESTIONS, "seed": settings.seed, "kinds": kinds},
     )
     return _write(Path(settings.out) / "index.html", page)
 

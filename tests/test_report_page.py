@@ -83,8 +83,10 @@ def test_every_shown_text_is_escaped(settings: ReportSettings, tmp_path: Path) -
 
 
 def test_the_filters_know_set_model_and_kind_of_each_answer(settings: ReportSettings, tmp_path: Path) -> None:
+    assert "inconsistent" not in Page(page_of(settings)).text  # no question was asked with the images swapped
     settings.models["v1"] = evaluation(tmp_path / "v1", 0, ("bison",), wrong="A", both_orders=True)
     page = Page(page_of(settings))
+    assert "“Order-inconsistent” is an answer" in page.text
     assert [each.get("name") for each in page.attributes("select")] == ["set", "model", "answer"]
     sets = {each["data-set"] for each in page.attributes("article") if "data-set" in each}
     assert sets == {*CLOSED, "cad_qa"}
