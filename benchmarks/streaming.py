@@ -45,19 +45,19 @@ def loader(name: str, folder: Path, processor: Any, skipped: int) -> Any:
     from cadvi_hub.training.streaming import stream_mixture
 
     collator, settings = Collator(processor, max_tokens=2048), {"rows": {"path": str(folder)}}
+    order: Any = None
     if name == "ours, streamed":
         rows = stream_mixture(settings, processor, 2048, seed=0).dataset
         order = StreamingSampler(rows, BATCH, seed=0, grouped=True)
         order.skipped_steps = skipped
-        return skip_first_batches(DataLoader(rows, BATCH, sampler=order, collate_fn=collator), skipped)
-    if name == "ours, copied":
+    elif name == "ours, copied":
         rows = load_mixture(settings, processor, 2048, seed=0).dataset
         order = GroupedSampler(rows["length"][:], [2] * len(rows), BATCH, seed=0)
-        return skip_first_batches(DataLoader(rows, BATCH, sampler=order, collate_fn=collator), skipped)
-    files = sorted(map(str, folder.glob("*.parquet")))
-    rows = load_dataset("parquet", data_files=files, split="train", streaming=True)
-    rows = rows.select_columns(["images", "messages"]).shuffle(0, buffer_size=FEWEST_ROWS_TOGETHER)
-    return skip_first_batches(DataLoader(rows, BATCH, collate_fn=collator), skipped)
+    else:
+        files = sorted(map(str, folder.glob("*.parquet")))
+        rows = load_dataset("parquet", data_files=files, split="train", streaming=True)
+        rows = rows.select_columns(["images", "messages"]).shuffle(0, buffer_size=FEWEST_ROWS_TOGETHER)
+    return skip_first_batches(DataLoader(rows, BATCH, sampler=order, collate_fn=collator), skipped)
 
 
 def run(name: str, room: Path) -> dict[str, float]:

@@ -65,10 +65,11 @@ def compare(settings: CompareSettings) -> str:
             different questions.
     """
     first, second = Path(settings.first), Path(settings.second)
-    for folder in (first, second):
-        if not _sets(folder):
+    sets = {folder: _sets(folder) for folder in (first, second)}
+    for folder, of_folder in sets.items():
+        if not of_folder:
             raise InputError(str(folder), "it has no predictions", "Name a folder that `cadvi evaluate` wrote")
-    tasks = settings.tasks or sorted(_sets(first) & _sets(second))
+    tasks = settings.tasks or sorted(sets[first] & sets[second])
     if not tasks:
         raise InputError(f"{first} and {second}", "they have no set in common", "Evaluate both on the same sets")
     comparisons = [

@@ -75,11 +75,7 @@ class VisionModel(LightevalModel):
 
 def local_model(model: str, batch_size: int = 16) -> LocalGenerator:
     """The model of a folder or Hub repo id; an adapter is merged, proven and loaded from a passing folder."""
-    try:
-        is_adapter = names_adapter(model)
-    except OSError:  # neither a folder nor a name that the Hub could have, which is said as the model is loaded
-        is_adapter = False
-    if not is_adapter:
+    if not names_adapter(model):
         return LocalGenerator(model, batch_size=batch_size)
     with tempfile.TemporaryDirectory() as folder:
         merged = Path(folder, *Path(model).resolve().parts[-2:])  # the model goes by these names

@@ -10,23 +10,20 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset
 from PIL import Image
-from tiny_llava import make_tiny_llava
-from transformers import AutoProcessor, LlavaProcessor
+from transformers import LlavaProcessor
+from tunings import tiny_processor
 
 from cadvi_hub.errors import InputError
 from cadvi_hub.images import encode_png
 from cadvi_hub.schema import instruct_features, message
 from cadvi_hub.training.mixture import load_mixture, parse_sources, pin
-from cadvi_hub.training.models import TEMPLATES
 
 Write = Callable[..., Path]
 
 
 @pytest.fixture(scope="module")
 def processor(tmp_path_factory: pytest.TempPathFactory) -> LlavaProcessor:
-    made = AutoProcessor.from_pretrained(make_tiny_llava(tmp_path_factory.mktemp("tiny")))
-    made.chat_template = (TEMPLATES / "cadvi.jinja").read_text()
-    return made
+    return tiny_processor(tmp_path_factory.mktemp("tiny"))
 
 
 def row(name: str, images: int, text: str | None = None, answer: str = "A red one.") -> dict[str, Any]:

@@ -9,25 +9,22 @@ import pyarrow as pa
 import pytest
 from datasets import Dataset
 from PIL import Image
-from tiny_llava import make_tiny_llava
 from transformers import AutoProcessor, Idefics3Processor, LlavaOnevisionProcessor, LlavaProcessor, ProcessorMixin
 from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
+from tunings import tiny_processor
 
 from cadvi_hub.errors import InputError
 from cadvi_hub.images import encode_png
 from cadvi_hub.schema import instruct_features, message
 from cadvi_hub.training.collator import IGNORED, Collator
 from cadvi_hub.training.lengths import fit_rows, image_size
-from cadvi_hub.training.models import TEMPLATES
 
 SIZES = ((64, 48), (30, 200), (10, 10), (100, 90))  # width, height
 
 
 @pytest.fixture(scope="module")
 def processor(tmp_path_factory: pytest.TempPathFactory) -> LlavaProcessor:
-    made = AutoProcessor.from_pretrained(make_tiny_llava(tmp_path_factory.mktemp("tiny")))
-    made.chat_template = (TEMPLATES / "cadvi.jinja").read_text()
-    return made
+    return tiny_processor(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from typing import Any
 from datasets import Dataset
 from PIL import Image
 from tiny_llava import make_tiny_llava
-from transformers import AutoProcessor
+from transformers import AutoProcessor, LlavaProcessor
 
 from cadvi_hub.images import encode_png
 from cadvi_hub.schema import instruct_features, message
@@ -32,12 +32,16 @@ def row(index: int) -> dict[str, Any]:
     return {"id": str(index), "images": [picture] * images, "messages": turns, "source": "drawn"}
 
 
+def tiny_processor(folder: Path) -> LlavaProcessor:
+    """The processor of a tiny LLaVA that is made in `folder`, with the template that marks the answers."""
+    processor = AutoProcessor.from_pretrained(make_tiny_llava(folder))
+    processor.chat_template = (TEMPLATES / "cadvi.jinja").read_text()
+    return processor
+
+
 def make_room(folder: Path, rows: int = 24, images: Container[int] = range(3)) -> Path:
     """`folder` with a base model and a data set of one configuration: the first rows, those of so many images."""
-    base = make_tiny_llava(folder / "base")
-    processor = AutoProcessor.from_pretrained(base)
-    processor.chat_template = (TEMPLATES / "cadvi.jinja").read_text()
-    processor.save_pretrained(base)
+    tiny_processor(folder / "base").save_pretrained(folder / "base")
     (folder / "v1").mkdir()
     chosen = [row(index) for index in range(rows) if index % 3 in images]
     data = Dataset.from_list(chosen, features=instruct_features())

@@ -26,7 +26,12 @@ def is_adapter(folder: str | Path) -> bool:
 
 def names_adapter(name: str) -> bool:
     """Whether `name`, a folder or a repository on the Hub, holds an adapter and no whole model."""
-    return is_adapter(name) if Path(name).is_dir() else find_adapter_config_file(name) is not None
+    if Path(name).is_dir():
+        return is_adapter(name)
+    try:
+        return find_adapter_config_file(name) is not None
+    except OSError:  # no name that the Hub could have
+        return False
 
 
 def fetch_adapter(name: str) -> Path:

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +21,8 @@ from cadvi_hub.errors import InputError
 from cadvi_hub.schema import instruct_features
 from cadvi_hub.training.lengths import fit_rows
 from cadvi_hub.training.revisions import hub_commit
+
+Rows = TypeVar("Rows", Dataset, pa.Table)
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,37 @@ def row_features() -> Features:
     return Features({name: features[name] for name in ("images", "messages")})
 
 
+def train_files(name: str, source: Source) -> list[str]:
+    """The parquet files of a source that is a folder; none of a repository on the Hub.
+
+    Raises:
+        InputError: the folder holds none.
+    """
+    files = sorted(map(str, Path(source.path, source.config or "").glob("train*.parquet")))
+    if not files and Path(source.path).is_dir():
+        mend = "Build the data set first, or mend path and config"
+        raise InputError(place_of(name, source), "no train*.parquet is there", mend)
+    return files
+
+
+def as_training_rows(rows: Rows, place: str) -> Rows:
+    """`rows` with the columns images and messages alone, in their types.
+
+    Raises:
+        InputError: one is missing or has another type; it names `place`.
+    """
+    wanted = row_features()
+    if missing := sorted(set(wanted) - set(rows.column_names)):
+        raise InputError(place, f"no column {', '.join(missing)}", "Training reads the columns images and messages")
+    try:
+        if isinstance(rows, pa.Table):
+            return rows.select(list(wanted)).cast(wanted.arrow_schema)
+        chosen = rows.select_columns(list(wanted))
+        return chosen if chosen.features == wanted else chosen.cast(wanted)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, TypeError, ValueError) as error:
+        raise InputError(place, f"its columns have other types ({error})", "See schema.instruct_features") from error
+
+
 def load_source(name: str, source: Source) -> Dataset:
     """Rows of a pinned source with the columns images and messages; pictures stay encoded until a row is read.
 
@@ -128,33 +161,20 @@ def load_source(name: str, source: Source) -> Dataset:
         InputError: no data is there, or its columns are others.
     """
     place = place_of(name, source)
-    folder = Path(source.path, source.config or "")
-    files = sorted(map(str, folder.glob("train*.parquet")))
+    files = train_files(name, source)
     try:
         if files:
             dataset = load_dataset("parquet", data_files=files, split="train")
-        elif Path(source.path).is_dir():
-            raise InputError(place, "no train*.parquet is there", "Build the data set first, or mend path and config")
         else:
             dataset = load_dataset(source.path, source.config, revision=source.revision, split="train")
-    except InputError:
-        raise
     except Exception as error:  # Arrow, the Hub's client and `datasets` each raise their own kinds
         raise InputError(
             place, f"it does not load ({error})", "Mend path, config and revision, or the files"
         ) from error
-    wanted = row_features()
-    if missing := sorted(set(wanted) - set(dataset.column_names)):
-        raise InputError(place, f"no column {', '.join(missing)}", "Training reads the columns images and messages")
-    dataset = dataset.select_columns(list(wanted))
+    dataset = as_training_rows(dataset, place)
     if not len(dataset):
         raise InputError(place, "it has no rows", "Build it again, or remove it from the mixture")
-    if dataset.features == wanted:
-        return dataset
-    try:
-        return dataset.cast(wanted)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, TypeError, ValueError) as error:
-        raise InputError(place, f"its columns have other types ({error})", "See schema.instruct_features") from error
+    return dataset
 
 
 def _draw(rows: np.ndarray, number: int, seed: int) -> np.ndarray:

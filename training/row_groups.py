@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +17,7 @@ from huggingface_hub import HfFileSystem
 from tqdm import tqdm
 
 from cadvi_hub.errors import InputError
-from cadvi_hub.training.mixture import Source, place_of, row_features
+from cadvi_hub.training.mixture import Source, as_training_rows, place_of, row_features, train_files
 
 HUB = "hf://"
 READERS = 16  # files whose footers are fetched at once
@@ -45,7 +44,7 @@ class SourceFile:
             InputError: it cannot be read.
         """
         with _opened(self.path, self.metadata) as file:
-            return _as_ours(file.read_row_group(group, columns=list(row_features())), self.path)
+            return as_training_rows(file.read_row_group(group, columns=list(row_features())), self.path)
 
 
 def source_files(name: str, source: Source) -> list[SourceFile]:
@@ -54,17 +53,15 @@ def source_files(name: str, source: Source) -> list[SourceFile]:
     Raises:
         InputError: nothing is there, it is not made of parquet files, or these have other columns.
     """
-    paths = _paths(place_of(name, source), source)
+    paths = _paths(name, source)
     with ThreadPoolExecutor(READERS) as pool:
         return list(tqdm(pool.map(_look_into, paths), f"Footers of {name}", len(paths), unit=" files", disable=None))
 
 
-def _paths(place: str, source: Source) -> list[str]:
-    if Path(source.path).is_dir():
-        paths = sorted(map(str, Path(source.path, source.config or "").glob("train*.parquet")))
-        if not paths:
-            raise InputError(place, "no train*.parquet is there", "Build the data set first, or mend path and config")
-        return paths
+def _paths(name: str, source: Source) -> list[str]:
+    if files := train_files(name, source):
+        return files
+    place = place_of(name, source)
     try:
         found = load_dataset_builder(source.path, source.config, revision=source.revision).config.data_files or {}
     except Exception as error:  # the Hub's client and `datasets` each raise their own kinds
@@ -77,7 +74,7 @@ def _paths(place: str, source: Source) -> list[str]:
 
 def _look_into(path: str) -> SourceFile:
     with _opened(path) as file:
-        _as_ours(file.schema_arrow.empty_table(), path)
+        as_training_rows(file.schema_arrow.empty_table(), path)
         if pa.types.is_null(file.schema_arrow.field("images").type):  # of text alone
             sizes = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
             return SourceFile(path, file.metadata, [np.zeros(size, int) for size in sizes])
@@ -101,13 +98,3 @@ def _opened(path: str, metadata: pq.FileMetaData | None = None) -> Iterator[pq.P
     except (OSError, pa.ArrowException, HTTPError) as error:
         mend = "Mend the file or the connection, and start again: it goes on from the last checkpoint"
         raise InputError(path, f"cannot be read ({error})", mend) from error
-
-
-def _as_ours(table: pa.Table, path: str) -> pa.Table:
-    features = row_features()
-    if missing := sorted(set(features) - set(table.column_names)):
-        raise InputError(path, f"no column {', '.join(missing)}", "Training reads the columns images and messages")
-    try:
-        return table.select(list(features)).cast(features.arrow_schema)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
-        raise InputError(path, f"its columns have other types ({error})", "See schema.instruct_features") from error

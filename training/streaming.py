@@ -145,11 +145,10 @@ class RowStream(Dataset):
         outcomes = counted["outcome"].to_pylist()
         rows = counted.drop_columns("outcome").append_column("images", table["images"]).to_pylist()
         for row, number, outcome in zip(rows, numbers, outcomes, strict=True):
-            if (outcome in CUT or outcome == DROPPED) and self._is_new(source, number):
-                if outcome == DROPPED:
-                    self.dropped[source][no_room(self._counters[source].max_tokens)] += 1
-                else:
-                    self.cut[source][CUT[outcome]] += 1
+            if outcome == DROPPED and self._is_new(source, number):
+                self.dropped[source][no_room(self._counters[source].max_tokens)] += 1
+            elif outcome in CUT and self._is_new(source, number):
+                self.cut[source][CUT[outcome]] += 1
             fitted.append(None if outcome == DROPPED else row)
         return fitted
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from cadvi_hub.build.files import write_json
 from cadvi_hub.errors import InputError
 from cadvi_hub.eval.benchmarks.bison import read_bison
 from cadvi_hub.eval.benchmarks.cad_summary import read_summaries
@@ -112,7 +113,7 @@ def _build(settings: BenchmarkSettings) -> str:
         "drops": missing.questions.as_dict(),
         "flags": faults.flags.as_dict(),
     }
-    _write_json(report, out / task / "build.json")
+    write_json(out / task / "build.json", report)
     return _summary(report)
 
 
@@ -206,12 +207,6 @@ def _missing_file(folder: Path) -> Iterator[IO[str]]:
             path.unlink(missing_ok=True)
     finally:
         part.unlink(missing_ok=True)
-
-
-def _write_json(report: dict[str, Any], path: Path) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    part.replace(path)
 
 
 def _summary(report: dict[str, Any]) -> str:
