@@ -21,11 +21,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cadvi_hub.build import BuildSettings, build
-from cadvi_hub.conversations import v2_messages
-from cadvi_hub.images import ImageStore
-from cadvi_hub.schema import Aspect, CadSummary, Difference, ImagePair, Provenance, v2_features
-from cadvi_hub.sources import SourceSettings
+from cadvi_hub.annotation.conversations import v2_messages
+from cadvi_hub.builder.build import BuildSettings, build
+from cadvi_hub.core.images import ImageStore
+from cadvi_hub.core.schema import Aspect, CadSummary, Difference, ImagePair, Provenance, v2_features
+from cadvi_hub.sources.settings import SourceSettings
 
 HUB = Path(__file__).parents[1] / "tests/hub.py"
 SUMMARY = CadSummary(
@@ -66,7 +66,7 @@ def draw_source(folder: Path, pairs: int, pictures: int) -> None:
 
 def run_ours(source: Path, work: Path, repo_id: str) -> None:
     """Our build and its publication."""
-    from cadvi_hub.publish import PublishSettings, publish
+    from cadvi_hub.hub.publish import PublishSettings, publish
 
     build(BuildSettings("v2", SourceSettings(source, "noise"), work / "data"), ConstantAnnotator())
     publish(PublishSettings(work / "data", repo_id, "dataset"))

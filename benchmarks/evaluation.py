@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 IMAGE_SIZE, PATCH_SIZE = 224, 14  # 256 tokens a picture
 FORMS = {"cola": (2, False), "cola_both_orders": (2, True), "bison": (1, False)}  # questions a pair, both orders
@@ -30,11 +30,11 @@ QUERY = "Image 1: <image>\nImage 2: <image>\nWhich image suits the caption {} be
 def make_model(folder: Path) -> int:
     """Save a LLaVA with random weights that never writes its end token; returns the number of its weights."""
     import torch
-    from tiny_llava import make_tiny_llava
     from transformers import AutoConfig, AutoProcessor, LlavaForConditionalGeneration
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
     from cadvi_hub.training.checkpoints import save_model
+    from tests.support.tiny_llava import make_tiny_llava
 
     make_tiny_llava(folder)
     config, processor = AutoConfig.from_pretrained(folder), AutoProcessor.from_pretrained(folder)
@@ -95,7 +95,7 @@ def make_questions(form: str, count: int, tokens: int) -> list:
 def load_ours(model: Path, batch_size: int) -> Callable[[list], list[str]]:
     from lighteval.models.abstract_model import ModelConfig
 
-    from cadvi_hub.eval.vision_model import VisionModel
+    from cadvi_hub.eval.models.vision import VisionModel
     from cadvi_hub.generation.local import LocalGenerator
 
     ours = VisionModel(ModelConfig(model_name="ours"), LocalGenerator(str(model), batch_size=batch_size))
@@ -107,7 +107,7 @@ def load_plain(model: Path, batch_size: int) -> Callable[[list], list[str]]:
     import torch
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
-    from cadvi_hub.schema import message
+    from cadvi_hub.core.schema import message
 
     network = AutoModelForImageTextToText.from_pretrained(model).eval()
     processor = AutoProcessor.from_pretrained(model)

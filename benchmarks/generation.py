@@ -23,8 +23,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from cadvi_hub.generation import ChatRequest, Decoding, Reply
-from cadvi_hub.schema import message
+from cadvi_hub.core.schema import message
+from cadvi_hub.generation.chat import ChatRequest, Decoding, Reply
 
 CAPTION = "In this picture we can see a brown dog lying on the green grass beside a red ball, and there are trees. "
 SUMMARY = "Both images show a dog outdoors. In the first image the dog lies on the grass; in the second it runs. " * 8

@@ -38,9 +38,9 @@ def write_evaluation(folder: Path, number: int) -> None:
     """A question set and the predictions of a model, as `cadvi benchmarks build` and `cadvi evaluate` leave them."""
     from PIL import Image
 
-    from cadvi_hub.eval.benchmarks import write_questions
+    from cadvi_hub.core.images import encode_png
+    from cadvi_hub.eval.benchmarks.writing import write_questions
     from cadvi_hub.eval.scoring import prediction
-    from cadvi_hub.images import encode_png
 
     picture = {"bytes": encode_png(Image.new("RGB", (4, 4))), "path": "a.png"}
     same = {"images": [picture] * 2, "options": [], "task": "cad_qa", "category": "", "source": "benchmark"}
@@ -56,8 +56,8 @@ def write_evaluation(folder: Path, number: int) -> None:
 
 
 def run_ours(given: argparse.Namespace, folder: Path) -> int:
-    from cadvi_hub.eval.judge import JudgeSettings, judge_answers
-    from cadvi_hub.eval.judge_model import JudgeModelSettings
+    from cadvi_hub.eval.judge.model import JudgeModelSettings
+    from cadvi_hub.eval.judge.run import JudgeSettings, judge_answers
 
     asked = {"model": given.model, "base_url": given.base_url, "max_tokens": given.max_tokens}
     judge = JudgeModelSettings(concurrency=given.concurrency, **asked)
@@ -68,8 +68,8 @@ def run_ours(given: argparse.Namespace, folder: Path) -> int:
 def run_bare(given: argparse.Namespace, folder: Path) -> int:
     from openai import AsyncOpenAI
 
-    from cadvi_hub.eval.rating import Answered, rating_request
-    from cadvi_hub.generation import Decoding
+    from cadvi_hub.eval.judge.rating import Answered, rating_request
+    from cadvi_hub.generation.chat import Decoding
     from cadvi_hub.generation.endpoint import chat_messages
 
     unasked, decoding = answers(given.answers), Decoding(max_tokens=given.max_tokens)

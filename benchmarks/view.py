@@ -27,9 +27,9 @@ start = time.perf_counter()
 print(time.perf_counter() - start)
 """
 OURS = (
-    "from cadvi_hub.view.rows import open_sets\n"
-    "from cadvi_hub.view.pictures import data_url, shown\n"
-    "from cadvi_hub.view.rendering import pair_html\n"
+    "from cadvi_hub.pages.rows import open_sets\n"
+    "from cadvi_hub.pages.pictures import data_url, shown\n"
+    "from cadvi_hub.pages.rendering import pair_html\n"
     "import pyarrow.parquet, huggingface_hub, jinja2",
     "row = open_sets(sys.argv[1])['v1'].row({row})\n"
     "assert pair_html(row, [shown(image, data_url) for image in row['images']], '?row=x')",
@@ -46,7 +46,7 @@ def write_rows(folder: Path, number: int, per_file: int = 1000, per_group: int =
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from cadvi_hub.schema import message, v1_features
+    from cadvi_hub.core.schema import message, v1_features
 
     schema, rng = v1_features().arrow_schema, np.random.default_rng(0)
     pictures = []
@@ -83,9 +83,9 @@ def seconds(parts: tuple[str, str], data: Path, row: int) -> float:
 
 def page_through(data: Path, number: int) -> None:
     """Time of a step and memory over `number` rows, then a search through all rows."""
-    from cadvi_hub.view.pictures import data_url, shown
-    from cadvi_hub.view.rendering import pair_html
-    from cadvi_hub.view.rows import RowFilter, open_sets
+    from cadvi_hub.pages.pictures import data_url, shown
+    from cadvi_hub.pages.rendering import pair_html
+    from cadvi_hub.pages.rows import RowFilter, open_sets
 
     rows = open_sets(str(data))["v1"]
     started, resident = time.perf_counter(), []

@@ -14,7 +14,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cadvi_hub.errors import InputError
+from cadvi_hub.core.errors import InputError
 
 
 class Command(NamedTuple):
@@ -29,22 +29,28 @@ class Command(NamedTuple):
 # Named here and imported when asked for: `cadvi --help` must not wait for torch.
 COMMANDS = {
     "demo": Command(
-        "cadvi_hub.demo", "DemoSettings", "demo", "the whole method at small scale, from captions to the results table"
+        "cadvi_hub.demo.run",
+        "DemoSettings",
+        "demo",
+        "the whole method at small scale, from captions to the results table",
     ),
     "scenes": Command(
-        "cadvi_hub.scenes.world",
+        "cadvi_hub.world.make",
         "WorldSettings",
         "make_world",
         "draw the embedded world: captions, pairs, questions with ground truth",
     ),
     "nlvr": Command(
-        "cadvi_hub.scenes.nlvr", "NlvrSettings", "captioned_boxes", "turn NLVR's boxes into captioned images"
+        "cadvi_hub.world.nlvr", "NlvrSettings", "captioned_boxes", "turn NLVR's boxes into captioned images"
     ),
     "build": Command(
-        "cadvi_hub.build", "BuildSettings", "build", "build a data set: v1, v2, instruct or cad_qa (cadvi build v1 …)"
+        "cadvi_hub.builder.build",
+        "BuildSettings",
+        "build",
+        "build a data set: v1, v2, instruct or cad_qa (cadvi build v1 …)",
     ),
     "pairs mine": Command(
-        "cadvi_hub.build",
+        "cadvi_hub.builder.build",
         "BuildSettings",
         "mine",
         "mine the pairs of a build and stop before any model is asked",
@@ -56,7 +62,7 @@ COMMANDS = {
         "cadvi_hub.grounding.score", "GroundSettings", "ground", "check a data set's statements against scene graphs"
     ),
     "benchmarks build": Command(
-        "cadvi_hub.eval.benchmarks",
+        "cadvi_hub.eval.benchmarks.build",
         "BenchmarkSettings",
         "build_benchmark",
         "question files or upstream annotations, and pictures → a set that the tasks read",
@@ -71,10 +77,13 @@ COMMANDS = {
         "two evaluations on the same questions: paired bootstrap and McNemar's test",
     ),
     "judge run": Command(
-        "cadvi_hub.eval.judge", "JudgeSettings", "run", "let an LLM rate the open answers of an evaluation from 0 to 5"
+        "cadvi_hub.eval.judge.run",
+        "JudgeSettings",
+        "run",
+        "let an LLM rate the open answers of an evaluation from 0 to 5",
     ),
     "judge check": Command(
-        "cadvi_hub.eval.judge_check",
+        "cadvi_hub.eval.judge.check",
         "JudgeCheckSettings",
         "check",
         "can a judge be trusted? Its ratings of answers whose worth is known",
@@ -89,19 +98,19 @@ COMMANDS = {
         "cadvi_hub.training.merging", "MergeSettings", "merge_adapter", "merge an adapter into its base and prove it"
     ),
     "report": Command(
-        "cadvi_hub.eval.report",
+        "cadvi_hub.pages.report",
         "ReportSettings",
         "report",
         "tables, Markdown and a page from evaluations (cadvi report FOLDER NAME=FOLDER …)",
     ),
     "view": Command(
-        "cadvi_hub.view",
+        "cadvi_hub.pages.view",
         "ViewSettings",
         "view",
         "a page to look at pairs, answers and two pictures of your own (cadvi view FOLDER NAME=FOLDER …)",
     ),
     "publish": Command(
-        "cadvi_hub.publish", "PublishSettings", "publish", "push a data set or a model to the Hub, with its card"
+        "cadvi_hub.hub.publish", "PublishSettings", "publish", "push a data set or a model to the Hub, with its card"
     ),
 }
 
@@ -161,7 +170,7 @@ def parse_settings(name: str, arguments: Sequence[str]) -> Any:
         folders = list(takewhile(lambda argument: not argument.startswith("-"), arguments))
         arguments = arguments[len(folders) :]
         if folders:
-            from cadvi_hub.eval.report import named_folders
+            from cadvi_hub.pages.report import named_folders
 
             key = "--models" if command.settings == "ReportSettings" else "--results"
             arguments += [key, json.dumps(named_folders(folders))]

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hub import LoopbackHub
+
+from cadvi_hub.hub.loopback import LoopbackHub
 
 FOLDER = tempfile.TemporaryDirectory(prefix="cadvi-tests-")
 HUB = LoopbackHub(Path(FOLDER.name) / "hub")

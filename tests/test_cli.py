@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from cadvi_hub import cli
-from cadvi_hub.build import BuildSettings
+from cadvi_hub.builder.build import BuildSettings
 
 HEAVY = ("torch", "transformers", "datasets", "spacy", "lighteval", "jsonargparse", "numpy")
 
@@ -71,7 +71,7 @@ def test_a_library_that_is_not_installed_ends_with_the_extra_that_has_it(monkeyp
     def publish(settings: object) -> None:
         raise ModuleNotFoundError(name=missing)
 
-    monkeypatch.setattr("cadvi_hub.publish.publish", publish)
+    monkeypatch.setattr("cadvi_hub.hub.publish.publish", publish)
     arguments = ["publish", "--kind", "dataset", "--folder", "none", "--repo_id", "me/none"]
     missing = "lighteval"
     with pytest.raises(SystemExit, match=r"lighteval is not installed. Run `pip install 'cadvi-hub\[eval\]'`"):

@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 
 from PIL import Image, UnidentifiedImageError
 
-from cadvi_hub.errors import InputError
-from cadvi_hub.generation import ChatRequest, Failed, Reply
-from cadvi_hub.schema import message
+from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.schema import message
+from cadvi_hub.generation.chat import ChatRequest, Failed, Reply
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from cadvi_hub.errors import InputError
-from cadvi_hub.generation import ChatRequest, Failed, OnReplies, Reply, public_name
+from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.images import open_image
+from cadvi_hub.generation.chat import ChatRequest, Failed, OnReplies, Reply, public_name
+from cadvi_hub.generation.processors import load_pillow_processor
 from cadvi_hub.generation.reuse import PictureReuse
 from cadvi_hub.generation.usage import Usage
-from cadvi_hub.images import open_image
-from cadvi_hub.processors import load_pillow_processor
 
 if TYPE_CHECKING:
     import torch

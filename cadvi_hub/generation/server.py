@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from cadvi_hub.errors import InputError
-from cadvi_hub.generation import ChatRequest, Failed, OnReplies, Reply, public_name
+from cadvi_hub.core.errors import InputError
+from cadvi_hub.generation.chat import ChatRequest, Failed, OnReplies, Reply, public_name
 from cadvi_hub.generation.endpoint import Endpoint, EndpointError
 from cadvi_hub.generation.usage import Usage
 

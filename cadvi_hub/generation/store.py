@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from cadvi_hub.errors import InputError
-from cadvi_hub.generation import ChatRequest, Failed, Generator, MadeAsRead, OnReplies, Reply, request_key
+from cadvi_hub.core.errors import InputError
+from cadvi_hub.generation.chat import ChatRequest, Failed, Generator, MadeAsRead, OnReplies, Reply, request_key
 
 UNASKED_AHEAD = 10_000  # requests that need not be asked and may wait for one that is; their replies are some 10 MB
 

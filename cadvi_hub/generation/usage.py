@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from cadvi_hub.generation import Failed, Reply
+from cadvi_hub.generation.chat import Failed, Reply
 
 
 @dataclass

@@ -1,1 +1,1 @@
-"""Are a summary's statements true of its images? Each one is looked up in the scene graphs of both."""
+"""Are the statements of a summary true of its images? Each one is looked up in the scene graphs of both."""

@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cadvi_hub.core.scene_graph import SceneGraph
+from cadvi_hub.core.schema import CadSummary
 from cadvi_hub.grounding.claims import Claim, read_claims
-from cadvi_hub.grounding.graph import SceneGraph
 from cadvi_hub.grounding.picture import Picture, Verdict
-from cadvi_hub.schema import CadSummary
 
 COMMONALITIES = "Commonalities"
 

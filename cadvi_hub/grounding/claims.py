@@ -1,8 +1,8 @@
 """A summary's sentences as claims: what is said to be in image 1, in image 2, or in both.
 
 A sentence is cut where it turns from one image to the other ("Image 1 shows a cat, while image 2 shows a dog"), and
-each part is read as captions are (`cadvi_hub.mentions`): one claim per noun phrase, with its number, attributes,
-action and place, and one per relation. "Only image 1 shows a dog" also claims that image 2 shows none.
+each part is read as captions are (`cadvi_hub.annotation.mentions`): one claim per noun phrase, with its number,
+attributes, action and place, and one per relation. "Only image 1 shows a dog" also claims that image 2 shows none.
 
 Not read, so that a sentence with nothing else has an unknown truth: comparisons ("more dogs than image 2"), negations
 other than "no dog" and "does not show a dog", finite verbs ("a man feeds pigeons" claims a man and pigeons), relations
@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from itertools import pairwise
 
+from cadvi_hub.annotation.mentions import NUMBERS, PICTURE_WORDS, RELATIONS, WORDS, Mention, Mentions
 from cadvi_hub.grounding.words import CLASSES, EMPTY, PROPERTIES, canonical
-from cadvi_hub.mentions import NUMBERS, PICTURE_WORDS, RELATIONS, WORDS, Mention, Mentions
 from cadvi_hub.pairing.nouns import UNINFORMATIVE
 
 BOTH = (0, 1)

@@ -23,8 +23,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from cadvi_hub.annotation.mentions import Mention
+from cadvi_hub.core.scene_graph import SceneGraph
 from cadvi_hub.grounding.claims import Relation, reader
-from cadvi_hub.grounding.graph import SceneGraph
 from cadvi_hub.grounding.words import (
     COLORS,
     DIRECTIONS,
@@ -37,7 +38,6 @@ from cadvi_hub.grounding.words import (
     excludes,
     same_action,
 )
-from cadvi_hub.mentions import Mention
 
 
 class Verdict(StrEnum):

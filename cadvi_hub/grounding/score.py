@@ -10,12 +10,12 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-from cadvi_hub.errors import InputError
+from cadvi_hub.core.drops import FIRST_PLACES, Drops
+from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.schema import Aspect, CadSummary, Difference
 from cadvi_hub.grounding.check import COMMONALITIES, check_grounding
 from cadvi_hub.grounding.picture import Verdict
 from cadvi_hub.grounding.store import GraphStore, write_graphs
-from cadvi_hub.schema import Aspect, CadSummary, Difference
-from cadvi_hub.sources import FIRST_PLACES, Drops
 
 RECORD = "grounding.json"
 NO_GRAPH = "no scene graph of an image"

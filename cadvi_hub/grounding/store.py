@@ -9,9 +9,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Literal
 
-from cadvi_hub.errors import InputError
-from cadvi_hub.grounding.graph import GraphObject, SceneGraph
-from cadvi_hub.sources import Drops, SourceSettings, visual_genome
+from cadvi_hub.core.drops import Drops
+from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.scene_graph import GraphObject, SceneGraph
+from cadvi_hub.sources import visual_genome
+from cadvi_hub.sources.settings import SourceSettings
 
 
 class GraphStore:
@@ -67,7 +69,7 @@ def graph_files(folder: Path) -> list[Path]:
     Raises:
         InputError: no graphs are there.
     """
-    from cadvi_hub.scenes import ground_truth
+    from cadvi_hub.world import ground_truth
 
     drawn = folder / ground_truth.FILE
     return [drawn] if drawn.is_file() else visual_genome.graph_files(folder)
@@ -76,7 +78,7 @@ def graph_files(folder: Path) -> list[Path]:
 def _read_graphs(
     folder: Path, wanted: Collection[str], bad_rows: Literal["refuse", "drop"], drops: Drops
 ) -> Iterator[tuple[str, SceneGraph]]:
-    from cadvi_hub.scenes import ground_truth
+    from cadvi_hub.world import ground_truth
 
     if graph_files(folder) == [folder / ground_truth.FILE]:
         yield from ground_truth.read_scenes(folder, wanted).items()

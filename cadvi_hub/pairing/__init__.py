@@ -1,0 +1,1 @@
+"""Captions → nouns → pairs of images that share nouns."""

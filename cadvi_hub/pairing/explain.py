@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cadvi_hub.errors import InputError
+from cadvi_hub.core.errors import InputError
 
 BAR = 40  # characters of the longest bar
 

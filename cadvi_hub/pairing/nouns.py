@@ -20,9 +20,9 @@ from itertools import chain, islice
 from sys import intern
 from typing import TYPE_CHECKING
 
-from cadvi_hub.errors import InputError
-from cadvi_hub.schema import LONGEST_CAPTION
-from cadvi_hub.workers import usable_cores, worker_pool
+from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.processes import usable_cores, worker_pool
+from cadvi_hub.core.schema import LONGEST_CAPTION
 
 if TYPE_CHECKING:
     from spacy.language import Language

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cadvi_hub.errors import InputError
-from cadvi_hub.schema import CaptionedImage, ImagePair
+from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.schema import CaptionedImage, ImagePair
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

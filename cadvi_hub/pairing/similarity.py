@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from cadvi_hub.errors import InputError
-from cadvi_hub.images import open_image
-from cadvi_hub.schema import ImagePair
+from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.images import open_image
+from cadvi_hub.core.schema import ImagePair
 
 if TYPE_CHECKING:
     import torch

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cadvi_hub.images import ImageStore
-from cadvi_hub.schema import cad_qa_features, instruct_features, v1_features, v2_features
-from cadvi_hub.sources import Drops, SourceSettings
+from cadvi_hub.core.drops import Drops
+from cadvi_hub.core.images import ImageStore
+from cadvi_hub.core.schema import cad_qa_features, instruct_features, v1_features, v2_features
 from cadvi_hub.sources.dataset import DatasetImages, dataset_rows, load_source
 from cadvi_hub.sources.rows import UNREADABLE, Row, RowError, found, identifier, read_rows
+from cadvi_hub.sources.settings import SourceSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,10 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from cadvi_hub.images import ImageStore
-from cadvi_hub.schema import IMAGE_PLACEHOLDER, CadSummary, Provenance
-from cadvi_hub.sources import Drops, SourceSettings
+from cadvi_hub.core.drops import Drops
+from cadvi_hub.core.images import ImageStore
+from cadvi_hub.core.schema import IMAGE_PLACEHOLDER, CadSummary, Provenance
+from cadvi_hub.core.summaries import parse_summary
 from cadvi_hub.sources.built import BuiltRow
 from cadvi_hub.sources.cad_qa_file import PairQuestion
 from cadvi_hub.sources.dataset import dataset_rows, load_source
@@ -31,7 +32,7 @@ from cadvi_hub.sources.rows import (
     read_rows,
     text,
 )
-from cadvi_hub.summaries import parse_summary
+from cadvi_hub.sources.settings import SourceSettings
 
 LONGEST_LIST = 50_000  # characters of a list written as a string; the parser's memory grows with them
 

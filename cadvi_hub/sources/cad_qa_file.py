@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cadvi_hub.images import ImageStore
-from cadvi_hub.schema import IMAGE_PLACEHOLDER
-from cadvi_hub.sources import Drops, SourceSettings
+from cadvi_hub.core.drops import Drops
+from cadvi_hub.core.images import ImageStore
+from cadvi_hub.core.schema import IMAGE_PLACEHOLDER
 from cadvi_hub.sources.rows import (
     UNREADABLE,
     EmptyRowError,
@@ -25,6 +25,7 @@ from cadvi_hub.sources.rows import (
     read_rows,
     text,
 )
+from cadvi_hub.sources.settings import SourceSettings
 
 FILE = "cad_qa.jsonl"
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cadvi_hub.images import ImageStore
-from cadvi_hub.schema import CaptionedImage
-from cadvi_hub.sources import Drops, SourceSettings
+from cadvi_hub.core.drops import Drops
+from cadvi_hub.core.images import ImageStore
+from cadvi_hub.core.schema import CaptionedImage
 from cadvi_hub.sources.dataset import dataset_rows, load_source
 from cadvi_hub.sources.rows import Row, caption, found, identifier, read_rows
+from cadvi_hub.sources.settings import SourceSettings
 
 
 def read_captioned_dataset(settings: SourceSettings, images: ImageStore, drops: Drops) -> Iterator[CaptionedImage]:

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cadvi_hub.images import ImageStore
-from cadvi_hub.schema import CaptionedImage
-from cadvi_hub.sources import Drops, SourceSettings
+from cadvi_hub.core.drops import Drops
+from cadvi_hub.core.images import ImageStore
+from cadvi_hub.core.schema import CaptionedImage
 from cadvi_hub.sources.rows import Row, caption, identifier, image_name, json_lines, read_rows
+from cadvi_hub.sources.settings import SourceSettings
 
 FILE = "captions.jsonl"
 

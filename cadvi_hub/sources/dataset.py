@@ -13,12 +13,12 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cadvi_hub.errors import InputError
-from cadvi_hub.images import ImageStore
-from cadvi_hub.schema import EmbeddedImage
-from cadvi_hub.sources import SourceSettings
-from cadvi_hub.sources.digest import digest_of_files
+from cadvi_hub.core.digest import digest_of_files
+from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.images import ImageStore
+from cadvi_hub.core.schema import EmbeddedImage
 from cadvi_hub.sources.rows import Row
+from cadvi_hub.sources.settings import SourceSettings
 
 if TYPE_CHECKING:
     from datasets import Dataset

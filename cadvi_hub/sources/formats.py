@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from cadvi_hub.errors import InputError
-from cadvi_hub.images import ImageFolders, ImageStore
+from cadvi_hub.core.digest import digest_of_files
+from cadvi_hub.core.drops import Drops
+from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.images import ImageFolders, ImageStore
 from cadvi_hub.sources import (
-    Drops,
-    SourceSettings,
     built,
     cad_inst,
     cad_qa_file,
@@ -25,7 +25,7 @@ from cadvi_hub.sources import (
     svit,
     the_cauldron,
 )
-from cadvi_hub.sources.digest import digest_of_files
+from cadvi_hub.sources.settings import SourceSettings
 
 Holds = Literal["captions", "pairs", "instruct", "questions", "rows"]
 

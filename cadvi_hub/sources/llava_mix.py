@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cadvi_hub.images import ImageStore
-from cadvi_hub.schema import IMAGE_PLACEHOLDER, Message, message
-from cadvi_hub.sources import Drops, SourceSettings
-from cadvi_hub.sources.large_json import list_rows
+from cadvi_hub.core.drops import Drops
+from cadvi_hub.core.images import ImageStore
+from cadvi_hub.core.json_stream import list_rows
+from cadvi_hub.core.schema import IMAGE_PLACEHOLDER, Message, message
 from cadvi_hub.sources.rows import (
     UNREADABLE,
     Row,
@@ -26,6 +26,7 @@ from cadvi_hub.sources.rows import (
     read_rows,
     text,
 )
+from cadvi_hub.sources.settings import SourceSettings
 
 FILES = ("instruct.jsonl", "llava_v1_5_mix665k.json", "instruct.json")  # the first that is there is read
 TURNS = {"human": "user", "gpt": "assistant"}

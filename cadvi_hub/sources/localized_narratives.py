@@ -13,10 +13,10 @@ import re
 from collections.abc import Iterator
 from hashlib import blake2b
 
-from cadvi_hub.errors import InputError
-from cadvi_hub.images import ImageStore
-from cadvi_hub.schema import CaptionedImage
-from cadvi_hub.sources import Drops, SourceSettings
+from cadvi_hub.core.drops import Drops
+from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.images import ImageStore
+from cadvi_hub.core.schema import CaptionedImage
 from cadvi_hub.sources.rows import (
     UNREADABLE,
     EmptyRowError,
@@ -29,6 +29,7 @@ from cadvi_hub.sources.rows import (
     read_rows,
     text,
 )
+from cadvi_hub.sources.settings import SourceSettings
 
 FILES = "*.jsonl"
 SEEN = "narrative that is in another file or line, too"

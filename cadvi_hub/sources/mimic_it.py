@@ -22,11 +22,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cadvi_hub.errors import InputError
-from cadvi_hub.images import ImageFolders, ImageStore
-from cadvi_hub.schema import ImagePair
-from cadvi_hub.sources import Drops, SourceSettings
-from cadvi_hub.sources.large_json import entries
+from cadvi_hub.core.drops import Drops
+from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.images import ImageFolders, ImageStore
+from cadvi_hub.core.json_stream import entries
+from cadvi_hub.core.schema import ImagePair
 from cadvi_hub.sources.rows import (
     NO_IMAGE,
     UNREADABLE,
@@ -38,6 +38,7 @@ from cadvi_hub.sources.rows import (
     read_rows,
     text,
 )
+from cadvi_hub.sources.settings import SourceSettings
 
 INSTRUCTIONS, PICTURES = "CGD_instructions.json", ("CGD.json", "CGD_images.json")
 DECODED, UNFINISHED = "_decoded.json", "_unfinished"

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cadvi_hub.errors import InputError
-from cadvi_hub.images import ImageStore
-from cadvi_hub.schema import LONGEST_CAPTION
-from cadvi_hub.sources import Drops, SourceSettings
+from cadvi_hub.core.drops import Drops
+from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.images import ImageStore
+from cadvi_hub.core.schema import LONGEST_CAPTION
+from cadvi_hub.sources.settings import SourceSettings
 
 Record = TypeVar("Record")
 Row = dict[str, Any]

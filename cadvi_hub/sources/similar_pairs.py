@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cadvi_hub.images import ImageStore
-from cadvi_hub.schema import ImagePair
-from cadvi_hub.sources import Drops, SourceSettings
+from cadvi_hub.core.drops import Drops
+from cadvi_hub.core.images import ImageStore
+from cadvi_hub.core.schema import ImagePair
 from cadvi_hub.sources.rows import (
     UNREADABLE,
     Row,
@@ -22,6 +22,7 @@ from cadvi_hub.sources.rows import (
     json_lines,
     read_rows,
 )
+from cadvi_hub.sources.settings import SourceSettings
 from cadvi_hub.sources.the_cauldron import difference_note
 
 FILE = "pairs.jsonl"

@@ -11,11 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from cadvi_hub.errors import InputError
-from cadvi_hub.images import ImageStore
-from cadvi_hub.schema import CaptionedImage
-from cadvi_hub.sources import Drops, SourceSettings
-from cadvi_hub.sources.large_json import list_rows
+from cadvi_hub.core.drops import Drops
+from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.images import ImageStore
+from cadvi_hub.core.json_stream import list_rows
+from cadvi_hub.core.schema import CaptionedImage
 from cadvi_hub.sources.rows import (
     UNREADABLE,
     Row,
@@ -28,6 +28,7 @@ from cadvi_hub.sources.rows import (
     read_rows,
     text,
 )
+from cadvi_hub.sources.settings import SourceSettings
 
 DESCRIPTIONS, PICTURES = "detail*.json", "image_data.json"
 NOT_LISTED = f"image not listed in {PICTURES}"

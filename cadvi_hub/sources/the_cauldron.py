@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cadvi_hub.images import ImageStore
-from cadvi_hub.schema import ImagePair
-from cadvi_hub.sources import Drops, SourceSettings
+from cadvi_hub.core.drops import Drops
+from cadvi_hub.core.images import ImageStore
+from cadvi_hub.core.schema import ImagePair
 from cadvi_hub.sources.dataset import DatasetImages, dataset_rows, load_source
 from cadvi_hub.sources.rows import UNREADABLE, EmptyRowError, Row, RowError, found, items, mapping, read_rows, text
+from cadvi_hub.sources.settings import SourceSettings
 
 
 def read_the_cauldron(settings: SourceSettings, images: ImageStore, drops: Drops) -> Iterator[ImagePair]:

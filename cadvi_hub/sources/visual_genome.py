@@ -24,11 +24,12 @@ from operator import itemgetter
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from cadvi_hub.errors import InputError
-from cadvi_hub.grounding.graph import Box, GraphObject, SceneGraph
-from cadvi_hub.sources import Drops, SourceSettings
-from cadvi_hub.sources.large_json import list_rows
+from cadvi_hub.core.drops import Drops
+from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.json_stream import list_rows
+from cadvi_hub.core.scene_graph import Box, GraphObject, SceneGraph
 from cadvi_hub.sources.rows import UNREADABLE, Row, RowError, items, mapping, read_rows, text
+from cadvi_hub.sources.settings import SourceSettings
 
 Value = TypeVar("Value")
 

@@ -14,9 +14,9 @@ import pytest
 import trl
 import yaml
 from safetensors.torch import load_file
-from tunings import make_room
 
 from cadvi_hub.training.runs import last_checkpoint
+from tests.support.tunings import make_room
 
 pytestmark = pytest.mark.slow
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from tiny_llava import make_tiny_llava
 
-from cadvi_hub.eval import vision_model
-from cadvi_hub.eval.benchmarks import write_questions
-from cadvi_hub.images import encode_png
+from cadvi_hub.core.images import encode_png
+from cadvi_hub.eval.benchmarks.writing import write_questions
+from cadvi_hub.eval.models import vision as vision_model
+from tests.support.tiny_llava import make_tiny_llava
 
 # lighteval's tiny_benchmarks downloads a file when it is imported: here the answer is "not found".
 COMMAND = """

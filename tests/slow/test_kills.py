@@ -17,8 +17,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from builds import picture
 from PIL import Image
+
+from tests.support.builds import picture
 
 pytestmark = pytest.mark.slow
 

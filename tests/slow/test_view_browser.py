@@ -16,13 +16,13 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from report_parts import N, data_set, evaluation, pair_row, picture, question, write_json
 
-from cadvi_hub.build import BuildSettings, build
-from cadvi_hub.eval.benchmarks import write_questions
-from cadvi_hub.schema import v1_features
-from cadvi_hub.sources import SourceSettings
-from cadvi_hub.view import ViewSettings, view
+from cadvi_hub.builder.build import BuildSettings, build
+from cadvi_hub.core.schema import v1_features
+from cadvi_hub.eval.benchmarks.writing import write_questions
+from cadvi_hub.pages.view import ViewSettings, view
+from cadvi_hub.sources.settings import SourceSettings
+from tests.support.report_parts import N, data_set, evaluation, pair_row, picture, question, write_json
 
 pytest.importorskip("gradio", reason="make browser_test installs it")
 webdriver = pytest.importorskip("selenium.webdriver", reason="make browser_test installs it")
@@ -76,7 +76,7 @@ def settings(data: Path) -> ViewSettings:
 def served(settings: ViewSettings, **changed: Any) -> Iterator[str]:
     from dataclasses import replace
 
-    from cadvi_hub.view.page import serve
+    from cadvi_hub.pages.page import serve
 
     page = serve(replace(settings, port=free_port(), **changed), block=False)
     try:

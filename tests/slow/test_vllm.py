@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hub import LoopbackHub
-from vllm_server import PYTHON, VllmServer, smollm2, wait_for
+
+from cadvi_hub.hub.loopback import LoopbackHub
+from tests.slow.vllm_server import PYTHON, VllmServer, smollm2, wait_for
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "captioned_images"
 PAIRS = 12
@@ -154,7 +155,7 @@ def test_usage_is_shown_in_the_progress_bar_and_summed_as_the_server_counts_it(s
 
 
 def test_every_whole_reply_follows_the_json_schema(survived: Survived) -> None:
-    from cadvi_hub.schema import Aspect
+    from cadvi_hub.core.schema import Aspect
 
     with sqlite3.connect(survived.out / "replies.sqlite") as database:
         replies = database.execute("SELECT text FROM replies WHERE finish_reason = 'stop'").fetchall()
@@ -169,7 +170,7 @@ def test_every_whole_reply_follows_the_json_schema(survived: Survived) -> None:
 def test_every_row_is_valid_and_every_drop_counted(survived: Survived) -> None:
     from datasets import load_dataset
 
-    from cadvi_hub.schema import Aspect, v1_features
+    from cadvi_hub.core.schema import Aspect, v1_features
 
     report = json.loads((survived.out / "v1" / "build.json").read_text())
     rows = load_dataset("parquet", data_files=str(survived.out / "v1" / "*.parquet"), split="train")
@@ -190,7 +191,7 @@ def test_every_row_is_valid_and_every_drop_counted(survived: Survived) -> None:
 def test_the_data_set_is_published_and_read_back(survived: Survived, hub: LoopbackHub) -> None:
     from datasets import load_dataset
 
-    from cadvi_hub.publish import PublishSettings, publish
+    from cadvi_hub.hub.publish import PublishSettings, publish
 
     publish(PublishSettings(survived.out, REPO, "dataset", license="gpl-2.0"))
     local = load_dataset("parquet", data_files=str(survived.out / "v1" / "*.parquet"), split="train")

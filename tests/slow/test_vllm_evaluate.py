@@ -9,10 +9,10 @@ import pytest
 import torch
 from lighteval.tasks.requests import Doc
 from PIL import Image
-from vllm_server import PYTHON, VllmServer
 
-from cadvi_hub.errors import InputError
-from cadvi_hub.eval.models import EndpointSettings, load_model
+from cadvi_hub.core.errors import InputError
+from cadvi_hub.eval.models.load import EndpointSettings, load_model
+from tests.slow.vllm_server import PYTHON, VllmServer
 
 QUERY = "Image 1: <image>\nImage 2: <image>\nWhich image suits the caption {} better?"
 CAPTIONS = ("a dog on the left", "two cats and a dog on a very long sofa")
@@ -54,10 +54,10 @@ def questions() -> list[Doc]:
 def make_merged(folder: Path) -> Path:
     """A tuned LLaVA merged by our command, that writes no halves of characters: vLLM leaves those out of its texts."""
     from test_adapters import save_adapter
-    from tiny_llava import make_tiny_llava
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
     from cadvi_hub.training.adapters import merge
+    from tests.support.tiny_llava import make_tiny_llava
 
     base = make_tiny_llava(folder / "base")
     model, tokenizer = AutoModelForImageTextToText.from_pretrained(base), AutoProcessor.from_pretrained(base).tokenizer

@@ -13,7 +13,8 @@ import openai
 import pytest
 import torch
 from PIL import Image
-from vllm_server import PYTHON, VllmServer
+
+from tests.slow.vllm_server import PYTHON, VllmServer
 
 TOKENS = 12
 QUESTIONS = (
@@ -40,10 +41,10 @@ def merged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Its weights are larger than fresh ones, whose answers repeat a token whatever is in the pictures.
     """
     from test_adapters import save_adapter
-    from tiny_llava import make_tiny_llava
     from transformers import AutoModelForImageTextToText
 
     from cadvi_hub.cli import main
+    from tests.support.tiny_llava import make_tiny_llava
 
     folder = tmp_path_factory.mktemp("merged")
     model = AutoModelForImageTextToText.from_pretrained(make_tiny_llava(folder / "base"))
@@ -70,7 +71,7 @@ def server(merged: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[V
 
 
 def by_vllm(server: VllmServer, question: str, pictures: list[Image.Image]) -> list[int]:
-    from cadvi_hub.schema import message
+    from cadvi_hub.core.schema import message
 
     urls = iter(pictures)
     content: list[Any] = []
@@ -96,7 +97,7 @@ def by_vllm(server: VllmServer, question: str, pictures: list[Image.Image]) -> l
 def by_transformers(folder: Path, question: str, pictures: list[Image.Image]) -> list[int]:
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
-    from cadvi_hub.schema import message
+    from cadvi_hub.core.schema import message
 
     processor = AutoProcessor.from_pretrained(folder)
     model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32)

@@ -1,0 +1,1 @@
+"""Pairs → summaries, conversations and questions: prompts, readers of replies, filters."""

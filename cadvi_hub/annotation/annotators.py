@@ -1,0 +1,241 @@
+"""Pairs → CaD summaries (paper, sections 3.1 and 3.2), with the reason for every pair that is dropped.
+
+V1: an LLM reads the two captions. V2: a vision-language model reads both images and an older difference note.
+`mentions` needs no model: it writes down what the two captions mention, aspect by aspect.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal, Protocol
+
+from cadvi_hub.annotation.filters import Dropped, DropReason, check_grounded, check_summary, read_summary
+from cadvi_hub.annotation.prompt import prompt_hash, render_prompt
+from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.images import ImageStore, plain_bytes
+from cadvi_hub.core.schema import Aspect, CadSummary, ImagePair, Provenance
+from cadvi_hub.core.summaries import summary_json_schema
+from cadvi_hub.generation.chat import ChatRequest, Decoding, Failed, Generator, MadeAsRead, Reply
+from cadvi_hub.grounding.check import check_grounding
+from cadvi_hub.grounding.store import GraphStore
+
+Prompt = Literal["summary_from_captions", "summary_from_images"]
+
+
+class Annotator(Protocol):
+    """Writes the summaries of pairs."""
+
+    @property
+    def provenance(self) -> Provenance: ...
+
+    def annotate(
+        self, pairs: Sequence[ImagePair], images: ImageStore
+    ) -> Iterator[tuple[ImagePair, CadSummary | Dropped]]:
+        """One result per pair, in order; `images` holds their pictures."""
+        ...
+
+
+@dataclass
+class AnnotatorSettings:
+    """Who writes the summaries, and which ones are kept.
+
+    Attributes:
+        kind: `mentions` (no model, offline), `server` (an OpenAI-compatible endpoint), or `local` (a transformers
+            model in this process).
+        prompt: `summary_from_captions` (V1) or `summary_from_images` (V2); `mentions` reads captions only.
+        model: name of the model at the endpoint; for `local` a Hub id or a folder.
+        base_url: the endpoint, up to and including `/v1`, or a list of endpoints that serve the same model.
+        api_key_env: name of the environment variable that holds the endpoint's key; unset means no key.
+        concurrency: requests at an endpoint at once.
+        timeout: seconds until a request counts as lost.
+        max_retries: times that a request is sent again after a timeout, a lost connection, 429 or 5xx.
+        batch_size: requests per forward pass of a `local` model.
+        max_tokens: longest reply.
+        temperature: 0 is greedy.
+        top_p: nucleus sampling, where the temperature is above 0.
+        seed: of the sampling.
+        json_schema: whether the endpoint has to answer in JSON of a given form.
+        min_words: shorter summaries are dropped; the paper's have 157 words on average.
+        max_words: longer summaries are dropped.
+        reply_store: file that keeps every reply; default `replies.sqlite` in the output folder.
+    """
+
+    kind: Literal["mentions", "server", "local"] = "mentions"
+    prompt: Prompt = "summary_from_captions"
+    model: str = ""
+    base_url: str | list[str] = "http://127.0.0.1:8000/v1"
+    api_key_env: str = "OPENAI_API_KEY"
+    concurrency: int = 32
+    timeout: float = 300.0
+    max_retries: int = 6
+    batch_size: int = 8
+    max_tokens: int = 512
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    json_schema: bool = False
+    min_words: int = 8
+    max_words: int = 400
+    reply_store: str | None = None
+
+
+def make_annotator(settings: AnnotatorSettings, out: Path) -> Annotator:
+    """The annotator that `settings` describe; `out` is the output folder.
+
+    Raises:
+        InputError: settings that do not go together.
+    """
+    if settings.kind == "mentions":
+        if settings.prompt != "summary_from_captions":
+            raise InputError("annotator.prompt", "`mentions` reads captions only", "Take summary_from_captions")
+        return MentionsAnnotator(settings.min_words, settings.max_words)
+    if settings.kind == "local" and settings.json_schema:
+        raise InputError(
+            "annotator.json_schema", "a local model cannot be held to JSON", "Leave it out or use a server"
+        )
+    return LlmAnnotator(make_generator(settings, out), settings)
+
+
+def make_generator(settings: AnnotatorSettings, out: Path) -> Generator:
+    """The model that `settings` describe, every reply of which is kept; `out` is the output folder.
+
+    Raises:
+        InputError: no model is named.
+    """
+    if settings.kind == "mentions" or not settings.model:
+        raise InputError("annotator.model", "no model is named", "Name one, and take the kind server or local")
+    from cadvi_hub.generation.store import ReplyStore, StoredGenerator
+
+    store = ReplyStore(Path(settings.reply_store) if settings.reply_store else out / "replies.sqlite")
+    return StoredGenerator(_plain_generator(settings), store)
+
+
+def _plain_generator(settings: AnnotatorSettings) -> Generator:
+    if settings.kind == "local":
+        from cadvi_hub.generation.local import LocalGenerator
+
+        return LocalGenerator(settings.model, batch_size=settings.batch_size)
+    from cadvi_hub.generation.server import ServerGenerator
+
+    return ServerGenerator(
+        settings.model,
+        base_url=settings.base_url,
+        api_key_env=settings.api_key_env,
+        concurrency=settings.concurrency,
+        timeout=settings.timeout,
+        max_retries=settings.max_retries,
+    )
+
+
+class MentionsAnnotator:
+    """Writes down what the two captions mention, and no more (`cadvi_hub.annotation.mentions`)."""
+
+    def __init__(self, min_words: int, max_words: int):
+        from cadvi_hub.annotation.mentions import Mentions
+
+        self._mentions = Mentions()
+        self._min_words, self._max_words = min_words, max_words
+        self.provenance = Provenance(annotator="mentions", prompt_hash="", decoding="{}")
+
+    def annotate(
+        self, pairs: Sequence[ImagePair], images: ImageStore
+    ) -> Iterator[tuple[ImagePair, CadSummary | Dropped]]:
+        for pair in pairs:
+            summary = self._mentions.summarize(captions_of(pair))
+            yield pair, check_summary(summary, min_words=self._min_words, max_words=self._max_words) or summary
+
+
+class Sampling(Protocol):
+    """The settings that say how a model's replies are sampled."""
+
+    temperature: float
+    max_tokens: int
+    top_p: float
+    seed: int
+    json_schema: bool
+
+
+def decoding_of(generator: Generator, prompt: str, settings: Sampling) -> tuple[Decoding, Provenance]:
+    """How replies to `prompt` are sampled, and what the rows made of them say about it."""
+    decoding = Decoding(settings.temperature, settings.max_tokens, settings.top_p, settings.seed)
+    recorded = json.dumps({**asdict(decoding), "json_schema": settings.json_schema}, sort_keys=True)
+    return decoding, Provenance(generator.name, prompt_hash(prompt), recorded)
+
+
+class LlmAnnotator:
+    """Asks a model for each summary, with the prompt that the settings name."""
+
+    def __init__(self, generator: Generator, settings: AnnotatorSettings):
+        self._generator, self._settings = generator, settings
+        self._decoding, self.provenance = decoding_of(generator, settings.prompt, settings)
+
+    def annotate(
+        self, pairs: Sequence[ImagePair], images: ImageStore
+    ) -> Iterator[tuple[ImagePair, CadSummary | Dropped]]:
+        unread = iter(pairs)
+        requests = MadeAsRead((self._request(pair, images) for pair in unread), unread)
+        for pair, outcome in zip(pairs, self._generator.generate(requests), strict=True):
+            yield pair, self._read(outcome)
+
+    def _request(self, pair: ImagePair, images: ImageStore) -> ChatRequest:
+        schema = summary_json_schema() if self._settings.json_schema else None
+        if self._settings.prompt == "summary_from_captions":
+            captions = [" ".join(caption.split()) for caption in captions_of(pair)]
+            messages = render_prompt("summary_from_captions", captions=captions, as_json=schema is not None)
+            return ChatRequest(messages, decoding=self._decoding, json_schema=schema)
+        messages = render_prompt(
+            "summary_from_images",
+            context=" ".join(pair.context.split()),
+            aspects=list(Aspect),
+            as_json=schema is not None,
+        )
+        pictures = tuple(plain_bytes(images.read(name)["bytes"] or b"", name) for name in pair.images)
+        return ChatRequest(messages, pictures, self._decoding, schema)
+
+    def _read(self, outcome: Reply | Failed) -> CadSummary | Dropped:
+        if isinstance(outcome, Failed):
+            return Dropped(DropReason.REQUEST_FAILED, outcome.reason)
+        summary = read_summary(outcome, as_json=self._settings.json_schema)
+        if isinstance(summary, Dropped):
+            return summary
+        dropped = check_summary(summary, min_words=self._settings.min_words, max_words=self._settings.max_words)
+        return dropped or summary
+
+
+class GroundedAnnotator:
+    """Drops summaries of `annotator` that the scene graphs of their images contradict.
+
+    Args:
+        graphs: a pair of which one image has none is kept unchecked.
+        max_contradicted: share of a summary's statements that may be contradicted.
+    """
+
+    def __init__(self, annotator: Annotator, graphs: GraphStore, max_contradicted: float):
+        self._annotator, self._graphs, self._max_contradicted = annotator, graphs, max_contradicted
+        self.provenance = annotator.provenance
+
+    def annotate(
+        self, pairs: Sequence[ImagePair], images: ImageStore
+    ) -> Iterator[tuple[ImagePair, CadSummary | Dropped]]:
+        for pair, summary in self._annotator.annotate(pairs, images):
+            first, second = (self._graphs.get(graph_name(name, images)) for name in pair.images)
+            if isinstance(summary, Dropped) or first is None or second is None:
+                yield pair, summary
+            else:
+                grounding = check_grounding(summary, (first, second))
+                yield pair, check_grounded(grounding, max_contradicted=self._max_contradicted) or summary
+
+
+def graph_name(name: str, images: ImageStore) -> str:
+    """The file name by which the scene graph of image `name` is found; empty where the picture has none."""
+    return PurePosixPath(images.file_name(name) or "").name
+
+
+def captions_of(pair: ImagePair) -> tuple[str, str]:
+    """The captions of `pair`; InputError where it has none."""
+    if len(pair.captions) != 2:
+        raise InputError(f"pair {pair.pair_id}", "it has no captions", "Take pairs that were mined from captions")
+    return pair.captions

@@ -1,0 +1,52 @@
+"""Summaries as training conversations (paper, sections 3.1 and 3.2); every function is pure and seeded by pair."""
+
+from __future__ import annotations
+
+import random
+
+from cadvi_hub.annotation.annotators import captions_of
+from cadvi_hub.annotation.prompt import plain, render_prompt
+from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.schema import CadSummary, ImagePair, Message, message
+from cadvi_hub.core.summaries import render_summary
+
+
+def v1_messages(pair: ImagePair, summary: CadSummary, seed: int) -> list[Message]:
+    """Two turns: both images → the summary, without the captions; one of the captions → which image it belongs to."""
+    return [*v2_messages(pair, summary, seed), *_which_image(pair, seed, show_images=False)]
+
+
+def v2_messages(pair: ImagePair, summary: CadSummary, seed: int) -> list[Message]:
+    """One turn: both images and a request to compare them → the summary."""
+    wording = _random(pair, seed, "wording").getrandbits(16)
+    return [*render_prompt("compare_images", wording=wording), _answer(render_summary(summary))]
+
+
+def which_image_messages(pair: ImagePair, seed: int) -> list[Message]:
+    """Ablation without summaries: the which-image turn alone, with the images in it."""
+    return _which_image(pair, seed, show_images=True)
+
+
+def difference_note_messages(pair: ImagePair) -> list[Message]:
+    """Ablation without structure and commonalities: both images → the difference note as it stands.
+
+    Raises:
+        InputError: the pair has no difference note.
+    """
+    if not pair.context:
+        raise InputError(f"pair {pair.pair_id}", "it has no difference note", "Take pairs that have a context")
+    return [*render_prompt("difference_note"), _answer(pair.context)]
+
+
+def _which_image(pair: ImagePair, seed: int, show_images: bool) -> list[Message]:
+    which = _random(pair, seed, "which image").randrange(2)
+    caption = " ".join(captions_of(pair)[which].split())
+    return [*render_prompt("which_image", caption=caption, show_images=show_images), _answer("AB"[which])]
+
+
+def _random(pair: ImagePair, seed: int, purpose: str) -> random.Random:
+    return random.Random(f"{seed}/{purpose}/{pair.pair_id}")
+
+
+def _answer(text: str) -> Message:
+    return message("assistant", plain(text))

@@ -1,0 +1,64 @@
+"""Prompts are Jinja files in `prompts/`, one file per prompt, one block per turn.
+
+A block is named after its role, `system`, `user` or `assistant`, with a number where a role speaks more than once
+(`user_1`, `assistant_1`, `user_2`); turns come in the order of the file. No data value can open a new turn or place
+an image: blocks are split before values are filled in, and image placeholders inside values are made harmless.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from cadvi_hub.core.schema import IMAGE_PLACEHOLDER, Message, message
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+
+def plain(text: str) -> str:
+    """`text` with image placeholders made harmless: a caption that says `<image>` must not become a picture."""
+    return text.replace(IMAGE_PLACEHOLDER, "[image]")
+
+
+def _source(name: str) -> str:
+    return (resources.files(__package__) / "prompts" / f"{name}.jinja").read_text(encoding="utf-8")
+
+
+def prompt_hash(name: str) -> str:
+    """SHA-256 of the template file of prompt `name`, in hexadecimal."""
+    return hashlib.sha256(_source(name).encode()).hexdigest()
+
+
+@cache
+def _template(name: str) -> Template:
+    from jinja2 import Environment, StrictUndefined
+
+    # Autoescaping is for HTML; a prompt is plain text and quotes must stay as they are.
+    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)  # noqa: S701
+    return environment.from_string(_source(name))
+
+
+def _harmless(value: Any) -> Any:
+    if isinstance(value, str):
+        return plain(value)
+    if isinstance(value, (list, tuple)):
+        return [_harmless(item) for item in value]
+    return value
+
+
+def render_prompt(name: str, **values: Any) -> list[Message]:
+    """The messages of prompt `name`, filled with `values`: strings, numbers, and lists of strings.
+
+    Raises:
+        jinja2.UndefinedError: the prompt asks for a value that was not given.
+    """
+    template = _template(name)
+    context = template.new_context({key: _harmless(value) for key, value in values.items()})
+    deque(template.root_render_func(context), maxlen=0)  # defines what stands outside the blocks: macros
+    return [
+        message(block.partition("_")[0], "".join(render(context)).strip()) for block, render in template.blocks.items()
+    ]

@@ -1,0 +1,137 @@
+"""CaD-QA: open questions about pairs with reference answers, which an LLM writes from captions and summary (paper).
+
+The model writes a conversation of a few turns after one of several examples, drawn per pair; of the questions that no
+flag falls on, one is kept at random. The paper has 7,520 questions with answers of 26 words on average.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from cadvi_hub.annotation.annotators import captions_of, decoding_of
+from cadvi_hub.annotation.filters import REFUSAL, Dropped, DropReason
+from cadvi_hub.annotation.prompt import plain, render_prompt
+from cadvi_hub.annotation.question_flags import Flag, question_flags
+from cadvi_hub.annotation.question_layout import (
+    QuestionAnswer,
+    parse_questions,
+    parse_questions_json,
+    questions_json_schema,
+)
+from cadvi_hub.core.schema import IMAGE_PLACEHOLDER, CadSummary, ImagePair
+from cadvi_hub.core.summaries import render_summary
+from cadvi_hub.generation.chat import ChatRequest, Failed, Generator, MadeAsRead, Reply
+
+PROMPT = "questions_from_summary"
+NO_QUESTION = "no_question_left"  # why a pair is dropped of whose questions every one is flagged
+
+
+@dataclass
+class QuestionSettings:
+    """How questions are written and which of them are kept; the annotator's model writes them.
+
+    Attributes:
+        max_tokens: longest reply: three to five questions with their answers.
+        temperature: 0 is greedy.
+        top_p: nucleus sampling, where the temperature is above 0.
+        seed: of the sampling, the example that a pair is shown, and the question that is kept of it.
+        json_schema: whether the endpoint has to answer in JSON of a given form.
+        max_words: longer questions and answers are left out; the paper's answers have 26 words on average.
+    """
+
+    max_tokens: int = 768
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    json_schema: bool = False
+    max_words: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenQuestions:
+    """The question that is kept of a pair, or why there is none, and the flags of those that were left out."""
+
+    kept: QuestionAnswer | Dropped
+    flagged: tuple[tuple[Flag, str], ...] = ()
+
+
+class QuestionWriter:
+    """Asks a model for a conversation about each pair and keeps one question of it."""
+
+    def __init__(self, generator: Generator, settings: QuestionSettings):
+        self._generator, self._settings = generator, settings
+        self._decoding, self.provenance = decoding_of(generator, PROMPT, settings)
+
+    def write(
+        self, summarized: Sequence[tuple[ImagePair, CadSummary]]
+    ) -> Iterator[tuple[ImagePair, CadSummary, WrittenQuestions]]:
+        """One result per pair, in order.
+
+        Raises:
+            InputError: a pair has no captions.
+        """
+        unread = iter(summarized)
+        requests = MadeAsRead((self._request(pair, summary) for pair, summary in unread), unread)
+        for (pair, summary), outcome in zip(summarized, self._generator.generate(requests), strict=True):
+            yield pair, summary, self._read(pair, outcome)
+
+    def _request(self, pair: ImagePair, summary: CadSummary) -> ChatRequest:
+        schema = questions_json_schema() if self._settings.json_schema else None
+        messages = render_prompt(
+            PROMPT,
+            captions=[" ".join(caption.split()) for caption in captions_of(pair)],
+            summary=render_summary(summary),
+            example=self._random(pair, "example").getrandbits(16),
+            as_json=schema is not None,
+        )
+        return ChatRequest(messages, decoding=self._decoding, json_schema=schema)
+
+    def _read(self, pair: ImagePair, outcome: Reply | Failed) -> WrittenQuestions:
+        if isinstance(outcome, Failed):
+            return WrittenQuestions(Dropped(DropReason.REQUEST_FAILED, outcome.reason))
+        turns = read_questions(outcome, as_json=self._settings.json_schema)
+        if isinstance(turns, Dropped):
+            return WrittenQuestions(turns)
+        sound, flagged = [], []
+        if outcome.finish_reason == "length":
+            flagged.append((Flag.CUT_OFF, f"stopped after {outcome.completion_tokens} tokens"))
+        for turn in turns:
+            flag = next(question_flags(turn, max_words=self._settings.max_words), None)
+            if flag is None:
+                sound.append(turn)
+            else:
+                flagged.append(flag)
+        if not sound:
+            reasons = ", ".join(flag for flag, _ in flagged)
+            return WrittenQuestions(Dropped(NO_QUESTION, reasons), tuple(flagged))
+        return WrittenQuestions(self._random(pair, "kept question").choice(sound), tuple(flagged))
+
+    def _random(self, pair: ImagePair, purpose: str) -> random.Random:
+        return random.Random(f"{self._settings.seed}/{purpose}/{pair.pair_id}")
+
+
+def read_questions(reply: Reply, as_json: bool) -> list[QuestionAnswer] | Dropped:
+    """The turns in a model's reply, or why there are none: cut off, a refusal, not readable.
+
+    Of a reply that reached the token limit the last turn, the unfinished one, is left out.
+    """
+    cut_off = reply.finish_reason == "length"
+    text = reply.text
+    if as_json and cut_off and not text.rstrip().endswith("]}"):
+        text = text[: text.rfind("}") + 1] + "]}"  # what is left after the last turn that is whole
+    try:
+        turns = parse_questions_json(text) if as_json else parse_questions(text)
+    except ValueError as error:
+        if cut_off:
+            return Dropped(DropReason.CUT_OFF, f"stopped after {reply.completion_tokens} tokens")
+        if REFUSAL.match(reply.text):
+            return Dropped(DropReason.REFUSAL, reply.text[:80])
+        return Dropped(DropReason.UNPARSED, str(error))
+    return turns[:-1] if cut_off and not as_json else turns
+
+
+def with_images(question: str) -> str:
+    """The question as a row holds it: both images first, and no placeholder but theirs."""
+    return f"Image 1: {IMAGE_PLACEHOLDER}\nImage 2: {IMAGE_PLACEHOLDER}\n{plain(question)}"

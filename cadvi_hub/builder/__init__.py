@@ -1,0 +1,1 @@
+"""Records → sharded parquet with embedded images: read, pair, annotate, filter, converse, write."""

@@ -1,0 +1,175 @@
+"""Checked settings of a build: its folder, and the recipe that decides its content."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cadvi_hub import __version__
+from cadvi_hub.annotation.annotators import Annotator
+from cadvi_hub.builder.folder import BuildFolder, open_build_folder
+from cadvi_hub.builder.rows import Turns
+from cadvi_hub.builder.shards import Authors, make_authors
+from cadvi_hub.core.digest import digest_of_files
+from cadvi_hub.core.errors import InputError
+from cadvi_hub.generation.chat import public_name
+from cadvi_hub.grounding.store import graph_files
+from cadvi_hub.sources.formats import Format, format_of
+from cadvi_hub.sources.held_out import read_held_out
+
+if TYPE_CHECKING:
+    from cadvi_hub.builder.build import BuildSettings
+
+_OUTPUT_FAULTS = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOTDIR,
+    errno.EEXIST,
+}
+
+Row = dict[str, Any]
+TURNS_OF: dict[str, tuple[Turns, ...]] = {
+    "v1": ("full", "which_image"),
+    "v2": ("full", "difference_note"),
+    "instruct": ("full",),
+    "cad_qa": ("full",),
+}
+CONFIG_NAME = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)*")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A build whose settings have been checked: its folder, and what decides its content.
+
+    `authors` write in this process; to others, where each makes its own, a plan goes without.
+    """
+
+    settings: BuildSettings
+    path: Path
+    recipe: Row
+    authors: Authors | None = field(repr=False)
+
+    @property
+    def digest(self) -> str:
+        return _digest(self.recipe)
+
+    @property
+    def source_digest(self) -> str:
+        """Changes with what is read of the source, whatever is made of it."""
+        read = {key: self.recipe.get(key) for key in ("version", "source", "exclude_images")}
+        return _digest({**read, "pictures": self.pictures})
+
+    @property
+    def pictures(self) -> list[str]:
+        """The folders that pictures are read from: no part of the recipe, as a path says nothing of what is there."""
+        source = self.settings.source
+        return [str(folder.absolute()) for folder in source.images or [source.path] if folder.is_dir()]
+
+    @property
+    def split(self) -> str:
+        return "test" if self.settings.config == "cad_qa" else "train"
+
+    @contextmanager
+    def locked_folder(self) -> Iterator[BuildFolder]:
+        """The folder, for this process alone."""
+        with open_build_folder(self.path, self.digest, self.settings.overwrite, self.pictures, self.split) as folder:
+            yield folder
+
+
+def make_plan(settings: BuildSettings, annotator: Annotator | None = None) -> Plan:
+    """Check `settings` and make their output folder.
+
+    Raises:
+        InputError: settings that do not go together, a source that is not there, or a folder that cannot be written.
+    """
+    if settings.turns not in TURNS_OF[settings.config]:
+        allowed = ", ".join(TURNS_OF[settings.config])
+        raise InputError("turns", f"{settings.config} rows cannot be made of {settings.turns} alone", f"Use {allowed}")
+    for key in ("rows_per_shard", "workers", "max_rows"):
+        if (value := getattr(settings, key)) is not None and value < 1:
+            raise InputError(key, f"{value} is below 1", "Give at least 1")
+    source_format = format_of(settings.config, settings.source)
+    annotated = source_format.holds in ("captions", "pairs")
+    if settings.clip_model and not (annotated and settings.config == "v1"):
+        raise InputError("clip_model", "it scores pairs of v1 that are mined from captions alone", "Leave it out")
+    if settings.graphs and not annotated:
+        raise InputError("graphs", "they filter summaries while these are written, not rows", "Use `cadvi ground`")
+    name = settings.name or settings.config
+    if not CONFIG_NAME.fullmatch(name):
+        raise InputError("name", f"{name!r} cannot name a data set", "Use lower-case letters, digits and _")
+    path = settings.out / name
+    with output_faults(path):
+        path.mkdir(parents=True, exist_ok=True)
+        authors = make_authors(settings, annotator)
+        recipe = _recipe(settings, source_format, authors)
+    return Plan(settings, path, recipe, authors)
+
+
+@contextmanager
+def output_faults(path: Path) -> Iterator[None]:
+    """Say what stands when the output folder cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        leads_to_it = isinstance(error.filename, str) and path.is_relative_to(error.filename)
+        if error.errno not in _OUTPUT_FAULTS and not leads_to_it:
+            raise
+        whole = len(list(path.glob("_work/part-*.parquet"))) if path.is_dir() else 0
+        mend = f"Make room or choose another out; {whole} shards are whole, and the same command goes on from there"
+        raise InputError(error.filename or str(path), f"cannot be written ({error.strerror})", mend) from error
+
+
+def _digest(content: Row) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _recipe(settings: BuildSettings, source_format: Format, authors: Authors) -> Row:
+    """What decides the content of a build: no path, no endpoint, but the source files' own digest."""
+    annotator, writer = authors
+    source = {
+        "name": settings.source.name,
+        "bad_rows": settings.source.bad_rows,
+        "format": settings.source.format,
+        "columns": settings.source.columns,
+        "subset": settings.source.subset,
+        "split": settings.source.split,
+        "sha256": source_format.digest(settings.source),
+    }
+    recipe: Row = {
+        "version": __version__,
+        "config": settings.config,
+        "source": source,
+        "rows_per_shard": settings.rows_per_shard,
+        "max_rows": settings.max_rows,
+        "seed": settings.seed,
+        "turns": settings.turns,
+        "images": settings.images,
+    }
+    if source_format.holds == "captions":
+        recipe["pairs"] = asdict(settings.pairs)
+    if annotator:
+        kept = {"min_words": settings.annotator.min_words, "max_words": settings.annotator.max_words}
+        recipe["annotator"] = {**asdict(annotator.provenance), **kept}
+    if settings.config == "cad_qa":
+        kept = {"max_words": settings.questions.max_words, "seed": settings.questions.seed}
+        recipe["questions"] = {**(asdict(writer.provenance) if writer else {}), **kept}
+    if settings.clip_model:
+        recipe["clip_model"] = public_name(settings.clip_model)
+    if settings.graphs:
+        sha256 = digest_of_files(graph_files(settings.graphs))
+        recipe["graphs"] = {"sha256": sha256, "max_contradicted": settings.max_contradicted}
+    if settings.exclude_images:
+        names = "\n".join(sorted(read_held_out(settings.exclude_images)))
+        recipe["exclude_images"] = hashlib.sha256(names.encode()).hexdigest()
+    return recipe

@@ -1,0 +1,226 @@
+"""Reading pictures that come from other people: never too large, never half read, never outside their folder."""
+
+import io
+import os
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Protocol
+
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.schema import EmbeddedImage
+
+MAX_PIXELS = 50_000_000  # 50 megapixels decode to 150 MB of RGB
+_SUFFIX = re.compile(r"\.(?:jpe?g|png|gif|bmp|webp|tiff?)$", re.IGNORECASE)
+_COCO_PREFIX = re.compile(r"^COCO_(?:train|val|test)20\d\d_(?=\d{12}$)")
+_COLA_PREFIX = re.compile(r"^\d{1,3}_(?=[1-9]\d{3,6}$)")  # the number of the pair, before Visual Genome's id
+_PLAIN = ("JPEG", "PNG", "WEBP")  # formats that every reader knows
+LONGEST_SHOWN = 200  # characters of a file name in an error
+_KNOWN = 10_000  # pictures whose place is remembered: looking a name up takes longer than reading its file
+
+
+def image_id(name: str) -> str:
+    """The name of an image by which it is known in all sets that hold it."""
+    return _COLA_PREFIX.sub("", _COCO_PREFIX.sub("", _SUFFIX.sub("", name.rpartition("/")[2])))
+
+
+def names_in_parquet(file: Path) -> Iterator[list[str | None]]:
+    """The image names of every row of a built data set's file, without reading a picture.
+
+    Raises:
+        LookupError: it has no column of images.
+        InputError: it cannot be read.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(file) as shard:
+            leaves = [shard.schema.column(index).path for index in range(len(shard.schema))]
+            columns = [leaf for leaf in leaves if leaf.startswith("images.") and leaf.endswith(".path")]
+            if not columns:
+                raise LookupError(file)
+            for batch in shard.iter_batches(columns=columns):
+                for images in batch.column(0).to_pylist():
+                    yield [image and image["path"] for image in images or []]
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(str(file), f"it does not read as parquet ({str(error).strip()})", "Build it again") from error
+
+
+def image_file(root: Path, name: str) -> Path:
+    """The path of image `name` below `root`.
+
+    Raises:
+        InputError: the name leads out of `root`, is none that the file system takes, or no such file is there.
+    """
+    shown = repr(name if len(name) <= LONGEST_SHOWN else name[:LONGEST_SHOWN] + "…")
+    try:
+        path = (root / name.replace("\0", "")).resolve()  # no file name holds a NUL byte; `resolve` stumbles over one
+        is_file = path.is_file()
+    except (OSError, RuntimeError) as error:  # too long, not to be looked up, a loop of links
+        reason = error.strerror if isinstance(error, OSError) else "a loop of links"
+        raise InputError(str(root), f"image name {shown} cannot be used ({reason})", "Mend its row") from error
+    if "\0" in name or not path.is_relative_to(root.resolve()):
+        mend = "Use names below the image folder (a link out of it is not followed)"
+        raise InputError(str(root), f"image name {shown} leads out of the folder", mend)
+    if not is_file:
+        raise InputError(str(root), f"image {shown} is missing", "Put the file there or remove its row")
+    return path
+
+
+class ImageStore(Protocol):
+    """The encoded pictures of a source, by name."""
+
+    def find(self, name: str) -> str:
+        """The name under which `read` finds the picture that the source calls `name`; InputError where it is none."""
+        ...
+
+    def file_name(self, name: str) -> str | None:
+        """The name that the picture's file has, or had before it was embedded; None where nobody knows."""
+        ...
+
+    def read(self, name: str) -> EmbeddedImage:
+        """The picture's bytes as they stand, and its name; InputError where it is missing."""
+        ...
+
+
+class ImageFolders:
+    """Pictures below one or several folders; the first folder that has a name wins.
+
+    With `search`, a name that stands directly in no folder is looked for in all their sub-folders: upstream files give
+    `000000000139.jpg` where the picture lies in `coco/train2017`. An index of all files is built once for it, at the
+    first such name.
+
+    A folder may itself be a link. Links inside that lead out of it are not followed, since a folder that came from
+    somebody else may link to anything: name the folder that they lead to.
+    """
+
+    def __init__(self, roots: Sequence[Path], search: bool = False):
+        self.roots, self._search = list(roots), search
+        self._file = lru_cache(_KNOWN)(self._look_up)
+
+    def find(self, name: str) -> str:
+        """`name`, or the path below its folder of the one file whose path ends in `name`.
+
+        Raises:
+            InputError: no such file, two of them, or a name that leads out of the folders.
+        """
+        try:
+            self._file(name)
+        except InputError:
+            if not self._search or not (found := self._indexed(name)):
+                raise
+            return found
+        return name
+
+    def file_name(self, name: str) -> str:
+        return name
+
+    def read(self, name: str) -> EmbeddedImage:
+        file = self._file(name)
+        try:
+            return {"bytes": file.read_bytes(), "path": name}
+        except OSError as error:
+            raise InputError(str(file), f"cannot be read ({error.strerror})", "Look at its permissions") from error
+
+    def _look_up(self, name: str) -> Path:
+        for root in self.roots[:-1]:
+            try:
+                return image_file(root, name)
+            except InputError:
+                continue
+        return image_file(self.roots[-1], name)
+
+    def _indexed(self, name: str) -> str:
+        paths = [path for path in self._index.get(name.rpartition("/")[2], ()) if f"/{path}".endswith(f"/{name}")]
+        if len(paths) > 1:
+            fault = f"image name {name!r} fits {paths[0]} and {paths[1]}"
+            raise InputError(str(self.roots[0]), fault, "Name the folder of the right one in source.images")
+        if paths and any("\ud800" <= character <= "\udfff" for character in paths[0]):
+            fault = f"image {name!r} lies in a folder whose name is not UTF-8 ({paths[0]!r})"
+            raise InputError(str(self.roots[0]), fault, "Rename the folder, or name it in source.images")
+        return paths[0] if paths else ""
+
+    @cached_property
+    def _index(self) -> dict[str, tuple[str, ...]]:
+        """File name → paths below a folder."""
+        from tqdm import tqdm
+
+        index: dict[str, tuple[str, ...]] = {}
+        with tqdm(desc="index of pictures", unit=" files", disable=None) as bar:
+            for root in self.roots:
+                for folder, folders, files in os.walk(root):
+                    folders.sort()
+                    below = Path(folder).relative_to(root)
+                    for file in files:
+                        path = (below / file).as_posix()
+                        if path not in index.get(file, ()):
+                            index[file] = (*index.get(file, ()), path)
+                    bar.update(len(files))
+        return index
+
+
+def open_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Decode `data` to RGB, upright; transparent pixels become white.
+
+    The size is checked from the header, before any pixel is decoded.
+
+    Raises:
+        InputError: not a picture, cut short, or larger than `max_pixels` (width × height).
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is checked next
+            image: Image.Image = Image.open(io.BytesIO(data))
+        width, height = image.size
+        if width * height > max_pixels:
+            raise InputError(
+                name, f"picture of {width} × {height} pixels exceeds {max_pixels}", "Scale it down or remove its row"
+            )
+        image.load()
+        image = ImageOps.exif_transpose(image)
+    except InputError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise InputError(name, f"picture is too large ({error})", "Scale it down or remove its row") from error
+    except UnidentifiedImageError as error:  # its text names the buffer, which tells nobody anything
+        fault = "picture does not decode (damaged, or of an unknown format)"
+        raise InputError(name, fault, "Replace the file or remove its row") from error
+    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error, ValueError …
+        raise InputError(name, f"picture does not decode ({error})", "Replace the file or remove its row") from error
+    if image.mode.startswith("I;16"):
+        image = image.point(lambda value: value / 256).convert("L")  # Pillow would clip 16 bits to 8, not scale them
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Decode the file at `path` as `open_image` does."""
+    return open_image(path.read_bytes(), str(path), max_pixels)
+
+
+def plain_bytes(data: bytes, name: str) -> bytes:
+    """`data` as it is where every reader sees in it what `open_image` sees, else that as PNG.
+
+    Raises:
+        InputError: as `open_image`.
+    """
+    image = open_image(data, name)
+    with Image.open(io.BytesIO(data)) as stored:
+        is_upright = stored.getexif().get(ExifTags.Base.Orientation, 1) == 1
+        is_rgb = stored.mode == "RGB" and not stored.has_transparency_data
+        return data if stored.format in _PLAIN and is_rgb and is_upright else encode_png(image)
+
+
+def encode_png(image: Image.Image) -> bytes:
+    """PNG bytes of `image`; equal pixels give equal bytes."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()

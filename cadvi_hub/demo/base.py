@@ -1,0 +1,176 @@
+"""The small base model: a real LLaVA that has learned from single images and plain text alone.
+
+It stands where LLaVA-1.5 stands in the paper: able on one image, never shown two. The shipped weights lie in
+`cadvi_hub/base/`; `base_training.train_base` makes them again from the recipe and its seed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import asdict
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cadvi_hub.demo.base_data import LEXICON, collate, draw_conversation, world_digest
+from cadvi_hub.demo.base_recipe import IMAGE_PIXELS, IMAGE_TOKENS, PATCH_PIXELS, BaseRecipe
+from cadvi_hub.world.instruct import Turn, short_turns
+from cadvi_hub.world.scene import Scene, draw_scene
+
+if TYPE_CHECKING:
+    from transformers import LlavaForConditionalGeneration, LlavaProcessor, PreTrainedTokenizerFast
+
+SPECIAL_TOKENS = ("<pad>", "<s>", "<unk>", "<image>", "<|user|>", "<|assistant|>", "<|end|>")
+PROBE_QUESTIONS = 300
+
+
+def build_tokenizer(recipe: BaseRecipe) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer trained on the world's words; any text can be written with it."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    rng = random.Random(recipe.seed)
+
+    def corpus() -> Iterator[str]:
+        for _ in range(4000):
+            _, turns = draw_conversation(rng, recipe, 1.0)
+            yield from (part for turn in turns for part in turn)
+        for _ in range(50):  # often enough that each word of the lexicon becomes one token
+            yield " ".join(LEXICON)
+
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=recipe.vocab_size,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(corpus(), trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=bpe,
+        bos_token="<s>",
+        eos_token="<|end|>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+        additional_special_tokens=["<image>", "<|user|>", "<|assistant|>"],
+        model_max_length=1024,
+        padding_side="left",
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def build_processor(recipe: BaseRecipe) -> LlavaProcessor:
+    """Tokenizer, image processor (squares of 96 pixels) and our chat template."""
+    from transformers import CLIPImageProcessorPil, LlavaProcessor
+
+    template = (resources.files("cadvi_hub.training") / "chat_templates" / "cadvi.jinja").read_text("utf-8")
+    tokenizer = build_tokenizer(recipe)
+    tokenizer.chat_template = template
+    image_processor = CLIPImageProcessorPil(
+        size={"shortest_edge": IMAGE_PIXELS},
+        crop_size={"height": IMAGE_PIXELS, "width": IMAGE_PIXELS},
+        image_mean=[0.5] * 3,
+        image_std=[0.5] * 3,
+    )
+    return LlavaProcessor(
+        image_processor=image_processor,
+        tokenizer=tokenizer,
+        patch_size=PATCH_PIXELS,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=template,
+        image_token="<image>",
+    )
+
+
+def build_model(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGeneration:
+    """The untrained model: CLIP vision tower, MLP projector, Llama."""
+    import torch
+    from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
+
+    width, heads = recipe.hidden_size, recipe.hidden_size // 32
+    image_token: Any = tokenizer.convert_tokens_to_ids("<image>")
+    vision = CLIPVisionConfig(
+        hidden_size=width,
+        intermediate_size=3 * width,
+        num_hidden_layers=recipe.vision_layers,
+        num_attention_heads=heads,
+        image_size=IMAGE_PIXELS,
+        patch_size=PATCH_PIXELS,
+        projection_dim=width,
+    )
+    config = LlavaConfig(
+        vision_config=vision,
+        text_config=LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=width,
+            intermediate_size=8 * width // 3,
+            num_hidden_layers=recipe.text_layers,
+            num_attention_heads=heads,
+            num_key_value_heads=heads,
+            max_position_embeddings=1024,
+            tie_word_embeddings=True,
+            pad_token_id=tokenizer.pad_token_id,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+        ),
+        image_token_index=image_token,
+        image_seq_length=IMAGE_TOKENS,
+        vision_feature_layer=-1,  # LLaVA-1.5 takes -2: CLIP's last layer serves its contrastive loss, here is none
+        vision_feature_select_strategy="default",
+        tie_word_embeddings=True,
+    )
+    torch.manual_seed(recipe.seed)
+    model = LlavaForConditionalGeneration(config)
+    torch.manual_seed(recipe.seed)  # once more: the tower starts from the same weights whatever the vocabulary
+    model.model.vision_tower = CLIPVisionModel(vision)
+    return model
+
+
+def save_base(model: Any, processor: Any, recipe: BaseRecipe, training: dict[str, Any], out: Path) -> None:
+    """Save weights in half precision, the processor, and `recipe.json`, which ties both to the recipe and its world.
+
+    Args:
+        training: What was measured in training: loss curve, share of picture parts named by the vision tower.
+    """
+    import torch
+
+    model.to(torch.float16).save_pretrained(out)
+    config = json.loads((out / "config.json").read_text("utf-8"))
+    config["dtype"] = "float32"  # half precision is for the disk alone
+    (out / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", "utf-8")
+    processor.save_pretrained(out)
+    for file in (out / "model.safetensors", out / "tokenizer.json"):
+        file.chmod(0o644)
+    record = {
+        "recipe": asdict(recipe),
+        "world": world_digest(recipe),
+        "weights": hashlib.sha256((out / "model.safetensors").read_bytes()).hexdigest(),
+        "answers_right": answers_right(model.float(), processor, PROBE_QUESTIONS),
+        "training": training,
+    }
+    (out / "recipe.json").write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+
+
+def answers_right(model: Any, processor: Any, number: int) -> float:
+    """Share of `number` short questions about evaluation scenes that the model answers word for word."""
+    import torch
+
+    rng = random.Random("probe")
+    drawn: list[tuple[Scene | None, list[Turn]]] = []
+    while len(drawn) < number:
+        scene = draw_scene(rng, "eval")
+        drawn += [(scene, [turn]) for turn in short_turns(rng, scene, 1)]
+    right = 0
+    for start in range(0, number, 50):
+        inputs, weights = collate(processor, drawn[start : start + 50])
+        with torch.inference_mode():
+            predicted = model(**inputs).logits[:, :-1].argmax(-1)
+        answers = weights[:, 1:] > 0
+        right += int(((predicted == inputs["input_ids"][:, 1:]) | ~answers).all(1).sum())
+    return round(right / number, 4)

@@ -1,0 +1,146 @@
+"""What the base model learns from: conversations about single scenes, and reading practice without pictures."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from typing import TYPE_CHECKING, Any
+
+from cadvi_hub.demo.base_recipe import IMAGE_TOKENS, BaseRecipe
+from cadvi_hub.world.captions import describe
+from cadvi_hub.world.instruct import Turn, claim_turn, image_conversation, short_turns, text_conversation
+from cadvi_hub.world.render import render
+from cadvi_hub.world.scene import ACTIONS, ANIMATE, BOX_SIZES, COLORS, FILLS, SHAPES, THINGS, Scene, draw_scene
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import LlavaProcessor
+
+# Words that the prompts and summaries of the method use and that no conversation about one scene holds. A real LLM
+# knows them; here the tokenizer must, and the copying practice below makes the model able to read and write them.
+_LEXICON = """
+Image 1: Image 2: Which image suits the caption better? A. Image 1 B. Image 2 Answer with the option's letter from
+the given choices directly. Commonalities: Differences: 1. Object types: 2. Attributes: 3. Counts: 4. Actions: 5.
+Locations: 6. Relative positions: Both images show while only image 1 image 2 shows has have the same in both
+images the first second differ different differs from Summarize compare commonalities and differences between these
+two images. What do the two images have in common, and how do they differ? The difference is that changed became
+moved appeared disappeared instead of was is now are no longer there it one two three four five six seven eight
+nine none more fewer less than left right picture pictures neither each other whereas but not also and or True
+False yes no statement Is this true of the images? Note: known about them object objects thing things color size
+pattern taken Nothing is in common. There are a an of with for to by on at as its their them they this that these
+those which who what where how many
+"""
+LEXICON = _LEXICON.split()
+WORLD_WORDS = (
+    *(*ANIMATE, *THINGS, *SHAPES, *COLORS, *BOX_SIZES, *FILLS, *ACTIONS),
+    *("top", "bottom", "left", "right", "center"),
+)
+
+
+def copy_practice(rng: random.Random) -> list[Turn]:
+    """Repeat a few words of the lexicon and of the world."""
+    words = " ".join(rng.choices((*LEXICON, *WORLD_WORDS, *WORLD_WORDS), k=rng.randint(3, 12)))
+    return [(f"Repeat: {words}", words)]
+
+
+def _max_groups(progress: float, share: float) -> int:
+    return min(3, 1 + int(3 * progress / share)) if share else 3
+
+
+def draw_reading(rng: random.Random, recipe: BaseRecipe, progress: float) -> list[Turn]:
+    """A conversation without a picture: copying, questions about a description, comparing two texts."""
+    kind = rng.random()
+    if kind < 0.4 - 0.25 * progress:
+        return copy_practice(rng)
+    if kind < 0.85:
+        scene = draw_scene(rng, "train", "sketch", rng.randint(1, _max_groups(progress, recipe.curriculum_share)))
+        turns = short_turns(rng, scene, rng.randint(1, 4))
+        return [(f"{describe(scene).text}\n{turns[0][0]}", turns[0][1]), *turns[1:]]
+    return text_conversation(rng, "train")
+
+
+def draw_conversation(rng: random.Random, recipe: BaseRecipe, progress: float) -> tuple[Scene | None, list[Turn]]:
+    """A scene (None for plain text) and a conversation; `progress` is the share of the training that is done."""
+    if rng.random() < recipe.text_share:
+        return None, copy_practice(rng) if rng.random() < 0.25 else text_conversation(rng, "train")
+    look = "boxes" if rng.random() < recipe.boxes_share else "sketch"
+    groups = _max_groups(progress, recipe.curriculum_share)
+    scene = draw_scene(rng, "train", "boxes" if look == "boxes" else "sketch", rng.randint(1, groups))
+    # first see, then check: descriptions are half of the conversations at the start and a tenth after the curriculum
+    describe_share = 0.1 + 0.4 * max(0.0, 1 - progress / recipe.curriculum_share) if recipe.curriculum_share else 0.1
+    return scene, image_conversation(rng, scene, describe_share)
+
+
+# Weights of the properties that claims are about, in the order of `instruct.CLAIMED`: first the two that alone come
+# after the noun, which the base does not look at before it has to; then all, the hard ones more often.
+FIRST_CLAIMS = (0.3, 0.3, 0.3, 0.3, 2.5, 3, 0.2, 0.2, 0.2)
+ALL_CLAIMS = (0.6, 0.6, 1, 1, 2, 2, 1, 2, 2)
+CLAIMS_EACH = 5
+
+
+def draw_claims(rng: random.Random, recipe: BaseRecipe, progress: float) -> tuple[Scene | None, list[Turn]]:
+    """A scene (None for plain text) and claims about it; or, lest the rest is forgotten, a conversation as before."""
+    begins = progress < 0.16
+    if rng.random() >= (0.85 if begins else 0.45 if progress < 0.7 else 0.35):
+        return draw_conversation(rng, recipe, 1.0)
+    groups = 1 if progress < 0.06 else 2 if progress < 0.2 else 3
+    scene = draw_scene(rng, "train", "sketch", rng.randint(1, groups))
+    weights = FIRST_CLAIMS if begins else ALL_CLAIMS
+    turns: list[Turn] = []
+    while not turns:
+        drawn = [claim_turn(rng, scene, weights) for _ in range(CLAIMS_EACH)]
+        turns = [turn for turn in drawn if turn is not None]
+    if rng.random() < 0.12:
+        return None, [(f"{describe(scene).text}\n{turns[0][0]}", turns[0][1]), *turns[1:]]
+    return scene, turns
+
+
+def conversation_text(turns: list[Turn], image: bool) -> str:
+    """The conversation as the chat template writes it, the image before the first question."""
+    text = "<s>"
+    for index, (question, answer) in enumerate(turns):
+        picture = "<image>" * IMAGE_TOKENS + "\n" if image and index == 0 else ""
+        text += f"<|user|>{picture}{question}<|assistant|>{answer}<|end|>"
+    return text
+
+
+def world_digest(recipe: BaseRecipe) -> str:
+    """SHA-256 over what the recipe's first 200 conversations say and show: other scenes, words or pixels change it."""
+    rng = random.Random(recipe.seed)
+    digest = hashlib.sha256()
+    for index in range(200):
+        scene, turns = draw_conversation(rng, recipe, index / 200)
+        digest.update(conversation_text(turns, scene is not None).encode())
+        if scene is not None:
+            digest.update(render(scene).tobytes())
+        _, turns = draw_claims(rng, recipe, index / 200)
+        digest.update(conversation_text(turns, image=True).encode())
+        digest.update(conversation_text(draw_reading(rng, recipe, index / 200), image=False).encode())
+    return digest.hexdigest()
+
+
+def collate(
+    processor: LlavaProcessor, drawn: list[tuple[Scene | None, list[Turn]]], question_weight: float = 0.0
+) -> tuple[dict[str, Any], torch.Tensor]:
+    """Model inputs for drawn conversations, padded on the right, and each token's weight in the loss.
+
+    Answers and their end tokens weigh 1, words of questions `question_weight`, the rest 0.
+    """
+    import torch
+
+    tokenizer = processor.tokenizer
+    assistant, end, image = (
+        tokenizer.convert_tokens_to_ids(token) for token in ("<|assistant|>", "<|end|>", "<image>")
+    )
+    texts = [conversation_text(turns, scene is not None) for scene, turns in drawn]
+    batch = tokenizer(texts, padding=True, padding_side="right", add_special_tokens=False, return_tensors="pt")
+    ids = batch["input_ids"]
+    opened = (ids == assistant).cumsum(1) - (ids == assistant).long()  # answers begun before this token
+    closed = (ids == end).cumsum(1) - (ids == end).long()
+    weights = torch.where(opened > closed, 1.0, question_weight)
+    weights[(ids == image) | (batch["attention_mask"] == 0)] = 0.0
+    inputs = {"input_ids": ids, "attention_mask": batch["attention_mask"]}
+    images = [render(scene) for scene, _ in drawn if scene is not None]
+    if images:
+        inputs["pixel_values"] = processor.image_processor(images, return_tensors="pt")["pixel_values"]
+    return inputs, weights

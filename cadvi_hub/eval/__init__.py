@@ -1,0 +1,1 @@
+"""Benchmarks as lighteval tasks: question sets, models, readings of answers, scores, judges."""

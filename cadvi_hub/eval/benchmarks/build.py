@@ -1,0 +1,219 @@
+"""`cadvi benchmarks build`: one set from its question file or annotations and its pictures.
+
+out/<task>/test.parquet     the questions whose pictures are all there
+out/<task>/missing.jsonl    every picture that is not, with its question and the reason
+out/<task>/build.json       what was counted, and the faults of the published file
+out/<task>/_work/           whole shards of a build under way (`under_way.py`)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from cadvi_hub.core.digest import digest_of_files
+from cadvi_hub.core.drops import Drops
+from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.files import write_json
+from cadvi_hub.eval.benchmarks.bison import read_bison
+from cadvi_hub.eval.benchmarks.cad_summary import read_summaries
+from cadvi_hub.eval.benchmarks.cola import read_cola
+from cadvi_hub.eval.benchmarks.eqben import read_eqben
+from cadvi_hub.eval.benchmarks.faults import Faults
+from cadvi_hub.eval.benchmarks.nlvr2 import read_nlvr2
+from cadvi_hub.eval.benchmarks.pictures import PictureError, Pictures, PictureSource, embedded_rows
+from cadvi_hub.eval.benchmarks.question import OPTIONS, TASKS, Question
+from cadvi_hub.eval.benchmarks.question_file import read_question_file
+from cadvi_hub.eval.benchmarks.seed_bench import read_seed_image, read_seed_video
+from cadvi_hub.eval.benchmarks.svo_probes import read_svo_probes
+from cadvi_hub.eval.benchmarks.under_way import KeptQuestions, StaleShardsError, under_way
+from cadvi_hub.eval.benchmarks.video import VideoFrames
+from cadvi_hub.eval.benchmarks.writing import write_questions
+
+Format = Literal["question_file", "upstream"]
+UPSTREAM: dict[str, Callable[[Path, int], Iterator[Question]]] = {
+    "bison": read_bison,
+    "svo_probes": read_svo_probes,
+    "nlvr2": read_nlvr2,
+    "eqben": read_eqben,
+    "cola": read_cola,
+    "seed_image": read_seed_image,
+    "seed_video": read_seed_video,
+}
+BUILT = "cad_summary"  # of rows that we built; it has no file of questions
+_NO_QUESTION_FILE = ("seed_image", "seed_video", BUILT)
+
+
+@dataclass
+class BenchmarkSettings:
+    """One benchmark set to make ready for evaluation.
+
+    Attributes:
+        task: name of the set: bison, svo_probes, nlvr2, eqben, cola, seed_image, seed_video, cad_qa, cad_summary or
+            single_image.
+        questions: the question file or the upstream annotations (eqben: a file or a folder of them); for cad_summary
+            the folder of a built data set, as data/cad_qa.
+        out: data set folder that the set joins as `out/<task>/`; a build that was stopped goes on there.
+        images: folder or folders of the pictures (seed_video: of the videos), sub-folders included; not needed where
+            rows have them.
+        format: `question_file` is the JSON lines of the paper's authors, `upstream` what the benchmark itself
+            published; left out, question_file where the paper has one.
+        seed: of the draw which of two images comes first, where annotations do not tell; scores of other seeds are
+            over other questions.
+    """
+
+    task: str
+    questions: Path
+    out: Path
+    images: Path | list[Path] = field(default_factory=list)
+    format: Format | None = None
+    seed: int = 0
+
+
+def build_benchmark(settings: BenchmarkSettings) -> str:
+    """Write the set and what was counted; returns a summary for the terminal.
+
+    A run that was stopped leaves an older set as it was. Run again with the same settings and questions, it goes on
+    after its last whole shard, and the set is the same to the byte as without the stop.
+
+    Raises:
+        InputError: settings that do not go together, a bad row (with file and place), not one question with its
+            pictures, or a folder that cannot be written or that another build is writing to.
+    """
+    try:
+        return _build(settings)
+    except StaleShardsError:
+        return _build(settings)  # the shards that a killed run had left are gone now
+
+
+def _build(settings: BenchmarkSettings) -> str:
+    task, out = settings.task, settings.out
+    faults, counter = Faults(task), _Counter()
+    questions = _questions(settings, faults.flags)
+    pictures = _pictures(settings)
+    with under_way(out / task, _inputs(settings)) as shards, _missing_file(out / task) as file:
+        missing = _Missing(file)
+        counted = counter.count(faults.watch(questions), task)
+        rows = embedded_rows(task, counted, pictures, missing, KeptQuestions(shards))
+        written = write_questions(rows, out, missing.questions, kept={task: shards} if shards else {}).get(task, 0)
+    if not written:
+        fault = f"of {counter.total} questions none has its pictures"
+        raise InputError(f"{out / task}", fault, "Check --images; missing.jsonl there names what was looked for")
+    report = {
+        "config": task,
+        "format": _format(settings),
+        "seed": settings.seed,
+        "questions": counter.total,
+        "rows": written,
+        "complete": not missing.questions.counts,
+        "drops": missing.questions.as_dict(),
+        "flags": faults.flags.as_dict(),
+    }
+    write_json(out / task / "build.json", report)
+    return _summary(report)
+
+
+def _format(settings: BenchmarkSettings) -> Format:
+    """The format that is meant.
+
+    Raises:
+        InputError: an unknown set, or a format that it does not have.
+    """
+    task = settings.task
+    if task not in OPTIONS:
+        raise InputError("task", f"unknown task {task!r}", f"Use one of {', '.join(TASKS)}")
+    chosen = settings.format or ("upstream" if task in _NO_QUESTION_FILE else "question_file")
+    if chosen == "upstream" and task not in (*UPSTREAM, BUILT):
+        raise InputError("format", f"{task} has no upstream annotations", "Use question_file")
+    if chosen == "question_file" and task == BUILT:
+        raise InputError("format", f"{BUILT} is made of a built data set", "Leave format out")
+    return chosen
+
+
+def _questions(settings: BenchmarkSettings, flags: Drops) -> Iterator[Question]:
+    if _format(settings) == "question_file":
+        return read_question_file(settings.questions, settings.task)
+    if settings.task == BUILT:
+        return read_summaries(settings.questions, flags)
+    return UPSTREAM[settings.task](settings.questions, settings.seed)
+
+
+def _roots(settings: BenchmarkSettings) -> Sequence[Path]:
+    return [settings.images] if isinstance(settings.images, Path) else settings.images
+
+
+def _pictures(settings: BenchmarkSettings) -> PictureSource:
+    roots = _roots(settings)
+    if settings.task == "seed_video" and _format(settings) == "upstream":
+        return VideoFrames(roots)
+    return Pictures(roots)
+
+
+def _inputs(settings: BenchmarkSettings) -> dict[str, Any]:
+    """What decides the rows, but for the pictures themselves."""
+    path = settings.questions
+    files = sorted([*path.glob("*.json"), *path.glob("*.parquet")]) if path.is_dir() else [path]
+    return {
+        "format": _format(settings),
+        "seed": settings.seed,
+        "questions": digest_of_files([file for file in files if file.is_file()]),
+        "images": [str(root.resolve()) for root in _roots(settings)],
+    }
+
+
+class _Counter:
+    """Counts the questions that pass, and shows a bar."""
+
+    def __init__(self) -> None:
+        self.total = 0
+
+    def count(self, questions: Iterator[Question], task: str) -> Iterator[Question]:
+        from tqdm import tqdm
+
+        for question in tqdm(questions, desc=task, unit=" questions", disable=None):
+            self.total += 1
+            yield question
+
+
+class _Missing:
+    """Lists pictures that cannot be embedded; `questions` counts those left out, each once."""
+
+    def __init__(self, file: IO[str]):
+        self.questions = Drops()
+        self._file, self._last = file, ""
+
+    def add(self, question: Question, name: str, error: PictureError) -> None:
+        line = {"question": question.id, "image": name, "reason": error.reason, "fault": error.fault}
+        self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        if question.place + question.id != self._last:
+            self._last = question.place + question.id
+            self.questions.add(error.reason, f"{question.id}: {name}")
+
+
+@contextmanager
+def _missing_file(folder: Path) -> Iterator[IO[str]]:
+    """missing.jsonl of the set; there is none where nothing is missing."""
+    path, part = folder / "missing.jsonl", folder / "missing.jsonl.part"
+    try:
+        with part.open("w", encoding="utf-8") as file:
+            yield file
+        if part.stat().st_size:
+            part.replace(path)
+        else:
+            path.unlink(missing_ok=True)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _summary(report: dict[str, Any]) -> str:
+    lines = [f"{report['config']}: {report['rows']} of {report['questions']} questions"]
+    for title, key in (("left out", "drops"), ("found in the published file", "flags")):
+        for reason, counted in report[key].items():
+            lines.append(f"  {title}: {reason}, {counted['count']} (first: {counted['first'][0]})")
+    if not report["complete"]:
+        lines.append("  the set is partial: missing.jsonl beside it names the pictures, and tasks refuse to score it")
+    return "\n".join(lines)

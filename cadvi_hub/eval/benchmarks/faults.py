@@ -1,0 +1,68 @@
+"""Faults of the published files: counted and told, never mended, since results must stay comparable."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from cadvi_hub.annotation.question_flags import question_flags
+from cadvi_hub.annotation.question_layout import QuestionAnswer
+from cadvi_hub.core.drops import Drops
+from cadvi_hub.core.schema import IMAGE_PLACEHOLDER
+from cadvi_hub.eval.benchmarks.question import PAIR_TASKS, Question
+
+DUPLICATE, SAME_ID = "the same question again", "the same id again"
+SAME_HALVES, TELLING_ID = "both questions of a pair are the same", "the id tells the answer"
+_LONGEST_ANSWER = 100  # words, as `cadvi build cad_qa` has it
+_PLACE = re.compile(rf"(?:Image \d+:)?[ \t]*{IMAGE_PLACEHOLDER}")
+
+
+class Faults:
+    """What is wrong with the questions of one set; `flags` is complete when all of them have passed."""
+
+    def __init__(self, task: str):
+        self.flags = Drops()
+        self._task = task
+        self._seen: set[bytes] = set()  # hashes of 8 bytes: 400,000 questions stay below 40 MB
+        self._ids: set[bytes] = set()
+        self._answers: dict[str, Counter[str]] = {}  # by half of the pair
+        self._last: Question | None = None
+
+    def watch(self, questions: Iterable[Question]) -> Iterator[Question]:
+        """The questions as they are."""
+        for question in questions:
+            self._look_at(question)
+            yield question
+        answers = {half: sorted(counts) for half, counts in self._answers.items()}
+        telling = len(answers) == 2 and all(len(of_half) == 1 for of_half in answers.values())
+        if telling and answers["0"] != answers["1"] and self._answers["0"].total() > 1:
+            told = ", ".join(f"_{half} is always {answers[half][0]}" for half in ("0", "1"))
+            count = sum(counts.total() for counts in self._answers.values())
+            self.flags.merge({TELLING_ID: {"count": count, "first": [told]}})
+
+    def _look_at(self, question: Question) -> None:
+        content = (*question.names, question.text, question.answer)
+        if self._is_known(self._seen, "\0".join(content)):
+            self.flags.add(DUPLICATE, question.place)
+        if self._is_known(self._ids, question.id):
+            self.flags.add(SAME_ID, f"{question.place}: {question.id}")
+        if self._task in PAIR_TASKS:
+            self._answers.setdefault(question.id[-1:], Counter())[question.answer] += 1
+            last = self._last
+            if last and last.group == question.group and last.text == question.text:
+                self.flags.add(SAME_HALVES, question.place)
+            self._last = question
+        if self._task == "cad_qa":
+            turn = QuestionAnswer(_PLACE.sub("", question.text), question.answer)
+            for flag, detail in question_flags(turn, max_words=_LONGEST_ANSWER):
+                self.flags.add(flag, f"{question.id}: {detail}")
+
+    @staticmethod
+    def _is_known(seen: set[bytes], content: str) -> bool:
+        digest = hashlib.blake2b(content.encode(), digest_size=8).digest()
+        if digest in seen:
+            return True
+        seen.add(digest)
+        return False

@@ -1,0 +1,120 @@
+"""What a benchmark question is, for all sets alike, and the wording of ours.
+
+A question file's text is used as it stands. Upstream annotations have captions and no questions: those get our
+wording, from the prompt files, in the form of the paper's question files.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from cadvi_hub.annotation.prompt import render_prompt
+from cadvi_hub.core.schema import IMAGE_PLACEHOLDER, EmbeddedImage
+
+LETTERS = ("A", "B")
+FOUR_LETTERS = ("A", "B", "C", "D")
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "bison": LETTERS,
+    "svo_probes": LETTERS,
+    "nlvr2": ("True", "False"),
+    "eqben": LETTERS,
+    "cola": LETTERS,
+    "seed_image": FOUR_LETTERS,
+    "seed_video": FOUR_LETTERS,
+    "cad_qa": (),
+    "cad_summary": (),
+    "single_image": (),
+}
+TASKS = tuple(OPTIONS)
+PAIR_TASKS = ("eqben", "cola")  # questions `i_0` and `i_1` count together
+ONE_IMAGE_TASKS = ("seed_image", "single_image")
+SVO_CATEGORIES = ("subject", "verb", "object")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question whose pictures are not read yet.
+
+    Attributes:
+        images: in prompt order; without bytes where the picture is to be looked up by its `path`.
+        text: the whole prompt, `<image>` where each image goes.
+        options: what an answer can be; empty for open questions.
+        source: name of the file or data set that it comes from.
+        place: where it stands there, for messages.
+        category: what results are told apart by, "" for nothing.
+        group: joins the questions that count together; "" for a question that counts alone.
+    """
+
+    id: str
+    images: tuple[EmbeddedImage, ...]
+    text: str
+    options: tuple[str, ...]
+    answer: str
+    source: str
+    place: str
+    category: str = ""
+    group: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the pictures."""
+        return tuple(image["path"] or "" for image in self.images)
+
+    def row(self, task: str, images: list[EmbeddedImage]) -> dict[str, Any]:
+        """The row (`schema.question_features()`) with `images` in the place of ours."""
+        return {
+            "id": self.id,
+            "images": images,
+            "question": self.text,
+            "options": list(self.options),
+            "answer": self.answer,
+            "source": self.source,
+            "task": task,
+            "category": self.category,
+            "group": self.group or self.id,
+        }
+
+
+def named(*names: str) -> tuple[EmbeddedImage, ...]:
+    """Pictures to be looked up by name."""
+    return tuple({"bytes": None, "path": name} for name in names)
+
+
+def prompt_text(name: str, **values: Any) -> str:
+    """The one user turn of prompt `name` as a question's text."""
+    (turn,) = render_prompt(name, **values)
+    return "".join(IMAGE_PLACEHOLDER if part["type"] == "image" else part["text"] for part in turn["content"])
+
+
+def which_image(
+    question_id: str, right: str, wrong: str, caption: str, source: str, place: str, seed: int, category: str = ""
+) -> Question:
+    """Two images and the caption of one; which comes first is drawn by `seed` and the question's id."""
+    order = (right, wrong) if _draw(seed, question_id) else (wrong, right)
+    answer = LETTERS[order.index(right)]
+    return Question(question_id, named(*order), _which(caption), LETTERS, answer, source, place, category)
+
+
+def caption_pair(
+    group: str, images: tuple[str, str], captions: tuple[str, str], source: str, place: str, seed: int, category: str
+) -> Iterator[Question]:
+    """Two questions over the same two images, `group_0` and `group_1`, one with the caption of each image.
+
+    Which image comes first is drawn by `seed` and the group's id, so that the half does not tell the answer.
+    """
+    order = images if _draw(seed, group) else images[::-1]
+    for half, caption in enumerate(captions):
+        answer = LETTERS[half if order is images else 1 - half]
+        name = f"{group}_{half}"
+        yield Question(name, named(*order), _which(caption), LETTERS, answer, source, place, category, group)
+
+
+def _which(caption: str) -> str:
+    return prompt_text("which_image", caption=" ".join(caption.split()), show_images=True)
+
+
+def _draw(seed: int, name: str) -> bool:
+    return random.Random(f"{seed}/which image first/{name}").random() < 0.5

@@ -1,0 +1,108 @@
+"""The question files that the paper's authors published, and others of that form.
+
+JSON lines with the keys `image` (file names below the image folder), `text` (the whole question, `<image>` where each
+image goes), `answer`, `question_id` and, for SVO Probes, `category`. Questions are used as they stand. Lines of the
+set `single_image` may list their own `options`.
+Format: the question files published with the paper (arXiv 2406.09240)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.schema import IMAGE_PLACEHOLDER
+from cadvi_hub.eval.benchmarks.pictures import Pictures
+from cadvi_hub.eval.benchmarks.question import (
+    ONE_IMAGE_TASKS,
+    OPTIONS,
+    PAIR_TASKS,
+    SVO_CATEGORIES,
+    TASKS,
+    Question,
+    named,
+)
+from cadvi_hub.eval.benchmarks.reading import bad, json_lines, make_all
+from cadvi_hub.sources.rows import Row, identifier, items, text
+
+
+def read_questions(path: Path, image_root: Path, task: str) -> Iterator[dict[str, Any]]:
+    """Yield the rows (`schema.question_features()`) of question file `path`, in its order, pictures embedded.
+
+    Raises:
+        InputError: as of `read_question_file`; a picture missing below `image_root` or broken, with file and line.
+    """
+    pictures = Pictures([image_root], search=False)
+    for question in read_question_file(path, task):
+        try:
+            images = [pictures.embed(image) for image in question.images]
+        except InputError as error:
+            raise InputError(question.place, f"{error.place}: {error.fault}", error.mend) from error
+        yield question.row(task, images)
+
+
+def read_question_file(path: Path, task: str) -> Iterator[Question]:
+    """Yield the questions of file `path`, in its order.
+
+    Raises:
+        InputError: unknown task; torn line, missing key, answer that is no option, number of placeholders unlike the
+            number of images (each with file and line); a pair whose halves do not follow each other, or half of one.
+    """
+    if task not in OPTIONS:
+        raise InputError(str(path), f"unknown task {task!r}", f"Use one of {', '.join(TASKS)}")
+
+    def make(row: Row, place: str) -> Question:
+        return _question(row, task, path.name, place)
+
+    questions = make_all(path, json_lines(path), make)
+    if task not in PAIR_TASKS:
+        yield from questions
+        return
+    seen: set[str] = set()
+    for group, members in groupby(questions, key=lambda question: question.group):
+        halves = list(members)
+        if len(halves) != 2 or group in seen:
+            fault = f"pair {group!r} has {len(halves)} question(s) in a row, not 2"
+            if group in seen:
+                fault = f"pair {group!r} is there a second time"
+            raise InputError(str(path), fault, "Put both questions of a pair under each other, once")
+        seen.add(group)
+        yield from halves
+
+
+def _question(row: Row, task: str, source: str, place: str) -> Question:
+    names, question, answer = items(row, "image"), text(row, "text"), text(row, "answer")
+    question_id = identifier(row, "question_id")
+    options = row.get("options", []) if task == "single_image" else OPTIONS[task]
+    if not isinstance(options, (list, tuple)) or not all(isinstance(value, str) for value in (*options, *names)):
+        raise bad("image and options must be lists of strings")
+    images = 1 if task in ONE_IMAGE_TASKS else 2
+    placeholders = question.count(IMAGE_PLACEHOLDER)
+    if not images == len(names) == placeholders:
+        raise bad(f"{len(names)} images and {placeholders} {IMAGE_PLACEHOLDER} in the text, where {task} has {images}")
+    if options and answer not in options:
+        raise bad(f"answer {answer!r} is not among {', '.join(options)}")
+    group = _group(question_id) if task in PAIR_TASKS else ""
+    category = _category(row, task)
+    return Question(question_id, named(*names), question, tuple(options), answer, source, place, category, group)
+
+
+def _category(row: Row, task: str) -> str:
+    if task == "eqben":
+        return str(row["image"][0]).split("/")[0]
+    if task != "svo_probes":
+        return ""
+    category = str(row.get("category", "")).lower()
+    if category not in SVO_CATEGORIES:
+        raise bad(f"category {category!r} is not among {', '.join(SVO_CATEGORIES)}")
+    return category
+
+
+def _group(question_id: str) -> str:
+    group, _, half = question_id.rpartition("_")
+    if not group or half not in ("0", "1"):
+        raise bad(f"question_id {question_id!r} of a pair's question must end in _0 or _1")
+    return group

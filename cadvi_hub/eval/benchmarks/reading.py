@@ -1,0 +1,90 @@
+"""The rows of benchmark files, each with its place; a bad row is refused: a set must not shrink without notice."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from cadvi_hub.core.errors import InputError
+from cadvi_hub.sources.rows import UNREADABLE, Row, RowError
+
+Made = TypeVar("Made")
+Rows = Iterator[tuple[str, Row]]
+
+
+def make_all(file: Path, rows: Iterable[tuple[str, Row]], make: Callable[[Row, str], Made]) -> Iterator[Made]:
+    """`make(row, place)` of every row.
+
+    Raises:
+        InputError: `make` raised a RowError; the error names file and row.
+    """
+    for position, row in rows:
+        place = f"{file}, {position}"
+        try:
+            made = make(row, place)
+        except RowError as bad:
+            raise InputError(place, bad.fault, bad.mend or "Mend the row") from bad
+        yield made
+
+
+def bad(fault: str) -> RowError:
+    """A row that cannot be used, since `fault`."""
+    return RowError(UNREADABLE, fault, "Mend the row")
+
+
+def json_lines(file: Path) -> Rows:
+    """`("line 1", {…})` and so on: a file of one JSON object per line, none blank."""
+    with _opened(file).open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                row = json.loads(line.decode("utf-8-sig"))
+            except (ValueError, RecursionError) as error:
+                fault = f"not one JSON object ({str(error) or type(error).__name__})"
+                raise InputError(f"{file}, line {number}", fault, "Mend the line") from error
+            if not isinstance(row, dict):
+                raise InputError(f"{file}, line {number}", "not one JSON object", "Mend the line")
+            yield f"line {number}", row
+
+
+def csv_rows(file: Path, columns: Iterable[str]) -> Rows:
+    """`("line 2", {…})` and so on: a CSV file whose first line names its columns."""
+    with _opened(file).open(encoding="utf-8-sig", newline="") as lines:
+        reader = csv.DictReader(lines, strict=True)
+        try:
+            if lacking := sorted({*columns} - {*(reader.fieldnames or ())}):
+                raise InputError(str(file), f"no column {', '.join(lacking)}", "Take the file as it was published")
+            for row in reader:
+                if None in row or None in row.values():
+                    fault = f"it does not have {len(reader.fieldnames or ())} fields"
+                    raise InputError(f"{file}, line {reader.line_num}", fault, "Mend the line")
+                yield f"line {reader.line_num}", row
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise InputError(f"{file}, after line {reader.line_num}", f"no CSV ({error})", "Mend the file") from error
+
+
+def rows_at(file: Path, key: str) -> Rows:
+    """`("row 1", {…})` and so on: the list at `key` of a file that is one JSON object, streamed."""
+    import ijson
+
+    number = 0
+    try:
+        with _opened(file).open("rb") as content:
+            for number, row in enumerate(ijson.items(content, f"{key}.item", use_float=True), 1):
+                if not isinstance(row, dict):
+                    raise InputError(f"{file}, row {number}", "not a JSON object", "Mend the row")
+                yield f"row {number}", row
+    except ijson.JSONError as error:
+        raise InputError(
+            str(file), f"not valid JSON after row {number}", "Mend the file, or fetch it again"
+        ) from error
+    if not number:
+        raise InputError(str(file), f"it has no list {key!r}", "Take the file as it was published, or another format")
+
+
+def _opened(file: Path) -> Path:
+    if not file.is_file():
+        raise InputError(str(file), "no such question file", "Name a file that is there")
+    return file

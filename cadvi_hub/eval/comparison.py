@@ -1,0 +1,221 @@
+"""Whether one model is better than another on the same questions: paired bootstrap, and McNemar's exact test."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from cadvi_hub.core.errors import InputError
+from cadvi_hub.eval.answers import Reading
+from cadvi_hub.eval.scoring import OPEN_TASKS, PREFIX, Interval, Prediction, group_metric, group_outcomes, token_f1
+
+DRAWS_AT_ONCE = 4_000_000  # numbers in memory
+
+
+@dataclass
+class CompareSettings:
+    """Two evaluations to compare.
+
+    Attributes:
+        first: folder that `evaluate` wrote for one model.
+        second: that of the other; a difference above 0 is in its favour.
+        tasks: names of the sets; none takes all that both folders have.
+        reading: how closed answers are read, `strict` as in the paper or `tolerant`.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+        out: JSON file for the comparisons; none writes none.
+    """
+
+    first: Path
+    second: Path
+    tasks: Sequence[str] = ()
+    reading: Reading = "strict"
+    resamples: int = 10_000
+    seed: int = 0
+    out: Path | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One metric of two models over the same questions.
+
+    `n` counts questions, or groups where `metric` is of groups. `difference` is second less first, `interval` its 95 %
+    interval by paired bootstrap. `only_first` and `only_second` count what one model alone has right, `p_value` is
+    McNemar's (exact, two-sided); all None for scores that are not right or wrong.
+    """
+
+    task: str
+    metric: str
+    n: int
+    first: float
+    second: float
+    difference: float
+    interval: Interval
+    only_first: int | None = None
+    only_second: int | None = None
+    p_value: float | None = None
+
+
+def compare(settings: CompareSettings) -> str:
+    """Compare two models over all sets that both were asked; returns a table, and writes `settings.out`.
+
+    Raises:
+        InputError: a folder or set without predictions, predictions that cannot be read, or models that were asked
+            different questions.
+    """
+    first, second = Path(settings.first), Path(settings.second)
+    sets = {folder: _sets(folder) for folder in (first, second)}
+    for folder, of_folder in sets.items():
+        if not of_folder:
+            raise InputError(str(folder), "it has no predictions", "Name a folder that `cadvi evaluate` wrote")
+    tasks = settings.tasks or sorted(sets[first] & sets[second])
+    if not tasks:
+        raise InputError(f"{first} and {second}", "they have no set in common", "Evaluate both on the same sets")
+    comparisons = [
+        comparison
+        for task in tasks
+        for comparison in compare_predictions(
+            task,
+            read_predictions(first, task),
+            read_predictions(second, task),
+            settings.reading,
+            settings.resamples,
+            settings.seed,
+        )
+    ]
+    if settings.out:
+        part = settings.out.with_name(settings.out.name + ".part")
+        try:
+            settings.out.parent.mkdir(parents=True, exist_ok=True)
+            part.write_text(json.dumps([asdict(each) for each in comparisons], indent=2) + "\n", "utf-8")
+            part.replace(settings.out)
+        except OSError as error:
+            raise InputError(str(settings.out), f"cannot be written ({error})", "Name another file") from error
+    return "\n".join([f"first: {first}, second: {second}, {settings.reading} reading", "", *_table(comparisons)])
+
+
+def compare_predictions(
+    task: str,
+    first: Sequence[Prediction],
+    second: Sequence[Prediction],
+    reading: Reading = "strict",
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> list[Comparison]:
+    """The metrics of set `task` for the predictions of two models.
+
+    Accuracy; of a set whose questions come in groups also the share of groups that are right throughout; token F1 of
+    open answers. Groups are resampled whole, for their questions share images.
+
+    Raises:
+        InputError: the questions or their answers are not the same.
+    """
+    for a, b in zip(first, second, strict=False):
+        if any(a[key] != b[key] for key in ("index", "id", "group", "answer")):
+            raise InputError(f"set {task}", f"question {a['id']!r} of one is {b['id']!r} of the other", _MEND)
+    if len(first) != len(second):
+        raise InputError(f"set {task}", f"one model has {len(first)} questions, the other {len(second)}", _MEND)
+    groups = [row["group"] for row in first]
+    if task in OPEN_TASKS:
+        scores = [[token_f1(row["prediction"], row["answer"]) for row in rows] for rows in (first, second)]
+        return [_compared(task, "token_f1", scores, groups, resamples, seed)]
+    key = f"{PREFIX[reading]}correct"
+    right = [[bool(row[key]) for row in rows] for rows in (first, second)]
+    found = [_compared(task, "accuracy", right, groups, resamples, seed)]
+    if metric := group_metric(task, first):
+        whole = [list(group_outcomes(metric, first, each).values()) for each in right]
+        found.append(_compared(task, metric, whole, list(dict.fromkeys(groups)), resamples, seed))
+    return found
+
+
+_MEND = "Evaluate both models on the same questions"
+
+
+def _compared(
+    task: str,
+    metric: str,
+    scores: Sequence[Sequence[float]],
+    groups: Sequence[str],
+    resamples: int,
+    seed: int,
+) -> Comparison:
+    first, second = scores
+    n = len(first)
+    values = sum(first) / n, sum(second) / n
+    differences = [float(b) - float(a) for a, b in zip(first, second, strict=True)]
+    interval = paired_bootstrap(differences, groups, resamples, seed)
+    compared = Comparison(task, metric, n, *values, values[1] - values[0], interval)
+    if metric == "token_f1":
+        return compared
+    alone = differences.count(-1.0), differences.count(1.0)
+    return replace(compared, only_first=alone[0], only_second=alone[1], p_value=mcnemar(*alone))
+
+
+def paired_bootstrap(
+    differences: Sequence[float], groups: Sequence[str], resamples: int = 10_000, seed: int = 0
+) -> Interval:
+    """95 % percentile interval of the mean difference, where whole `groups` are drawn with replacement.
+
+    Args:
+        differences: per question, the score of one model less that of the other.
+        groups: per question, what is drawn together with it.
+        resamples: number of draws.
+        seed: of the draws.
+    """
+    import numpy as np
+
+    _, member = np.unique(np.asarray(groups), return_inverse=True)
+    totals, sizes = np.bincount(member, weights=differences), np.bincount(member)
+    rng = np.random.default_rng(seed)
+    at_once = max(1, DRAWS_AT_ONCE // len(totals))
+    means = []
+    for start in range(0, resamples, at_once):
+        drawn = rng.integers(len(totals), size=(min(at_once, resamples - start), len(totals)))
+        means.append(totals[drawn].sum(axis=1) / sizes[drawn].sum(axis=1))
+    low, high = np.quantile(np.concatenate(means), (0.025, 0.975))
+    return float(low), float(high)
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Two-sided p value of McNemar's exact test: is it chance that so many questions went to one of two models?"""
+    from scipy.stats import binomtest
+
+    discordant = only_first + only_second
+    return float(binomtest(only_first, discordant).pvalue) if discordant else 1.0
+
+
+def read_predictions(folder: Path, task: str) -> list[dict[str, Any]]:
+    """The predictions of set `task` in the folder of an evaluation.
+
+    Raises:
+        InputError: there are none, or they cannot be read.
+    """
+    file = folder / "predictions" / f"{task}.jsonl"
+    try:
+        with file.open(encoding="utf-8") as lines:
+            rows = [json.loads(line) for line in lines]
+        complete = rows and all({"index", "id", "group", "answer", "prediction"} <= set(row) for row in rows)
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(str(file), f"cannot be read ({error})", "Evaluate the model on this set") from error
+    if not complete:
+        raise InputError(str(file), "these are not predictions", "Evaluate the model again")
+    return rows
+
+
+def _sets(folder: Path) -> set[str]:
+    return {file.stem for file in (folder / "predictions").glob("*.jsonl")}
+
+
+def _table(comparisons: Sequence[Comparison]) -> list[str]:
+    lines = [f"{'':<32}{'n':>6}  {'first':>6}  {'second':>6}  {'difference':<22}{'only one right':<18}McNemar p"]
+    for each in comparisons:
+        low, high = each.interval
+        difference = f"{100 * each.difference:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+        alone = "–" if each.only_first is None else f"{each.only_first} / {each.only_second}"
+        p_value = "–" if each.p_value is None else f"{each.p_value:.2g}"
+        lines.append(
+            f"{f'{each.task} {each.metric}':<32}{each.n:>6}  {100 * each.first:>6.1f}  {100 * each.second:>6.1f}"
+            f"  {difference:<22}{alone:<18}{p_value}"
+        )
+    return lines

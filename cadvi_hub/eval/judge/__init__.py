@@ -1,0 +1,1 @@
+"""An LLM rates open answers from 0 to 5, and is itself checked."""

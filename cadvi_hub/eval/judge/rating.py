@@ -1,0 +1,164 @@
+"""What a judge is asked about one answer, and what its reply says: pure functions.
+
+The scale from 0 to 5 is the paper's; the wording is ours, for the paper's is not published. A reply that cannot be
+read has no rating: neither 0 nor any other number stands in for it.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from cadvi_hub.annotation.prompt import render_prompt
+from cadvi_hub.generation.chat import ChatRequest, Decoding, Failed, Reply
+
+HIGHEST = 5  # the lowest rating is 0
+PROMPTS = {"cad_qa": "judge_answer", "cad_summary": "judge_summary"}  # of the open sets
+
+# Why an answer has no rating
+UNANSWERED = "unanswered"  # this request got no reply
+CUT_OFF = "cut off"
+NO_RATING = "no rating"
+SEVERAL = "several ratings"
+OUT_OF_SCALE = "out of scale"
+
+CUT_HERE = " … (cut)"
+_NO_MARKUP = str.maketrans("<>[]{}", "‹›()()")
+
+_MARKS = r"[\s*_\"'`]*"
+_NUMBER = r"(?P<value>-?\d+(?:\.\d+)?)(?:\s*(?:/|out\s+of)\s*(?P<top>\d+))?(?![\w/]|\.\d|\s*(?:[-–]|or|to)\s*\d)"
+_NOUN = rf"\b(?:rating|score|grade){_MARKS}(?:\([^)\n]*\){_MARKS})?"
+_IS = r"(?:[:=]|(?:is|of|would\s+be|should\s+be)\b)"
+_READINGS = [  # from the surest to the least sure: the first that finds anything decides
+    [re.compile(pattern, re.IGNORECASE | re.MULTILINE) for pattern in patterns]
+    for patterns in (
+        [rf"^\W*(?:(?:my|the|final|overall)\s+)*{_NOUN}[:=]{_MARKS}{_NUMBER}"],  # a line "Rating: 4"
+        [rf"\A\W*?{_NUMBER}\W*\Z"],  # nothing but "4/5"
+        [
+            rf"{_NOUN}{_IS}{_MARKS}(?:an?\s+)?{_NUMBER}",
+            rf"\brate[sd]?\s+(?:(?:it|this|the|answer|summary|as|at|with|an?)\s+)*{_NUMBER}",
+            rf"(?<![\w.])(?P<value>\d+(?:\.\d+)?)\s*(?:/|out\s+of)\s*(?P<top>{HIGHEST})\b",
+        ],
+    )
+]
+
+
+class Answered(NamedTuple):
+    """A question, its reference answer, and the answer to be rated."""
+
+    question: str
+    reference: str
+    answer: str
+
+
+class Rating(NamedTuple):
+    """A rating from 0 to 5 with its reason; None with the `fault` for which it cannot be read."""
+
+    value: float | None
+    reason: str
+    fault: str = ""
+
+
+def rating_schema(max_reason: int = 400) -> dict[str, Any]:
+    """JSON schema of a reply, the reason first, so that the rating follows from it.
+
+    Args:
+        max_reason: characters of the reason; an unbounded string can run on for ever.
+    """
+    return {
+        "type": "object",
+        "properties": {
+            "reason": {"type": "string", "maxLength": max_reason},
+            "rating": {"type": "integer", "enum": list(range(HIGHEST + 1))},
+        },
+        "required": ["reason", "rating"],
+        "additionalProperties": False,
+    }
+
+
+def rating_request(
+    task: str, answered: Answered, max_chars: int, decoding: Decoding, json_schema: bool
+) -> ChatRequest:
+    """What the judge is asked.
+
+    The texts are data: they stand between tags that none of them can close, for `as_data` leaves no tag in them.
+
+    Args:
+        task: name of the set, which decides the prompt.
+        answered: the texts.
+        max_chars: the answer is cut after so many characters, so that it fits into the judge's context.
+        decoding: of the reply.
+        json_schema: whether the engine holds the reply to `rating_schema`.
+    """
+    answer = answered.answer
+    shown = answer if len(answer) <= max_chars else answer[:max_chars] + CUT_HERE
+    texts = {"reference": as_data(answered.reference), "answer": as_data(shown)}
+    if task == "cad_qa":  # the request for a summary is always the same, and stands in the prompt
+        texts["question"] = as_data(answered.question)
+    messages = render_prompt(PROMPTS[task], **texts)
+    return ChatRequest(messages, decoding=decoding, json_schema=rating_schema() if json_schema else None)
+
+
+def as_data(text: str) -> str:
+    """`text` with other brackets: no tag of ours and no turn marker of a chat template (`</answer>`, `[/INST]`,
+    `<|im_end|>`) is left in it, and no JSON that a judge might quote."""
+    return text.translate(_NO_MARKUP).strip()
+
+
+def read_rating(outcome: Reply | Failed) -> Rating:
+    """The rating that a judge's reply gives, as JSON or, where there is none, in prose.
+
+    "Rating: 4", "**Score:** 4/5", "I would rate this answer 4 out of 5" and a bare "4" are read. Several numbers
+    that differ, a range, another scale, words and a prose reply that was cut are not.
+    """
+    if isinstance(outcome, Failed):
+        return Rating(None, outcome.reason, UNANSWERED)
+    text = outcome.text.rpartition("</think>")[2].strip()  # what a reasoning model says in the end
+    is_cut = outcome.finish_reason == "length"
+    if "<think>" in text:
+        return Rating(None, text, CUT_OFF if is_cut else NO_RATING)
+    objects = list(_objects(text))
+    if objects:
+        return _decided([_scaled(value) for value, _ in objects], objects[-1][1])
+    if is_cut:
+        return Rating(None, text, CUT_OFF)
+    for patterns in _READINGS:
+        if found := [match for pattern in patterns for match in pattern.finditer(text)]:
+            return _decided([_on_scale(match["value"], match["top"]) for match in found], text)
+    return Rating(None, text, NO_RATING)
+
+
+def _objects(text: str) -> Iterator[tuple[Any, str]]:
+    """Rating and reason of every JSON object in `text` that has a rating."""
+    decoder, start = json.JSONDecoder(strict=False), text.find("{")
+    while start >= 0:
+        try:
+            found, end = decoder.raw_decode(text, start)
+        except (ValueError, RecursionError):
+            end = start + 1
+        else:
+            named = {key.lower(): value for key, value in found.items()}
+            for key in ("rating", "score"):
+                if key in named:
+                    yield named[key], str(named.get("reason", ""))
+                    break
+        start = text.find("{", end)
+
+
+def _scaled(value: Any) -> float | None:
+    """The number in a JSON value, 4, 4.0, "4" or "4/5"; NaN what is none, None what is out of the scale."""
+    found = re.fullmatch(rf"\s*{_NUMBER}\s*", value if isinstance(value, str) else json.dumps(value))
+    return _on_scale(found["value"], found["top"]) if found else float("nan")
+
+
+def _on_scale(value: str, top: str | None) -> float | None:
+    number = float(value)
+    return number if top in (None, str(HIGHEST)) and 0 <= number <= HIGHEST else None
+
+
+def _decided(values: list[float | None], reason: str) -> Rating:
+    if any(value != value for value in values):  # NaN
+        return Rating(None, reason, NO_RATING)
+    if len(set(values)) > 1:
+        return Rating(None, reason, SEVERAL)
+    return Rating(values[0], reason, "" if values[0] is not None else OUT_OF_SCALE)

@@ -1,0 +1,1 @@
+"""What is evaluated: local and served vision-language models, and baselines."""

@@ -1,0 +1,92 @@
+"""lighteval's pipeline over our own tasks alone."""
+
+from collections import Counter, defaultdict
+
+import torch
+from lighteval.logging.evaluation_tracker import EvaluationTracker
+from lighteval.models.abstract_model import LightevalModel
+from lighteval.tasks.lighteval_task import LightevalTask, LightevalTaskConfig
+from lighteval.tasks.requests import Doc
+
+from cadvi_hub.core.errors import InputError
+from cadvi_hub.eval.models.row_images import LazyRows
+from cadvi_hub.eval.scoring import SWAPPED
+from cadvi_hub.eval.tasks import specific
+
+with torch.set_grad_enabled(torch.is_grad_enabled()):
+    # lighteval switches gradients off as it is imported: a training in the same process would then fail
+    from lighteval.pipeline import ParallelismManager, Pipeline, PipelineParameters
+
+
+class TaskPipeline(Pipeline):
+    """A pipeline whose tasks are given as configurations, not as names for lighteval's registry.
+
+    The registry of lighteval 0.13 imports every built-in task before ours, which takes seconds, and one of them
+    downloads a file as it is imported, so that a run without network dies there. Everything else is lighteval's.
+
+    Args:
+        configs: the tasks.
+        tracker: where results and details go.
+        model: the model to ask.
+        max_samples: questions per task, None for all. lighteval's choice (seed 42) is kept, but a pair once begun is
+            completed, so that the pair metric stays meaningful, and a task with swapped images has the same questions.
+    """
+
+    def __init__(
+        self,
+        configs: list[LightevalTaskConfig],
+        tracker: EvaluationTracker,
+        model: LightevalModel,
+        max_samples: int | None = None,
+    ):
+        self.configs = configs
+        parameters = PipelineParameters(
+            launcher_type=ParallelismManager.CUSTOM, max_samples=max_samples, remove_reasoning_tags=False
+        )
+        super().__init__(tasks="", pipeline_parameters=parameters, evaluation_tracker=tracker, model=model)
+
+    def _init_tasks_and_requests(self, tasks: str) -> None:
+        self.registry = None  # type: ignore[assignment]  # only sample caches ask for it, and our models have none
+        self.tasks_dict = {config.full_name: LightevalTask(config) for config in self.configs}
+        self._load_datasets()
+        self.documents_dict = {}
+        for name, task in self.tasks_dict.items():
+            if unswapped := self.documents_dict.get(name.replace(SWAPPED, "")):
+                asked = {doc.id for doc in unswapped}  # the row's index
+                docs = task.get_docs() if task.eval_docs() else []  # perhaps no statement can be swapped
+                self.documents_dict[name] = [doc for doc in docs if doc.id in asked]
+            elif task.eval_docs():
+                self.documents_dict[name] = whole_groups(task.get_docs(), self.pipeline_parameters.max_samples)
+            else:
+                raise InputError(
+                    f"question set {task.name!r}", "it has no questions", "Make it with `cadvi benchmarks`"
+                )
+        self.sampling_docs = defaultdict(list)
+        for docs in self.documents_dict.values():
+            for doc in docs:
+                for sampling in doc.sampling_methods:
+                    self.sampling_docs[sampling].append(doc)
+        self.evaluation_tracker.task_config_logger.log(self.tasks_dict)
+
+    def _load_datasets(self) -> None:
+        for name, task in self.tasks_dict.items():
+            try:
+                LightevalTask.load_datasets({name: task})
+                task.dataset = {split: LazyRows(rows) for split, rows in task.dataset.items()}  # type: ignore
+            except (OSError, ValueError) as error:
+                place = f"question set {task.name!r} of {task.dataset_path}"
+                raise InputError(place, f"does not load ({error})", "Make it with `cadvi benchmarks`") from error
+
+
+def whole_groups(docs: list[Doc], max_samples: int | None) -> list[Doc]:
+    """The first groups of `docs` that together have `max_samples` questions or just more."""
+    if max_samples is None:
+        return docs
+    chosen: set[str] = set()
+    total = 0
+    for group, size in Counter(specific(doc)["group"] for doc in docs).items():
+        if total >= max_samples:
+            break
+        chosen.add(group)
+        total += size
+    return [doc for doc in docs if specific(doc)["group"] in chosen]

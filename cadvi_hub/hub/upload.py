@@ -1,0 +1,173 @@
+"""Files into a repository of the Hub, in commits of bounded size; what is there already is not sent again.
+
+Large files go up one by one and are committed in batches: what no commit names, the Hub throws away within a day (20
+hours, by `huggingface_hub`'s own resumable upload). So a killed upload goes on where it stood: files that are
+committed are compared by digest, and those of the last batch are still known to the Hub.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from cadvi_hub.core.errors import InputError
+
+if TYPE_CHECKING:
+    from huggingface_hub import CommitOperationAdd
+    from huggingface_hub.hf_api import RepoFile
+
+CARD = "README.md"
+FILES_PER_COMMIT = 50  # as `datasets` does; larger commits time out on the Hub
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A repository on the Hub that HF_ENDPOINT names; `private` counts where it has to be made."""
+
+    repo_id: str
+    kind: Literal["dataset", "model"]
+    private: bool = False
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a publication did.
+
+    Attributes:
+        url: page of the repository.
+        commit: id of its newest commit.
+        uploaded: paths that are new or changed.
+        unchanged: number of files that the Hub had already.
+        deleted: paths of an older publication that the folder no longer has.
+        left_out: files of a model folder that are not published.
+    """
+
+    url: str
+    commit: str
+    uploaded: tuple[str, ...]
+    unchanged: int
+    deleted: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        counts = f"files uploaded {len(self.uploaded)}, unchanged {self.unchanged}, deleted {len(self.deleted)}"
+        return f"{self.url}: {counts}; commit {self.commit}"
+
+
+def upload(
+    repository: Repository,
+    contents: Mapping[str, Path | bytes],
+    is_ours: Callable[[str], bool],
+    unfinished_card: str | None = None,
+) -> Published:
+    """Make the repository hold `contents`, and none of the other files that `is_ours`; nothing is committed twice.
+
+    Args:
+        contents: path in the repository → file or bytes.
+        is_ours: whether a path that `contents` lacks may be deleted; an InputError from it ends the upload before
+            anything is changed.
+        unfinished_card: stands as README.md from the first commit to the last, where one commit is not enough; the
+            last one brings that of `contents`.
+
+    Raises:
+        InputError: the Hub refuses, or the connection is lost.
+    """
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+    from huggingface_hub.hf_api import RepoFile
+    from tqdm import tqdm
+
+    api, repo_id, kind = HfApi(library_name="cadvi-hub"), repository.repo_id, repository.kind
+    with hub_faults(f"{kind} {repo_id} on {api.endpoint}"):
+        url = api.create_repo(repo_id, repo_type=kind, private=repository.private, exist_ok=True)
+        head = api.repo_info(repo_id, repo_type=kind).sha
+        listing = api.list_repo_tree(repo_id, repo_type=kind, recursive=True, revision=head)
+        there = {entry.path: entry for entry in listing if isinstance(entry, RepoFile)}
+        stale = sorted(path for path in there if is_ours(path) and path not in contents)
+        wanted = [CommitOperationAdd(path, content) for path, content in contents.items()]
+        compared = tqdm(wanted, desc=f"compare with {repo_id}", unit="file", disable=None)
+        changed = [addition for addition in compared if not _is_there(addition, there.get(addition.path_in_repo))]
+        changed.sort(key=lambda addition: addition.path_in_repo == CARD)  # the card comes last
+        operations: list[CommitOperationAdd | CommitOperationDelete] = [CommitOperationDelete(path) for path in stale]
+        operations += changed
+        starts = range(0, len(operations), FILES_PER_COMMIT)
+        batches = [operations[start : start + FILES_PER_COMMIT] for start in starts]
+        if len(batches) > 1 and unfinished_card is not None:
+            notice = CommitOperationAdd(CARD, unfinished_card.encode())
+            if not _is_there(notice, there.get(CARD)):
+                batches.insert(0, [notice])
+        size = sum(addition.upload_info.size for addition in changed)
+        with tqdm(desc=f"upload to {repo_id}", total=size, unit="B", unit_scale=True, disable=None) as bar:
+            for batch in batches:
+                for operation in batch:
+                    if isinstance(operation, CommitOperationAdd):
+                        api.preupload_lfs_files(repo_id, [operation], repo_type=kind, free_memory=False)
+                        bar.update(operation.upload_info.size)
+                head = api.create_commit(
+                    repo_id,
+                    batch,
+                    commit_message=f"Publish {len(contents)} files with cadvi-hub",
+                    repo_type=kind,
+                    parent_commit=head,
+                ).oid
+    uploaded = tuple(addition.path_in_repo for addition in changed)
+    return Published(str(url), str(head), uploaded, len(wanted) - len(changed), tuple(stale))
+
+
+def _is_there(addition: CommitOperationAdd, there: RepoFile | None) -> bool:
+    """Whether the Hub's file has the same content, by the digest that the Hub keeps; large files are streamed."""
+    from huggingface_hub.utils.sha import git_hash
+
+    if there is None or there.size != addition.upload_info.size:
+        return False
+    if there.lfs is not None:
+        return there.lfs.sha256 == addition.upload_info.sha256.hex()
+    with addition.as_file() as file:
+        return there.blob_id == git_hash(file.read())
+
+
+def check_repo_id(repo_id: str) -> None:
+    """Raise InputError unless `repo_id` is `owner/name` in the Hub's spelling."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(repo_id)
+    except HFValidationError as error:
+        raise InputError(repr(repo_id), "it is no repository name", "Write it as owner/name") from error
+    if "/" not in repo_id:
+        raise InputError(repr(repo_id), "it has no owner", "Write it as owner/name")
+
+
+@contextmanager
+def hub_faults(place: str) -> Iterator[None]:
+    """Turn what the Hub's clients raise into an InputError that names `place`, without the token."""
+    import httpx
+    from huggingface_hub import get_token
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+    try:
+        yield
+    except InputError:
+        raise
+    except OfflineModeIsEnabled as error:
+        raise InputError(place, "offline mode is on", "Unset HF_HUB_OFFLINE") from error
+    except (httpx.HTTPError, RuntimeError, OSError) as error:  # uploads wrap theirs into a RuntimeError
+        cause = error.__cause__ if type(error) is RuntimeError and error.__cause__ else error
+        if isinstance(cause, OSError) and cause.filename:  # of this machine; what goes over the network has none
+            mend = "Let the build finish, and run it again"
+            raise InputError(str(cause.filename), f"it cannot be read ({cause.strerror})", mend) from error
+        detail = " ".join(str(cause).split()).replace(get_token() or "\0", "…")
+        status = cause.response.status_code if isinstance(cause, HfHubHTTPError) else None
+        again = "Run it again: what was uploaded is kept"
+        fault, mend = {
+            None: (f"the connection was lost ({detail})", again),
+            401: ("the Hub refuses the token", "Set HF_TOKEN or run `hf auth login`, with a token that may write"),
+            403: (f"the token may not write there ({detail})", "Check the owner, or use a token with that right"),
+            404: ("no such repository", "Check its name, and that the token may see it"),
+            409: ("somebody else is changing it", again),
+            412: ("somebody else changed it meanwhile", again),
+        }.get(status, (f"the Hub answered {status} ({detail})", again))
+        raise InputError(place, fault, mend) from error

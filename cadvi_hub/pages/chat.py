@@ -1,0 +1,165 @@
+"""Answers that appear while they are written, from a model in this process or from an OpenAI-compatible endpoint."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Event, Lock, Thread
+from typing import Any, Protocol, cast
+from urllib.parse import urlsplit
+
+from cadvi_hub.core.errors import InputError
+from cadvi_hub.generation.chat import ChatRequest
+from cadvi_hub.generation.endpoint import chat_messages
+from cadvi_hub.generation.local import LocalGenerator
+
+DEMO_MODEL = Path("out/demo/models/v1/merged")  # where `make demo` leaves its V1 model
+BASE_MODEL = Path(__file__).parents[1] / "demo" / "base_model"
+
+
+class Chat(Protocol):
+    """A model to talk with."""
+
+    name: str
+    about: str  # what a reader must know of it
+
+    def stream(self, request: ChatRequest) -> Iterator[str]:
+        """The answer in pieces, in order; closing the iterator stops the model.
+
+        Raises:
+            InputError: the model is not there, cannot be reached, or has no room for the conversation.
+        """
+        ...
+
+
+def chat_with(model: str = "", base_url: str = "", api_key_env: str = "OPENAI_API_KEY") -> Chat:
+    """The model at `base_url`, or the local one; without a name the demo's V1 model, or the base that comes along.
+
+    Raises:
+        InputError: an endpoint without the name of a model, or an address that is none.
+    """
+    if base_url:
+        return EndpointChat(base_url, model, api_key_env)
+    return LocalChat(model or str(DEMO_MODEL if DEMO_MODEL.is_dir() else BASE_MODEL))
+
+
+class LocalChat:
+    """A model in this process, loaded when it is asked first; it answers one conversation at a time."""
+
+    def __init__(self, model: str):
+        self._model = model
+        self._generator: LocalGenerator | None = None
+        self.name = "/".join(Path(model).parts[-2:])
+        self.about = f"The model is {self.name}, run on this machine."
+        if model == str(BASE_MODEL):
+            self.about = (
+                "This one is the demo's base model, which has never been shown two pictures: expect little. "
+                "Name a tuned one with --model, or run `make demo` first."
+            )
+        self._lock = Lock()
+
+    def stream(self, request: ChatRequest) -> Iterator[str]:
+        try:
+            import torch
+            from transformers import StoppingCriteriaList, TextIteratorStreamer
+        except ModuleNotFoundError as error:
+            mend = "Run `pip install 'cadvi-hub[train]'`, or name an endpoint"
+            raise InputError(f"model {self.name}", f"{error.name} is not installed", mend) from error
+
+        with self._lock:
+            generator = self._generator = self._generator or LocalGenerator(self._model)
+            model, _, tokenizer = generator.load()
+            inputs = generator.encode([request])
+            room = model.config.get_text_config().max_position_embeddings - inputs["input_ids"].shape[1]
+            if room < 1:
+                fault = "the conversation is longer than it can read"
+                raise InputError(f"model {self.name}", fault, "Begin a new comparison")
+            streamer = TextIteratorStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
+            stopped, failed = Event(), []
+
+            def is_stopped(input_ids: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+                return torch.full((input_ids.shape[0],), stopped.is_set(), device=input_ids.device)
+
+            def write() -> None:
+                try:
+                    torch.manual_seed(request.decoding.seed)
+                    with torch.inference_mode():
+                        model.generate(
+                            **inputs,
+                            max_new_tokens=min(request.decoding.max_tokens, room),
+                            do_sample=False,
+                            num_beams=1,
+                            temperature=None,
+                            top_p=None,
+                            top_k=None,
+                            streamer=streamer,
+                            stopping_criteria=StoppingCriteriaList([is_stopped]),
+                        )
+                except Exception as error:  # told by the reader of the stream, which else would wait for ever
+                    failed.append(error)
+                finally:
+                    streamer.end()
+
+            writer = Thread(target=write, daemon=True)
+            writer.start()
+            try:
+                yield from streamer
+            finally:
+                stopped.set()
+                writer.join()
+            if failed:
+                fault = f"it failed ({type(failed[0]).__name__}: {str(failed[0])[:200]})"
+                raise InputError(f"model {self.name}", fault, "Look at its folder, or name another model")
+
+
+class EndpointChat:
+    """A model that an OpenAI-compatible endpoint serves; its key never leaves the request."""
+
+    def __init__(self, base_url: str, model: str, api_key_env: str):
+        address = urlsplit(base_url)
+        if address.scheme not in ("http", "https") or not address.hostname:
+            raise InputError("base_url", "it is no http(s) address", "Write it like http://127.0.0.1:8000/v1")
+        if not model:
+            raise InputError("model", "none is named", "Give --model the name that the endpoint has for it")
+        self.name, self._url, self._key_env = model, base_url, api_key_env
+        shown = address._replace(netloc=address.netloc.rpartition("@")[2], query="").geturl()
+        self._place, self.about = f"endpoint {shown}", f"The model is {model} at {shown}."
+
+    def stream(self, request: ChatRequest) -> Iterator[str]:
+        from httpx import HTTPError
+        from openai import APIConnectionError, APIError, APIStatusError, APITimeoutError, OpenAI
+
+        key, decoding = os.environ.get(self._key_env) or "EMPTY", request.decoding
+        try:
+            with (
+                OpenAI(base_url=self._url, api_key=key, timeout=120, max_retries=1) as client,
+                cast(Any, client.chat.completions.create)(
+                    model=self.name,
+                    messages=chat_messages(request),
+                    temperature=decoding.temperature,
+                    max_tokens=decoding.max_tokens,
+                    seed=decoding.seed,
+                    stream=True,
+                ) as chunks,
+            ):
+                for chunk in chunks:
+                    if chunk.choices and (piece := chunk.choices[0].delta.content):
+                        yield piece
+        except APITimeoutError as error:
+            raise InputError(self._place, "gave no answer within 120 s", "Look at its log; ask again") from error
+        except APIConnectionError as error:
+            raise InputError(self._place, "cannot be reached", "Start it, or check its address; ask again") from error
+        except APIStatusError as error:  # what it says may hold the key: only the status is told
+            mend = {
+                401: f"Set {self._key_env}",
+                403: f"Set {self._key_env}",
+                404: "Check the model's name and the address",
+            }
+            fault = f"answers {error.status_code}"
+            raise InputError(self._place, fault, mend.get(error.status_code, "Look at its log; ask again")) from error
+        except (APIError, ValueError, AttributeError, TypeError) as error:
+            advice = "Check that an OpenAI-compatible server runs there"
+            raise InputError(self._place, "answers with something other than a chat", advice) from error
+        except HTTPError as error:
+            raise InputError(self._place, "broke off its answer", "Look at its log; ask again") from error

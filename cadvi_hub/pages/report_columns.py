@@ -1,0 +1,222 @@
+"""What the tables of a report hold: which metric of which set stands in which column, and what is said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from cadvi_hub.eval.benchmarks.question import OPTIONS, SVO_CATEGORIES
+from cadvi_hub.eval.scoring import CONSISTENCY, PAIRS, PREFIX, SWAPPED
+from cadvi_hub.eval.swapping import SWAPPED_TASKS
+
+Results = Mapping[str, Mapping[str, Mapping[str, Any]]]  # model → task → metric → value
+
+CATEGORY_TASKS = ("svo_probes", "eqben", "seed_image", "seed_video")
+
+
+class Column(NamedTuple):
+    """One metric of one task: heading, what is counted, the score of guessing (where it is known), in words, range."""
+
+    title: str
+    task: str
+    metric: str
+    unit: str
+    chance: float | None
+    about: str
+    low: float = 0.0
+    top: float = 1.0
+
+    def text(self, value: float | None) -> str:
+        """A share in %, a bias in % with its sign, a rating as it is; a dash for None."""
+        if value is None:
+            return "–"
+        if self.top > 1:
+            return f"{value:.2f}"
+        return f"{100 * value:{'+.1f' if self.low < 0 else '.1f'}}".replace("100.0", "100")
+
+    def interval_text(self, interval: tuple[float, float]) -> str:
+        """An interval in the unit of `text`."""
+        return (", " if self.low < 0 else "–").join(map(self.text, interval))
+
+
+class Table(NamedTuple):
+    """Columns shown together; `best`: whether the highest score is the best; `main`: whether they are shown in
+    a terminal and drawn, too."""
+
+    title: str
+    about: str
+    columns: tuple[Column, ...]
+    best: bool = True
+    main: bool = True
+
+
+def _closed(task: str, about: str, metric: str = "accuracy", unit: str = "accuracy") -> Column:
+    guess = 1 / len(OPTIONS[task]) if OPTIONS[task] else None
+    return Column(task, task, metric, unit, guess**2 if guess and metric == PAIRS else guess, about)
+
+
+_F1 = "Token F1 counts the words shared with the reference answer; it stands in for the paper's rating by an LLM."
+COLUMNS = (
+    _closed("bison", "One caption, two related pictures: which one suits it?"),
+    _closed("svo_probes", "One sentence, two pictures that differ in its subject, its verb or its object."),
+    _closed("nlvr2", "A statement about both pictures together: true or false?"),
+    _closed(
+        "nlvr2", "A statement counts when it is judged right of every two pictures.", CONSISTENCY, "consistency"
+    )._replace(chance=None),
+    _closed(
+        "eqben",
+        "Two nearly equal pictures and a caption for each; a pair counts when both captions find their picture.",
+        PAIRS,
+        "pairs",
+    ),
+    _closed(
+        "cola",
+        "The same things and properties, combined differently; a pair counts when both captions find their picture.",
+        PAIRS,
+        "pairs",
+    ),
+    Column("cad_qa", "cad_qa", "token_f1", "token F1", None, f"Open questions about two pictures. {_F1}"),
+    Column("cad_summary", "cad_summary", "token_f1", "token F1", None, f"Summaries of what differs. {_F1}"),
+    _closed("seed_image", "SEED-Bench: questions about one picture, four options."),
+    _closed("seed_video", "SEED-Bench: questions about two frames of a video, four options."),
+    _closed("single_image", "Questions about a single picture: what a model lost by learning to compare."),
+)
+
+
+def tables(results: Results) -> list[Table]:
+    """The tables that `results` fill, the paper's form first; columns that nobody has are left out."""
+    closed = [column for column in COLUMNS if column.metric != "token_f1"]
+    both = [column for column in closed if column.task in SWAPPED_TASKS and column.metric != CONSISTENCY]
+    sets = [column for column in closed if column.metric != CONSISTENCY]
+    tolerant = PREFIX["tolerant"]
+    found = [
+        Table("Scores", "An answer to a choice is right only when it is exactly the option.", _with_ratings(results)),
+        Table(
+            "Tolerant reading",
+            "The same answers, read as a person would: “A.”, “(a)”, “the first image”, “yes”.",
+            tuple(column._replace(metric=tolerant + column.metric) for column in closed),
+        ),
+        Table(
+            "Unreadable answers",
+            "Answers that are no option; they count as wrong.",
+            tuple(column._replace(metric="unreadable", unit="of answers", chance=None) for column in sets),
+            best=False,
+        ),
+        Table(
+            "Unreadable answers, tolerant reading",
+            "Answers in which a person would find no option either.",
+            tuple(column._replace(metric=f"{tolerant}unreadable", unit="of answers", chance=None) for column in sets),
+            best=False,
+            main=False,
+        ),
+        Table(
+            "Images swapped",
+            "The same questions with the two images in the other order.",
+            tuple(column._replace(task=column.task + SWAPPED) for column in both),
+            main=False,
+        ),
+        Table(
+            "Right in both orders",
+            "A question counts when it is right with the images in either order.",
+            tuple(
+                column._replace(metric=f"both_orders_{column.metric}", chance=column.chance and column.chance**2)
+                for column in both
+            ),
+        ),
+        Table(
+            "Position bias",
+            "How much oftener than is right the first image (above 0) or the second (below 0) was chosen, over both "
+            "orders.",
+            tuple(column._replace(metric="position_bias", unit="bias", chance=0.0, low=-1.0) for column in both),
+            best=False,
+        ),
+        Table(
+            "Likeliest option",
+            "The option that the model finds likeliest, without writing an answer.",
+            tuple(
+                column._replace(metric="ranked_accuracy", unit="accuracy", chance=1 / len(OPTIONS[column.task]))
+                for column in sets
+                if OPTIONS[column.task]
+            ),
+            main=False,
+        ),
+        *(Table(f"{task} by category", "", category_columns(results, task)) for task in CATEGORY_TASKS),
+    ]
+    present = [
+        table._replace(columns=tuple(each for each in table.columns if has_any(results, each))) for table in found
+    ]
+    return [present[0], *(table for table in present[1:] if table.columns)]
+
+
+def _with_ratings(results: Results) -> tuple[Column, ...]:
+    """The columns of the paper's form; the ratings of a set stand right after it, a column per judge."""
+    judges = judge_names(results)
+    columns: list[Column] = []
+    for column in COLUMNS:
+        columns.append(column)
+        if column.metric == "token_f1":
+            columns += [
+                Column(
+                    column.task,
+                    column.task,
+                    f"rating_{judge}",
+                    f"rating [{number}]",
+                    None,
+                    "Mean rating from 0 to 5 by an LLM that reads question, reference answer and answer.",
+                    top=5.0,
+                )
+                for number, judge in enumerate(judges, start=1)
+            ]
+    return tuple(columns)
+
+
+def judge_names(results: Results) -> list[str]:
+    """The judges of all results, in the order of their first rating; a judge's number is its place here."""
+    named = (scores.get("judges", {}) for tasks in results.values() for scores in tasks.values())
+    return list(dict.fromkeys(judge for judges in named for judge in judges))
+
+
+def notes(results: Results) -> list[str]:
+    """What a reader must know about single scores: who judged, what was left out or blanked."""
+    lines = []
+    for number, judge in enumerate(judge_names(results), start=1):
+        unread = {
+            f"{model} {task}": count
+            for model, tasks in results.items()
+            for task, scores in tasks.items()
+            if (count := scores.get("judges", {}).get(judge, 0))
+        }
+        counts = ", ".join(f"{name} {count}" for name, count in unread.items())
+        lines.append(f"[{number}] rated by {judge}" + (f"; unreadable ratings, left out: {counts}" if counts else ""))
+    told: dict[str, list[str]] = {}
+    for model, tasks in results.items():
+        for task, scores in tasks.items():
+            unswapped = scores.get("not_swapped_n")
+            facts = [scores[key] for key in ("images", "questions") if key in scores]
+            for fact in [*facts, *([f"{unswapped} questions were asked in one order only"] if unswapped else [])]:
+                told.setdefault(f"{task}: {fact}", []).append(model)
+    return [*lines, *(f"{fact} ({', '.join(models)})" for fact, models in told.items())]
+
+
+def category_columns(results: Results, task: str) -> tuple[Column, ...]:
+    """A column per category of `task` that any of the results has, in alphabetic order; SVO Probes' in its own."""
+    (whole, *_) = (column for column in COLUMNS if column.task == task)
+    prefix = f"{whole.metric}_"
+    names = {
+        metric.removeprefix(prefix)
+        for tasks in results.values()
+        for metric in tasks.get(task, {})
+        if metric.startswith(prefix) and f"{metric}_interval" in tasks[task]
+    }
+    order = [*(name for name in SVO_CATEGORIES if name in names), *sorted(names - set(SVO_CATEGORIES))]
+    return tuple(whole._replace(title=name, metric=prefix + name, about="") for name in order)
+
+
+def has_any(results: Results, column: Column) -> bool:
+    """Whether any model has a score in `column`."""
+    return any(has(tasks, column) for tasks in results.values())
+
+
+def has(tasks: Mapping[str, Mapping[str, Any]], column: Column) -> bool:
+    """Whether a model with the scores `tasks` has one in `column`."""
+    return column.metric in tasks.get(column.task, {})

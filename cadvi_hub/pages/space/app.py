@@ -1,0 +1,13 @@
+"""The page as a Space on the Hub; its variables name what it shows (README.md)."""
+
+import os
+
+from cadvi_hub.pages.view import ViewSettings, view
+
+view(
+    ViewSettings(
+        data=os.environ.get("CADVI_DATA", ""),
+        model=os.environ.get("CADVI_MODEL", ""),
+        host="0.0.0.0",  # noqa: S104  (a Space is reached from outside its container)
+    )
+)

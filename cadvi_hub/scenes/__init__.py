@@ -1,1 +1,0 @@
-"""The embedded world: pictures drawn from scene graphs, with captions, conversations and questions true of them."""

@@ -1,0 +1,35 @@
+"""What every reader of upstream files is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass
+class SourceSettings:
+    """Where records come from.
+
+    Attributes:
+        path: folder with the upstream files; for formats that are data sets, a folder or a repository on the Hub.
+        name: what the `source` column says; cards tell the licences of known names (`localized_narratives`, `svit`,
+            `cad_inst` …).
+        bad_rows: `refuse` ends with an error that names the row; `drop` counts it and goes on.
+        format: what the files look like: captioned_folder, localized_narratives, captioned_dataset, svit,
+            similar_pairs, mimic_it, the_cauldron, llava_mix, cad_qa_file, cad_inst, cad_inst_questions or built
+            (README has a table); left out, our own layout for the data set.
+        images: folders with the pictures, sub-folders included; left out, names are relative to `path`.
+        columns: formats that are data sets: their names of our columns, as `{caption: text}`.
+        subset: formats that are data sets: which of their configurations.
+        split: formats that are data sets: which of their splits.
+    """
+
+    path: Path
+    name: str
+    bad_rows: Literal["refuse", "drop"] = "refuse"
+    format: str = ""
+    images: list[Path] = field(default_factory=list)
+    columns: dict[str, str] = field(default_factory=dict)
+    subset: str | None = None
+    split: str = "train"

@@ -1,0 +1,220 @@
+"""A LLaVA-1.5 made of its parts: Vicuna, CLIP and the projector of LLaVA's first stage, where the paper starts from.
+
+As llava-hf did for the published models, `<image>` and `<pad>` become tokens, and the embeddings get rows up to a
+multiple of 64 (32,064 for Vicuna). The processor pads pictures to a square, as LLaVA-1.5's own training did.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, cast
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch.nn.functional import gelu, linear
+from transformers import (
+    AddedToken,
+    AutoTokenizer,
+    CLIPVisionModel,
+    GenerationConfig,
+    LlamaForCausalLM,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+)
+from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
+from transformers.utils.hub import cached_file
+
+from cadvi_hub.core.errors import InputError
+from cadvi_hub.training.checkpoints import load_complete, probe, prove, replacing, save_model
+from cadvi_hub.training.inputs import follow_llava
+from cadvi_hub.training.models import template_file
+
+PROJECTOR_FILES = ("mm_projector.safetensors", "mm_projector.bin")
+# LLaVA's `mlp2x_gelu` is an nn.Sequential of two linear layers with a GELU between them; transformers names them.
+PROJECTOR_KEYS = {
+    "model.mm_projector.0.weight": "linear_1.weight",
+    "model.mm_projector.0.bias": "linear_1.bias",
+    "model.mm_projector.2.weight": "linear_2.weight",
+    "model.mm_projector.2.bias": "linear_2.bias",
+}
+FEATURE_LAYER = -2  # LLaVA-1.5's mm_vision_select_layer
+ROWS_MULTIPLE = 64
+
+
+def projector_file(name: str) -> Path:
+    """The projector's file: `name` itself, or what lies in the folder or repository `name`.
+
+    Raises:
+        InputError: none is there.
+    """
+    if Path(name).is_file():
+        return Path(name)
+    mend = f"Name the file, or a folder or repository with {' or '.join(PROJECTOR_FILES)}"
+    try:
+        for file in PROJECTOR_FILES:
+            if found := cached_file(name, file, _raise_exceptions_for_missing_entries=False):
+                return Path(found)
+    except (OSError, ValueError) as error:
+        raise InputError(f"projector {name!r}", f"it is not found ({error})", mend) from error
+    raise InputError(f"projector {name!r}", "no projector is there", mend)
+
+
+def read_projector(file: Path) -> dict[str, torch.Tensor]:
+    """Weights of `file`, which have LLaVA's names (`PROJECTOR_KEYS`), by their names in transformers.
+
+    A pickle is never run: torch reads tensors from it, or refuses.
+
+    Raises:
+        InputError: no tensors can be read, or they are not the two layers of LLaVA-1.5's projector.
+    """
+    mend = "Take the mm_projector.bin of LLaVA-1.5's first stage"
+    try:
+        if file.suffix == ".safetensors":
+            stored = load_file(file)
+        else:
+            stored = torch.load(file, map_location="cpu", weights_only=True)
+    except (UnpicklingError, SafetensorError, RuntimeError, ValueError, EOFError, OSError) as error:
+        fault = f"it is broken, or holds more than tensors ({' '.join(str(error).split())[:200]})"
+        raise InputError(str(file), fault, mend) from error
+    if not isinstance(stored, dict) or not all(isinstance(weight, torch.Tensor) for weight in stored.values()):
+        raise InputError(str(file), "it holds no tensors by name", mend)
+    if set(stored) != set(PROJECTOR_KEYS):
+        found = ", ".join(sorted(map(str, stored))[:8]) or "nothing"
+        raise InputError(str(file), f"it holds {found}, and not {', '.join(PROJECTOR_KEYS)}", mend)
+    return {PROJECTOR_KEYS[key]: weight for key, weight in stored.items()}
+
+
+def check_sizes(file: Path, projector: dict[str, torch.Tensor], vision_size: int, text_size: int) -> None:
+    """Check that the projector leads from the vision tower to the language model.
+
+    Raises:
+        InputError: a weight has another shape.
+    """
+    shapes = {
+        "linear_1.weight": (text_size, vision_size),
+        "linear_1.bias": (text_size,),
+        "linear_2.weight": (text_size, text_size),
+        "linear_2.bias": (text_size,),
+    }
+    for name, shape in shapes.items():
+        if (found := tuple(projector[name].shape)) != shape:
+            fault = f"its {name} has shape {found}, where these parts need {shape}"
+            raise InputError(str(file), fault, "Name the projector of this language model and this vision tower")
+
+
+def make_processor(language_model: str, vision_tower: str, patch_size: int) -> LlavaProcessor:
+    """The tokenizer with `<image>` and `<pad>`, the vision tower's image processor padding to a square, our template.
+
+    Raises:
+        InputError: one of them does not load, or the template's tokens are not the tokenizer's.
+    """
+    place = f"tokenizer of {language_model!r}"
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(language_model)
+        place = f"image processor of {vision_tower!r}"
+        image_processor = LlavaImageProcessorPil.from_pretrained(vision_tower)
+    except (OSError, ValueError, ImportError) as error:
+        raise InputError(place, f"it does not load ({error})", "Put its files beside the weights") from error
+    if (ends := (tokenizer.bos_token, tokenizer.eos_token)) != ("<s>", "</s>"):
+        fault = f"texts begin and end with {ends}, where LLaVA-1.5 has <s> and </s>"
+        raise InputError(f"tokenizer of {language_model!r}", fault, "Name Vicuna-1.5")
+    image, pad = (AddedToken(token, special=True, normalized=False) for token in ("<image>", "<pad>"))
+    tokenizer.add_tokens(image, special_tokens=True)
+    tokenizer.add_special_tokens({"pad_token": pad})
+    processor = LlavaProcessor(
+        image_processor,
+        tokenizer,
+        patch_size=patch_size,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,  # the class token, which "default" drops again
+        chat_template=template_file("llava.jinja").read_text(encoding="utf-8"),
+    )
+    follow_llava(processor)  # while tokenizer.model is at hand: what is saved has no trace of SentencePiece's order
+    return processor
+
+
+def add_rows(language: Any, tokens: int) -> None:
+    """Grow the embeddings to `tokens` rows or more, a multiple of 64; each new row is the mean of the old ones.
+
+    So no new token's logit is above all others. (llava-hf drew the new rows at random.)
+    """
+    old = language.get_input_embeddings().weight.shape[0]
+    language.resize_token_embeddings(max(old, tokens), pad_to_multiple_of=ROWS_MULTIPLE, mean_resizing=False)
+    for embedding in (language.get_input_embeddings(), language.get_output_embeddings()):
+        embedding.weight.data[old:] = embedding.weight.data[:old].float().mean(0).to(embedding.weight.dtype)
+
+
+def join(
+    language: LlamaForCausalLM, vision: CLIPVisionModel, projector: dict[str, torch.Tensor], processor: LlavaProcessor
+) -> LlavaForConditionalGeneration:
+    """A LLaVA that holds the very weights of its parts, no copies."""
+    tokenizer, picture = processor.tokenizer, cast(Any, vision.config)
+    language.config.pad_token_id = tokenizer.pad_token_id
+    language.config.name_or_path = vision.config.name_or_path = (
+        ""  # it would go into the file: a folder's path, perhaps
+    )
+    config = LlavaConfig(
+        text_config=language.config,
+        vision_config=vision.config,
+        image_token_index=processor.image_token_id,
+        image_seq_length=(picture.image_size // picture.patch_size) ** 2,
+        vision_feature_layer=FEATURE_LAYER,
+        vision_feature_select_strategy="default",
+        tie_word_embeddings=language.config.tie_word_embeddings,
+    )
+    with torch.device("meta"):
+        model = LlavaForConditionalGeneration(config)
+    model.model.language_model, model.lm_head, model.model.vision_tower = language.model, language.lm_head, vision
+    model.model.multi_modal_projector.load_state_dict(projector, assign=True)
+    model.generation_config = GenerationConfig(
+        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
+    )
+    return model
+
+
+def logits_of_parts(
+    language: LlamaForCausalLM, vision: CLIPVisionModel, projector: dict[str, torch.Tensor], inputs: Any, image: int
+) -> torch.Tensor:
+    """Logits (1, tokens, vocabulary) as LLaVA computes them: image features stand where the token `image` is."""
+    states = vision(inputs["pixel_values"].to(vision.dtype), output_hidden_states=True).hidden_states[FEATURE_LAYER]
+    patches = states[:, 1:]  # without the class token
+    hidden = gelu(linear(patches, projector["linear_1.weight"], projector["linear_1.bias"]))
+    features = linear(hidden, projector["linear_2.weight"], projector["linear_2.bias"])
+    embedded = language.get_input_embeddings()(inputs["input_ids"])
+    embedded[inputs["input_ids"] == image] = features.flatten(0, 1)
+    return language(inputs_embeds=embedded).logits.float()
+
+
+@torch.no_grad()
+def assemble(language_model: str, vision_tower: str, projector: str, out: Path) -> float:
+    """Save the LLaVA of these parts to `out`, in the language model's dtype, and prove that it computes what they do.
+
+    A weight is in memory once: the parts are gone when the saved model is loaded.
+
+    Returns:
+        Largest difference of a logit to what the parts give, relative to the largest logit.
+
+    Raises:
+        InputError: a part is missing, broken or of another size, or something is in `out`.
+        RuntimeError: the saved model computes something else (`TOLERANCE`).
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(str(out), "something is there", "Name a new folder, or remove it")
+    file = projector_file(projector)
+    between = read_projector(file)
+    language = load_complete(LlamaForCausalLM, language_model, ("llama",), dtype="auto")
+    vision = load_complete(CLIPVisionModel, vision_tower, ("clip", "clip_vision_model"), dtype=language.dtype)
+    check_sizes(file, between, vision.config.hidden_size, language.config.hidden_size)
+    between = {name: weight.to(language.dtype) for name, weight in between.items()}
+    processor = make_processor(language_model, vision_tower, vision.config.patch_size)
+    add_rows(language, len(processor.tokenizer))
+    inputs = probe(processor)
+    expected = logits_of_parts(language, vision, between, inputs, processor.image_token_id)
+    with replacing(out) as partial:
+        save_model(join(language, vision, between, processor), partial)
+        processor.save_pretrained(partial)
+        del language, vision, between
+        return prove(partial, inputs, expected)

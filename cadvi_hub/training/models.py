@@ -1,0 +1,123 @@
+"""The base model and its processor, as a training starts from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForImageTextToText,
+    LlavaProcessor,
+    PreTrainedModel,
+    ProcessorMixin,
+)
+from transformers.modeling_utils import set_zero3_state
+from trl import get_quantization_config
+from trl.chat_template_utils import (
+    get_training_chat_template,
+    has_generation_markers,
+    is_chat_template_stop_token_trained,
+)
+
+from cadvi_hub.core.errors import InputError
+from cadvi_hub.generation.processors import load_pillow_processor
+from cadvi_hub.training.adapters import is_adapter
+from cadvi_hub.training.checkpoints import load_complete
+from cadvi_hub.training.inputs import follow_llava
+from cadvi_hub.training.settings import TuningModel
+from cadvi_hub.training.structure import outside_decoder, projector_names
+
+TEMPLATES = Path(__file__).parent / "chat_templates"
+
+
+def load_base(model_args: TuningModel) -> PreTrainedModel:
+    """The model to tune; with `load_in_4bit` or `load_in_8bit`, the language model's layers are quantized, no others.
+
+    Raises:
+        InputError: it is an adapter, it does not load, weights are missing, or it has no projector.
+    """
+    name = str(model_args.model_name_or_path)
+    if is_adapter(name):
+        raise InputError(f"model {name!r}", "it is an adapter", "Merge it, or start from its base")
+    try:
+        outline = _outline(name, model_args.model_revision)
+        projector_names(outline)  # before gigabytes are read
+        quantization: Any = get_quantization_config(model_args)
+        if quantization is not None:
+            quantization.llm_int8_skip_modules = outside_decoder(outline)
+        return load_complete(
+            AutoModelForImageTextToText,
+            name,
+            revision=model_args.model_revision,
+            dtype=model_args.dtype,
+            attn_implementation=model_args.attn_implementation,
+            quantization_config=quantization,
+        )
+    except ImportError as error:  # an attention or a quantization that is not installed
+        mend = "Install what it names, or choose another attn_implementation"
+        raise InputError(f"model {name!r}", f"it does not load ({error})", mend) from error
+
+
+def _outline(name: str, revision: str | None) -> PreTrainedModel:
+    """The model without its weights."""
+    try:
+        config = AutoConfig.from_pretrained(name, revision=revision)
+        with torch.device("meta"), set_zero3_state():  # ZeRO-3 would share out what is not there
+            outline = AutoModelForImageTextToText.from_config(config)
+    except (OSError, ValueError) as error:
+        fault = f"it does not load as a vision-language model ({error})"
+        raise InputError(f"model {name!r}", fault, "Start from one that transformers knows") from error
+    outline.name_or_path = name
+    return outline
+
+
+def template_file(name: str) -> Path:
+    """The chat template file `name`: a path, or one of those in `training/chat_templates`.
+
+    Raises:
+        InputError: neither is there.
+    """
+    for file in (Path(name), TEMPLATES / name):
+        if file.is_file():
+            return file
+    packaged = ", ".join(sorted(file.name for file in TEMPLATES.glob("*.jinja")))
+    raise InputError(f"chat template {name!r}", "no such file", f"The package has {packaged}")
+
+
+def load_processor(model_args: TuningModel, chat_template: Path | None) -> ProcessorMixin:
+    """The base's processor, with a chat template that marks what the assistant says, its end token included.
+
+    That is the file's if one is given, else the model's own; where its own has no marks, TRL has the same with marks
+    for many families. With `llava.jinja`, tokenizer and image processor follow LLaVA-1.5, too (`inputs.follow_llava`).
+
+    Raises:
+        InputError: the model has no processor of images and texts, or its template does not teach when to stop.
+    """
+    name = str(model_args.model_name_or_path)
+    place = f"model {name!r}"
+    try:
+        processor = load_pillow_processor(name, model_args.model_revision)
+    except (OSError, ValueError, ImportError) as error:
+        mend = "Save one beside it, or install what it needs"
+        raise InputError(place, f"its processor does not load ({error})", mend) from error
+    if not all(hasattr(processor, part) for part in ("image_processor", "tokenizer")):
+        raise InputError(place, "it has no processor of images and texts", "Save one beside it")
+    if chat_template is not None:
+        processor.chat_template = chat_template.read_text(encoding="utf-8")
+    mend = "Set chat_template_path to one that fits, such as llava.jinja for LLaVA-1.5"
+    if processor.chat_template and not has_generation_markers(processor.chat_template):
+        try:
+            processor.chat_template = get_training_chat_template(processor)
+        except ValueError as error:
+            fault = f"its chat template does not mark the answers, and TRL has no other ({error})"
+            raise InputError(place, fault, mend) from error
+    if not processor.chat_template or not is_chat_template_stop_token_trained(processor):
+        fault = "its chat template does not mark the answers and an end token that its tokenizer knows"
+        raise InputError(place, fault, mend)
+    if processor.chat_template == (TEMPLATES / "llava.jinja").read_text(encoding="utf-8"):
+        if not isinstance(processor, LlavaProcessor):
+            raise InputError(place, "llava.jinja is the template of LLaVA-1.5", "Leave chat_template_path unset")
+        follow_llava(processor)
+    return processor

@@ -1,0 +1,100 @@
+"""Parquet files of a source: what their footers tell, and their row groups one by one, from a folder or the Hub."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from datasets import load_dataset_builder
+from httpx import HTTPError
+from huggingface_hub import HfFileSystem
+from tqdm import tqdm
+
+from cadvi_hub.core.errors import InputError
+from cadvi_hub.training.mixture import Source, as_training_rows, place_of, row_features, train_files
+
+HUB = "hf://"
+READERS = 16  # files whose footers are fetched at once
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A parquet file that is read by row groups.
+
+    Attributes:
+        path: on this machine, or an `hf://` address.
+        metadata: what its footer says.
+        images: per row group, how many images each row has, (rows,).
+    """
+
+    path: str
+    metadata: pq.FileMetaData
+    images: list[np.ndarray]
+
+    def read(self, group: int) -> pa.Table:
+        """A row group with the columns images and messages.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        with _opened(self.path, self.metadata) as file:
+            return as_training_rows(file.read_row_group(group, columns=list(row_features())), self.path)
+
+
+def source_files(name: str, source: Source) -> list[SourceFile]:
+    """The files of a pinned source; no picture is read for it.
+
+    Raises:
+        InputError: nothing is there, it is not made of parquet files, or these have other columns.
+    """
+    paths = _paths(name, source)
+    with ThreadPoolExecutor(READERS) as pool:
+        return list(tqdm(pool.map(_look_into, paths), f"Footers of {name}", len(paths), unit=" files", disable=None))
+
+
+def _paths(name: str, source: Source) -> list[str]:
+    if files := train_files(name, source):
+        return files
+    place = place_of(name, source)
+    try:
+        found = load_dataset_builder(source.path, source.config, revision=source.revision).config.data_files or {}
+    except Exception as error:  # the Hub's client and `datasets` each raise their own kinds
+        raise InputError(place, f"it does not load ({error})", "Mend path, config and revision") from error
+    paths = list(map(str, found.get("train", [])))
+    if not paths or not all(path.endswith(".parquet") for path in paths):
+        raise InputError(place, "its split train is not made of parquet files", "Leave streaming off, which reads any")
+    return paths
+
+
+def _look_into(path: str) -> SourceFile:
+    with _opened(path) as file:
+        as_training_rows(file.schema_arrow.empty_table(), path)
+        if pa.types.is_null(file.schema_arrow.field("images").type):  # of text alone
+            sizes = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
+            return SourceFile(path, file.metadata, [np.zeros(size, int) for size in sizes])
+        columns = [file.schema.column(index).path for index in range(len(file.schema.names))]
+        # A list's lengths stand in every column below it: the paths tell them, and no picture is read.
+        paths = [name for name in columns if name.startswith("images.") and name.endswith(".path")]
+        groups = [file.read_row_group(number, columns=paths or ["images"]) for number in range(file.num_row_groups)]
+        images = [pc.list_value_length(table["images"]).fill_null(0).to_numpy() for table in groups]
+        return SourceFile(path, file.metadata, images)
+
+
+@contextmanager
+def _opened(path: str, metadata: pq.FileMetaData | None = None) -> Iterator[pq.ParquetFile]:
+    try:
+        if not path.startswith(HUB):
+            with pq.ParquetFile(path, metadata=metadata, memory_map=True) as file:
+                yield file
+            return
+        with HfFileSystem().open(path, "rb", cache_type="none") as content:  # Arrow asks for what it reads, at once
+            yield pq.ParquetFile(content, metadata=metadata, pre_buffer=True)
+    except (OSError, pa.ArrowException, HTTPError) as error:
+        mend = "Mend the file or the connection, and start again: it goes on from the last checkpoint"
+        raise InputError(path, f"cannot be read ({error})", mend) from error

@@ -1,0 +1,193 @@
+"""A mixture read from its parquet files while the training goes on: nothing is copied, and no row is counted before.
+
+The footers and a small column of each file tell at the start how many rows there are, and how many images each has.
+The order of an epoch follows from that and the seed (`sampling.StreamingSampler`); row groups are read when their rows
+come next, from this machine or the Hub.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from torch.utils.data import Dataset
+from transformers import ProcessorMixin
+
+from cadvi_hub.core.errors import InputError
+from cadvi_hub.training.lengths import CUT, DROPPED, RowCounter, no_room
+from cadvi_hub.training.mixture import Mixture, parse_sources, passes, pin, place_of, row_features
+from cadvi_hub.training.row_groups import SourceFile, source_files
+
+UNFIT = "faulty; the training's output names the first of them"
+NAMED = 10  # faulty rows of a source
+
+logger = logging.getLogger(__name__)
+Row = dict[str, Any]  # images (encoded), messages and length
+
+
+class Visit(NamedTuple):
+    """Rows of one row group, read together once in an epoch.
+
+    Attributes:
+        source: the data set's name in the mixture.
+        file: where the row group lies.
+        group: number of the row group in the file.
+        start: number that the group's first row has in the data set.
+        rows: which of the group's rows, from 0, (rows,).
+        images: how many images each of these has, (rows,).
+        size: bytes of these rows, about.
+    """
+
+    source: str
+    file: SourceFile
+    group: int
+    start: int
+    rows: np.ndarray
+    images: np.ndarray
+    size: float
+
+
+class RowStream(Dataset):
+    """The rows of a mixture, numbered in the order of `visits`, repeats counted; `read` fetches any of them.
+
+    A data set to a `DataLoader` whose sampler gives the encoded rows themselves instead of their numbers: one process
+    reads, and its workers decode.
+
+    Args:
+        visits: what an epoch reads.
+        counters: per source, how its rows are counted and cut.
+
+    Attributes:
+        visits: what an epoch reads.
+        images: how many images every row has, (rows,).
+        dropped: per source, rows left out by reason, among those read until now; others take their places.
+        cut: per source, rows that lost text by kind, among those read until now; see `lengths.fit_rows`.
+        spare: a row that stands where no other is left to.
+    """
+
+    spare: Row
+
+    def __init__(self, visits: list[Visit], counters: Mapping[str, RowCounter]):
+        self.visits, self.images = visits, np.concatenate([visit.images for visit in visits])
+        self._counters, self._features = counters, row_features()
+        self._ends = np.cumsum([len(visit.rows) for visit in visits])
+        self.dropped = {
+            name: Counter({no_room(counter.max_tokens): 0, UNFIT: 0}) for name, counter in counters.items()
+        }
+        self.cut = {name: Counter(dict.fromkeys(CUT.values(), 0)) for name in counters}
+        self._noted: set[tuple[str, int]] = set()
+        self._first_faults: dict[str, InputError] = {}
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, row: Row) -> Row:
+        """The encoded `row` with its pictures decoded."""
+        return row | self._features.decode_example({name: row[name] for name in self._features})
+
+    def numbers(self, visit: int) -> np.ndarray:
+        """The numbers of the rows of this visit, (rows,)."""
+        return np.arange(self._ends[visit] - len(self.visits[visit].rows), self._ends[visit])
+
+    def read(self, numbers: np.ndarray) -> dict[int, Row | None]:
+        """Number → row, cut where it was too long; None for one that does not fit or is faulty.
+
+        Raises:
+            InputError: a file cannot be read.
+        """
+        found: dict[int, Row | None] = {}
+        visits = np.searchsorted(self._ends, numbers, side="right")
+        for index in np.unique(visits):
+            visit, wanted = self.visits[index], numbers[visits == index]
+            rows = visit.rows[wanted - self.numbers(index)[0]]
+            table = visit.file.read(visit.group).take(rows)
+            fitted = self._fitted(visit.source, table, (visit.start + rows).tolist())
+            found |= zip(wanted.tolist(), fitted, strict=True)
+        return found
+
+    def try_out(self) -> None:
+        """Read every source's first rows, and set `spare`.
+
+        Raises:
+            InputError: none of a source's can be trained on.
+        """
+        firsts = {visit.source: index for index, visit in reversed(list(enumerate(self.visits)))}
+        for name, index in firsts.items():
+            rows = list(self.read(self.numbers(index)).values())
+            fit = [row for row in rows if row]
+            if not fit:
+                fault, mend = no_room(self._counters[name].max_tokens), "Raise max_tokens"
+                if name in self._first_faults:
+                    fault, mend = self._first_faults[name].fault, self._first_faults[name].mend
+                fault = f"none of its first {len(rows)} rows can be trained on ({fault})"
+                raise InputError(f"data set {name!r}", fault, mend)
+            self.spare = fit[0]
+
+    def _fitted(self, source: str, table: pa.Table, numbers: list[int]) -> list[Row | None]:
+        """The rows of `table`, which have these numbers in their data set."""
+        try:
+            counted = self._counters[source](table, numbers)
+        except InputError as error:
+            if len(numbers) > 1:  # all but the faulty ones
+                return [self._fitted(source, table.slice(i, 1), [number])[0] for i, number in enumerate(numbers)]
+            if self._is_new(source, numbers[0]):
+                self.dropped[source][UNFIT] += 1
+                if self.dropped[source][UNFIT] <= NAMED:
+                    logger.warning("left out: %s", error)
+                self._first_faults.setdefault(source, error)
+            return [None]
+        fitted: list[Row | None] = []
+        outcomes = counted["outcome"].to_pylist()
+        rows = counted.drop_columns("outcome").append_column("images", table["images"]).to_pylist()
+        for row, number, outcome in zip(rows, numbers, outcomes, strict=True):
+            if outcome == DROPPED and self._is_new(source, number):
+                self.dropped[source][no_room(self._counters[source].max_tokens)] += 1
+            elif outcome in CUT and self._is_new(source, number):
+                self.cut[source][CUT[outcome]] += 1
+            fitted.append(None if outcome == DROPPED else row)
+        return fitted
+
+    def _is_new(self, source: str, number: int) -> bool:
+        """Whether this row is told of for the first time: an epoch reads it again, and a repeat."""
+        is_new = (source, number) not in self._noted
+        self._noted.add((source, number))
+        return is_new
+
+
+def stream_mixture(settings: Mapping[str, Any], processor: ProcessorMixin, max_tokens: int, seed: int) -> Mixture:
+    """The sources of a recipe as a `RowStream`; of a row that does not fit, and a faulty one, another takes the place.
+
+    Arguments as `mixture.load_mixture` has them.
+
+    Raises:
+        InputError: a source is not there or not made of parquet files, or its first rows cannot be trained on.
+    """
+    visits: list[Visit] = []
+    rows: dict[str, int] = {}
+    sources = pin(parse_sources(settings))
+    for name, source in sources.items():
+        groups = [
+            (file, group, images) for file in source_files(name, source) for group, images in enumerate(file.images)
+        ]
+        starts = np.cumsum([0, *(len(images) for _, _, images in groups)]).tolist()
+        if not starts[-1]:
+            raise InputError(place_of(name, source), "it has no rows", "Build it again, or remove it from the mixture")
+        drawn = passes(source, starts[-1], seed)
+        rows[name] = sum(map(len, drawn))
+        for chosen in drawn:
+            for (file, group, images), start, stop in zip(groups, starts, starts[1:], strict=False):
+                here = chosen[slice(*np.searchsorted(chosen, [start, stop]))] - start
+                if len(here):
+                    size = file.metadata.row_group(group).total_byte_size * len(here) / len(images)
+                    visits.append(Visit(name, file, group, start, here, images[here], size))
+    # Of its own: a tokenizer cannot serve two threads, and rows are counted ahead of the batch that is made.
+    processor = copy.deepcopy(processor)
+    stream = RowStream(visits, {name: RowCounter(name, processor, max_tokens) for name in sources})
+    stream.try_out()
+    revisions = {name: source.revision for name, source in sources.items()}
+    return Mixture(stream, rows, revisions, stream.dropped, stream.cut)

@@ -1,0 +1,154 @@
+"""TRL's trainer with what this method adds: grouped batches, the projector's own rate, and what a step costs."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+import torch
+from datasets import Dataset
+from transformers import PreTrainedModel, TrainerCallback
+from trl import SFTTrainer
+
+from cadvi_hub.core.errors import InputError
+from cadvi_hub.training.sampling import GroupedSampler, StreamingSampler
+from cadvi_hub.training.settings import TuningConfig
+from cadvi_hub.training.streaming import RowStream
+
+
+class EpochOrder(TrainerCallback):
+    """Tells the sampler its epoch: accelerate does not reach it when several processes resume inside a later one.
+
+    And one that streams, which steps of it a resumed run skips.
+    """
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, train_dataloader: Any = None, **kwargs: Any) -> None:
+        batches = train_dataloader.batch_sampler
+        while hasattr(batches, "batch_sampler"):
+            batches = batches.batch_sampler
+        if hasattr(batches.sampler, "set_epoch"):
+            batches.sampler.set_epoch(int(state.epoch))
+        if isinstance(batches.sampler, StreamingSampler):
+            steps_per_epoch = -(-len(train_dataloader) // args.gradient_accumulation_steps)
+            batches.sampler.skipped_steps = 0 if args.ignore_data_skip else state.global_step % steps_per_epoch
+
+
+class FreshGradients(TrainerCallback):
+    """Empties ZeRO-3's gradients behind a step: those of weights that the next one does not use would count again."""
+
+    def on_step_end(self, args: Any, state: Any, control: Any, optimizer: Any = None, **kwargs: Any) -> None:
+        gradients = getattr(getattr(optimizer, "optimizer", None), "grad_partitions_flat_buffer", None)
+        if gradients is not None:
+            gradients.zero_()
+
+
+class TuningTrainer(SFTTrainer):
+    """TRL's trainer with the projector at its own learning rate; it leaves no pickle in what it saves.
+
+    Its log has, beside TRL's entries, `tokens_per_second` (of all processes, without padding), `padding_share` (of all
+    places in the batches) and `peak_memory_gib` (of the fullest GPU, or of the largest process where there is none).
+    """
+
+    args: TuningConfig
+
+    def __init__(self, model: PreTrainedModel, **kwargs: Any):
+        # FSDP shards these layers one by one; of a CLIP tower, transformers names text layers that are not there.
+        present = {type(module).__name__ for module in model.modules()}
+        model._no_split_modules = present & set(model._no_split_modules or ())
+        rows = kwargs.pop("train_dataset")
+        # TRL takes data sets of `datasets` alone, and asks the first row whether it has images.
+        first = Dataset.from_list([rows.spare]) if isinstance(rows, RowStream) else rows
+        super().__init__(model=model, train_dataset=first, **kwargs)
+        self.train_dataset = rows
+        self.add_callback(EpochOrder())
+        self.add_callback(FreshGradients())
+        if not self.is_deepspeed_enabled:  # which keeps float32 copies itself
+            # In bfloat16 most steps of 2e-5 would round to nothing: PEFT copies the projector in the base's dtype.
+            trained: Any = self.model
+            for name, weight in trained.named_parameters():
+                if ".modules_to_save." in name:
+                    weight.data = weight.data.float()
+        self._tokens: Any = 0
+        self._places, self._since = 0, 0.0
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        rows: Any = self.train_dataset if train_dataset is None else train_dataset
+        is_stream, images = isinstance(rows, RowStream), _images_per_row(rows)
+        is_grouped = self.args.train_sampling_strategy == "group_by_length"
+        if not is_grouped:
+            if (self.is_fsdp_enabled or self.is_deepspeed_enabled) and 0 < np.count_nonzero(images) < len(images):
+                fault = (
+                    "rows with and without images are mixed, and a process that has none would keep the others waiting"
+                )
+                mend = "Set train_sampling_strategy: group_by_length, or train by DDP"
+                raise InputError("settings, train_sampling_strategy", fault, mend)
+            if not is_stream:
+                return super()._get_train_sampler(train_dataset)
+        rows_per_step = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        whole_steps = self.args.world_size > 1
+        if is_stream:
+            return StreamingSampler(rows, rows_per_step, seed, is_grouped, whole_steps)
+        return GroupedSampler(rows["length"][:], images, rows_per_step, seed, whole_steps)
+
+    def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
+        optimizer = super().create_optimizer(model)
+        trained: Any = self.model if model is None else model
+        projector = {id(weight) for name, weight in trained.named_parameters() if ".modules_to_save." in name}
+        groups = []
+        for group in optimizer.param_groups:
+            for own_rate in (False, True):
+                weights = [weight for weight in group["params"] if (id(weight) in projector) == own_rate]
+                rate = self.args.projector_lr if own_rate else group["lr"]
+                groups += [{**group, "params": weights, "lr": rate}] if weights else []
+        optimizer.param_groups[:] = groups
+        return optimizer
+
+    def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        if model.training:
+            self._since = self._since or time.monotonic()
+            self._tokens += inputs["attention_mask"].sum()
+            self._places += inputs["attention_mask"].numel()
+        return super().compute_loss(model, inputs, *args, **kwargs)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "loss" in logs:
+            counts = torch.tensor([[self._tokens, self._places, _peak_memory()]], device=self.args.device)
+            counts = self.accelerator.gather(counts).cpu()
+            tokens, places = counts[:, :2].sum(dim=0).tolist()
+            now = time.monotonic()
+            logs["tokens_per_second"] = tokens / (now - self._since)
+            logs["padding_share"] = 1 - tokens / places
+            logs["peak_memory_gib"] = counts[:, 2].max().item()
+            self._tokens, self._places, self._since = 0, 0, now
+        super().log(logs, start_time)
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)
+        self.accelerator.wait_for_everyone()  # trainer_state.json comes next, and vouches for every process's files
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, torch.Tensor] | None = None) -> None:
+        super()._save(output_dir, state_dict)
+        Path(output_dir or str(self.args.output_dir), "training_args.bin").unlink(missing_ok=True)
+
+
+def _images_per_row(rows: Any) -> np.ndarray:
+    """How many images every row of a mixture has, (rows,)."""
+    if isinstance(rows, RowStream):
+        return rows.images
+    # From the stored lists' offsets: a gathered column would hold every picture of the mixture in memory.
+    images = pc.list_value_length(rows.data.column("images")).fill_null(0).to_numpy()
+    return images if rows._indices is None else images[rows._indices.column(0).to_numpy()]  # a shuffled view
+
+
+def _peak_memory() -> float:
+    """GiB at most until now: of this process's GPU, or of the process itself where there is none."""
+    if torch.cuda.is_initialized():
+        return torch.cuda.max_memory_allocated() / 2**30
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)

@@ -1,0 +1,267 @@
+"""What can be said of a scene in English, and whether it is true of a given scene."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from cadvi_hub.world.scene import Item, Scene
+
+NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+PLURALS = {"fish": "fish", "box": "boxes"}
+PLACES = {
+    "top left": "at the top left",
+    "top": "at the top",
+    "top right": "at the top right",
+    "left": "on the left",
+    "center": "in the center",
+    "right": "on the right",
+    "bottom left": "at the bottom left",
+    "bottom": "at the bottom",
+    "bottom right": "at the bottom right",
+}
+SETTINGS = {
+    "grass": "on the grass",
+    "beach": "on the beach",
+    "snow": "in the snow",
+    "street": "on the street",
+    "desert": "in the desert",
+    "water": "on the water",
+    "grey": "on a grey ground",
+}
+RELATIONS = ("to the left of", "to the right of", "above", "below")
+
+
+def plural(kind: str) -> str:
+    """Plural of a kind of item."""
+    return PLURALS.get(kind, kind + "s")
+
+
+def join(parts: Sequence[str], last: str = " and ") -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return last.join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Phrase:
+    """A noun phrase; empty fields are left unsaid. `a …` claims at least one such item, a number exactly that many."""
+
+    kind: str
+    count: int = 1
+    color: str = ""
+    size: str = ""
+    fill: str = ""
+    action: str = ""
+    place: str = ""
+
+    def fits(self, item: Item) -> bool:
+        """Whether `item` is one of those spoken of."""
+        said = (
+            (self.kind, item.kind),
+            (self.color, item.color),
+            (self.size, item.size),
+            (self.fill, item.fill),
+            (self.action, item.action),
+            (self.place, item.place),
+        )
+        return all(not word or word == value for word, value in said)
+
+    def holds(self, scene: Scene) -> bool:
+        """Whether the phrase is true of `scene`."""
+        number = sum(map(self.fits, scene.items))
+        return number >= 1 if self.count == 1 else number == self.count
+
+    def text(self, article: str = "a") -> str:
+        """The phrase in words, "a small striped red cat sleeping at the top left"."""
+        fill = "" if self.fill == "plain" else self.fill
+        words = [self.size, fill, self.color, self.kind if self.count == 1 else plural(self.kind)]
+        named = " ".join(word for word in words if word)
+        if self.count != 1:
+            article = NUMBERS[self.count]
+        elif article == "a" and named[0] in "aeiou":
+            article = "an"
+        action = "" if self.action == "standing" else self.action
+        tail = [action, PLACES[self.place] if self.place else ""]
+        return " ".join(word for word in (article, named, *tail) if word)
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """One item beside another: true if any such two items of the scene stand so."""
+
+    first: Phrase
+    relation: str
+    second: Phrase
+
+    def holds(self, scene: Scene) -> bool:
+        """Whether the relation is true of `scene`."""
+        return any(
+            self.first.fits(a) and self.second.fits(b) and self.relation in relations(a, b)
+            for a in scene.items
+            for b in scene.items
+            if a is not b
+        )
+
+    def text(self, article: str = "a") -> str:
+        """The relation in words, "a cat is above a red ball"."""
+        return f"{self.first.text(article)} is {self.relation} {self.second.text(article)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Where it all is."""
+
+    backdrop: str
+
+    def holds(self, scene: Scene) -> bool:
+        """Whether `scene` has this backdrop."""
+        return scene.backdrop == self.backdrop
+
+    def text(self, article: str = "a") -> str:
+        """The setting in words, "on the beach"."""
+        return SETTINGS[self.backdrop]
+
+
+Statement = Phrase | Relation | Setting
+
+
+def relations(first: Item, second: Item) -> tuple[str, ...]:
+    """How `first` stands to `second`, by whole cells."""
+    (row, column), (other_row, other_column) = first.cell, second.cell
+    sideways = ("to the left of",) if column < other_column else ("to the right of",) if column > other_column else ()
+    upright = ("above",) if row < other_row else ("below",) if row > other_row else ()
+    return sideways + upright
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """A caption's statements and its words."""
+
+    statements: tuple[Statement, ...]
+    text: str
+
+    def holds(self, scene: Scene) -> bool:
+        """Whether all that the caption says is true of `scene`."""
+        return all(statement.holds(scene) for statement in self.statements)
+
+
+def groups(scene: Scene) -> list[list[Item]]:
+    """The items, like looks together, in reading order."""
+    found: dict[tuple, list[Item]] = {}
+    for item in scene.items:
+        found.setdefault(item.look, []).append(item)
+    return list(found.values())
+
+
+def describe_item(item: Item, place: bool = True) -> Phrase:
+    """Everything there is to say of one item."""
+    return Phrase(item.kind, 1, item.color, item.size, item.fill, item.action, item.place if place else "")
+
+
+def partial_phrase(rng: random.Random, group: Sequence[Item], tell: float) -> Phrase:
+    """What a person may say of a group of like items: each property with probability `tell`."""
+    item = group[0]
+
+    def told(value: str) -> str:
+        return value if rng.random() < tell else ""
+
+    return Phrase(
+        item.kind,
+        len(group),
+        told(item.color),
+        told(item.size),
+        told(item.fill) if item.fill != "plain" else "",
+        told(item.action) if item.action != "standing" else "",
+        told(item.place) if len(group) == 1 else "",
+    )
+
+
+def find_relation(rng: random.Random, scene: Scene, tell_color: float = 0.5) -> Relation | None:
+    """A true relation between two items of different kinds, or None."""
+    pairs = [(a, b) for a in scene.items for b in scene.items if a.kind != b.kind and relations(a, b)]
+    if not pairs:
+        return None
+    first, second = rng.choice(pairs)
+    color = rng.random() < tell_color
+    phrases = [Phrase(item.kind, color=item.color if color else "") for item in (first, second)]
+    return Relation(phrases[0], rng.choice(relations(first, second)), phrases[1])
+
+
+def say(rng: random.Random, statements: Iterable[Statement]) -> str:
+    """Statements as one or two English sentences; the wording is drawn at random."""
+    statements = list(statements)
+    phrases = [s for s in statements if isinstance(s, Phrase)]
+    setting = next((s.text() for s in statements if isinstance(s, Setting)), "")
+    listed = join([phrase.text() for phrase in phrases])
+    sentences: list[str] = []
+    if phrases:
+        verb = "is" if phrases[0].count == 1 else "are"
+        openings = [f"There {verb} {listed}", f"The picture shows {listed}", f"We see {listed}", listed]
+        sentence = rng.choice(openings)
+        if setting and rng.random() < 0.5:
+            sentence = f"{setting}, {rng.choice((f'there {verb} ', 'we see '))}{listed}"
+            setting = ""
+        sentences.append(sentence)
+    if setting:
+        sentences.append(f"{'it' if sentences else 'the picture'} is all {setting}")
+    sentences += [s.text() for s in statements if isinstance(s, Relation)]
+    return " ".join(sentence[0].upper() + sentence[1:] + "." for sentence in sentences)
+
+
+def make_caption(rng: random.Random, scene: Scene, tell: float = 0.6) -> Caption:
+    """A caption as a person might write it: true, but rarely telling everything.
+
+    Args:
+        tell: probability that a property of an item, or the setting, is told; items are named with probability
+            (1 + tell) / 2.
+    """
+    named = [group for group in groups(scene) if rng.random() < (1 + tell) / 2] or [rng.choice(groups(scene))]
+    statements: list[Statement] = [_true_phrase(rng, scene, group, tell) for group in named]
+    if scene.look == "sketch" and rng.random() < tell:
+        statements.append(Setting(scene.backdrop))
+    if rng.random() < tell / 2 and (relation := find_relation(rng, scene)) is not None:
+        statements.append(relation)
+    return Caption(tuple(statements), say(rng, statements))
+
+
+def _true_phrase(rng: random.Random, scene: Scene, group: Sequence[Item], tell: float) -> Phrase:
+    """Left unsaid, a property may make a number wrong (two red cats, and a blue one): then one is told in full."""
+    phrase = partial_phrase(rng, group, tell)
+    return phrase if phrase.holds(scene) else describe_item(group[0])
+
+
+def describe(scene: Scene) -> Caption:
+    """Everything: each item with all its properties in reading order, then the setting."""
+    phrases = [describe_item(item) for item in scene.items]
+    setting = Setting(scene.backdrop)
+    text = f"{join([phrase.text() for phrase in phrases])}. It is all {setting.text()}."
+    return Caption((*phrases, setting), text[0].upper() + text[1:])
+
+
+def falsify(rng: random.Random, scene: Scene, phrase: Phrase, edits: int = 1) -> Phrase | None:
+    """`phrase` with `edits` of its words changed so that it is false of `scene`; None where no draw gives one."""
+    from cadvi_hub.world import scene as graph
+
+    boxes = scene.look == "boxes"
+    values: dict[str, Sequence[str]] = {
+        "kind": graph.SHAPES if boxes else graph.ANIMATE + graph.THINGS,
+        "color": graph.BOX_COLORS if boxes else graph.COLORS,
+        "size": graph.BOX_SIZES if boxes else graph.SKETCH_SIZES,
+        "fill": graph.FILLS[1:],
+        "action": graph.ACTIONS[1:],
+        "place": tuple(PLACES),
+    }
+    said = [name for name in values if getattr(phrase, name) not in ("", "plain", "standing")]
+    for _ in range(8):
+        changed = phrase
+        for name in rng.sample(said, min(edits, len(said))):
+            choices = [value for value in values[name] if value != getattr(phrase, name)]
+            wrong: dict[str, Any] = {name: rng.choice(choices)}
+            changed = replace(changed, **wrong)
+        if changed.kind not in graph.ANIMATE and changed.action not in ("", "standing"):
+            changed = replace(changed, action="")
+        if not changed.holds(scene):
+            return changed
+    return None

@@ -1,0 +1,299 @@
+"""Single-image and text-only conversations about scenes: stand-in for the LLaVA mix, and what the base model learns.
+
+Every conversation is a list of (question, answer) turns about one scene, or about a text.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from cadvi_hub.world import scene as graph
+from cadvi_hub.world.captions import (
+    NUMBERS,
+    PLACES,
+    SETTINGS,
+    Caption,
+    Phrase,
+    Relation,
+    Setting,
+    describe,
+    falsify,
+    find_relation,
+    groups,
+    join,
+    make_caption,
+    partial_phrase,
+    plural,
+    relations,
+    say,
+)
+from cadvi_hub.world.scene import Edit, Item, Scene, Split, draw_scene, edit_scene
+
+Turn = tuple[str, str]
+DESCRIBE = ("Describe the image.", "What does the image show?", "Describe this picture in detail.")
+LETTER = "Answer with the option's letter from the given choices directly."
+# A tuned LLaVA has seen questions with options; these are edits that make a caption wrong for the picture.
+VALUES: dict[str, tuple[str, ...]] = {
+    "kind": (*graph.ANIMATE, *graph.THINGS),
+    "color": graph.COLORS,
+    "size": graph.SKETCH_SIZES,
+    "fill": graph.FILLS[1:],
+    "action": graph.ACTIONS[1:],
+    "place": tuple(PLACES),
+}
+NEAR_EDITS: tuple[Edit, ...] = ("kind", "color", "size", "fill", "action", "place", "count", "backdrop", "swap")
+
+
+def _subject(rng: random.Random, item: Item, without: str) -> Phrase:
+    """A phrase for `item` that keeps silent about the property asked for."""
+    properties = {
+        name: value for name in ("color", "size", "place") if name != without for value in [getattr(item, name)]
+    }
+    told = rng.sample(sorted(properties), rng.randint(0, 2))
+    kind = item.kind if without != "kind" else "thing"
+    return Phrase(kind, **{name: properties[name] for name in told})
+
+
+def _unique(scene: Scene, phrase: Phrase) -> bool:
+    return sum(map(phrase.fits, scene.items)) == 1
+
+
+PROPERTY_QUESTIONS: dict[str, str] = {
+    "color": "What color is {subject}?",
+    "size": "What size is {subject}?",
+    "fill": "Is {subject} plain, striped or spotted?",
+    "action": "What is {subject} doing?",
+    "place": "Where in the image is {subject}?",
+}
+
+
+def property_turn(rng: random.Random, scene: Scene) -> Turn | None:
+    """A question about one property of one item, answered in a word or two."""
+    item = rng.choice(scene.items)
+    names = [n for n in PROPERTY_QUESTIONS if scene.look == "sketch" or n not in ("fill", "action")]
+    if item.action == "standing":
+        names = [name for name in names if name != "action"]
+    name = rng.choice(names)
+    subject = _subject(rng, item, name)
+    if not _unique(scene, subject):
+        return None
+    return PROPERTY_QUESTIONS[name].format(subject=subject.text("the")), getattr(item, name)
+
+
+def kind_turn(rng: random.Random, scene: Scene) -> Turn | None:
+    """What stands at a place."""
+    item = rng.choice(scene.items)
+    if sum(other.place == item.place for other in scene.items) > 1:
+        return None
+    return f"What is {Phrase('thing', place=item.place).text('the').removeprefix('the thing ')}?", item.kind
+
+
+def count_turn(rng: random.Random, scene: Scene) -> Turn:
+    """How many there are of a kind, perhaps none."""
+    item = rng.choice(scene.items)
+    phrase = Phrase(item.kind, color=item.color if rng.random() < 0.4 else "")
+    if rng.random() < 0.2 and (other := falsify(rng, scene, phrase)) is not None:
+        phrase = other
+    number = sum(map(phrase.fits, scene.items))
+    named = f"{phrase.color} {plural(phrase.kind)}".strip()
+    return f"How many {named} are there?", NUMBERS[number]
+
+
+def setting_turn(rng: random.Random, scene: Scene) -> Turn | None:
+    """Where it all is."""
+    return ("Where is all this?", SETTINGS[scene.backdrop]) if scene.look == "sketch" else None
+
+
+def relation_turn(rng: random.Random, scene: Scene) -> Turn | None:
+    """What stands beside a named item."""
+    item = rng.choice(scene.items)
+    subject = _subject(rng, item, "place")
+    if not _unique(scene, subject):
+        return None
+    side = rng.choice(("to the left of", "to the right of", "above", "below"))
+    kinds = {other.kind for other in scene.items if side in relations(other, item)}
+    return (f"What is {side} {subject.text('the')}?", kinds.pop()) if len(kinds) == 1 else None
+
+
+def statement_about(rng: random.Random, scene: Scene, true: bool, near: float = 0.5) -> str | None:
+    """One claim about `scene`, true or false as asked; false ones are near misses with probability `near`."""
+    form = rng.random()
+    if form < 0.1 and scene.look == "sketch":
+        backdrops = [b for b in SETTINGS if b != "grey" and (b == scene.backdrop) == true]
+        return f"it is all {Setting(rng.choice(backdrops)).text()}"
+    if form < 0.25:
+        relation = find_relation(rng, scene)
+        if relation is None:
+            return None
+        if not true:
+            swapped = Relation(relation.second, relation.relation, relation.first)
+            relation = swapped if not swapped.holds(scene) else None
+        return relation.text() if relation else None
+    phrase = partial_phrase(rng, rng.choice(groups(scene)), rng.choice((0.3, 0.6, 1.0)))
+    if not true:
+        false = falsify(rng, scene, phrase, edits=1 if rng.random() < near else 3)
+        if false is None:
+            return None
+        phrase = false
+    if phrase.holds(scene) != true:
+        return None
+    return f"there {'is' if phrase.count == 1 else 'are'} {phrase.text()}"
+
+
+def verify_turn(rng: random.Random, scene: Scene) -> Turn | None:
+    """Whether a claim is true; yes/no and True/False in equal parts."""
+    true = rng.random() < 0.5
+    statement = statement_about(rng, scene, true)
+    return None if statement is None else _asked(rng, statement, true)
+
+
+def _asked(rng: random.Random, statement: str, true: bool) -> Turn:
+    if rng.random() < 0.5:
+        if statement.startswith("there "):
+            _, verb, rest = statement.split(" ", 2)
+            return f"{verb.capitalize()} there {rest}?", "yes" if true else "no"
+        return f"Is it right that {statement}?", "yes" if true else "no"
+    sentence = statement[0].upper() + statement[1:] + "."
+    return f"True or False: {sentence}", str(true)
+
+
+CLAIMED = ("kind", "color", "size", "fill", "action", "place", "backdrop", "relation", "count")
+
+
+def claim_turn(rng: random.Random, scene: Scene, weights: Sequence[float]) -> Turn | None:
+    """Whether a claim about one property is true, in which alone a false claim differs from a true one.
+
+    Args:
+        weights: of the properties, in the order of `CLAIMED`.
+    """
+    true = rng.random() < 0.5
+    name = rng.choices(CLAIMED, weights)[0]
+    if name == "backdrop":
+        backdrops = [b for b in graph.BACKDROPS if (b == scene.backdrop) == true]
+        return _asked(rng, f"it is all {Setting(rng.choice(backdrops)).text()}", true)
+    if name == "relation":
+        relation = find_relation(rng, scene)
+        if relation is not None and not true:
+            relation = Relation(relation.second, relation.relation, relation.first)
+        return _asked(rng, relation.text(), true) if relation and relation.holds(scene) == true else None
+    group = rng.choice(groups(scene))
+    phrase = partial_phrase(rng, group, 0.25)
+    if name == "count":
+        number = len(group) if true else rng.choice([n for n in range(1, 5) if n != len(group)])
+        phrase = replace(phrase, count=number)
+    else:
+        own = getattr(group[0], name)
+        values = VALUES[name] if not true else (own,)
+        count = 1 if name == "place" else phrase.count
+        phrase = replace(phrase, count=count, **{name: rng.choice([v for v in values if true or v != own])})
+    silent = phrase.fill == "plain" or phrase.action == "standing"
+    impossible = phrase.kind not in graph.ANIMATE and phrase.action
+    if silent or impossible or phrase.holds(scene) != true:
+        return None
+    return _asked(rng, f"there {'is' if phrase.count == 1 else 'are'} {phrase.text()}", true)
+
+
+def wrong_caption(rng: random.Random, scene: Scene, caption: Caption) -> Caption | None:
+    """A caption that is false of `scene`: of an edited scene, or of another one."""
+    for _ in range(4):
+        if rng.random() < 0.6:
+            changed = [falsify(rng, scene, s) if isinstance(s, Phrase) else s for s in caption.statements]
+            index = rng.randrange(len(changed))  # one statement changes, the others stay
+            statements = tuple(
+                (new if k == index and new is not None else old)
+                for k, (old, new) in enumerate(zip(caption.statements, changed, strict=True))
+            )
+            other = Caption(statements, say(rng, statements))
+        else:
+            neighbour = edit_scene(rng, scene, rng.choice(NEAR_EDITS)) if rng.random() < 0.5 else None
+            other = make_caption(rng, neighbour or draw_scene(rng, scene.split, scene.look))
+        if not other.holds(scene):
+            return other
+    return None
+
+
+def caption_turn(rng: random.Random, scene: Scene) -> Turn | None:
+    """Which of two captions suits the image; options by letter."""
+    right = make_caption(rng, scene, rng.choice((0.4, 0.7, 1.0)))
+    wrong = wrong_caption(rng, scene, right)
+    if wrong is None:
+        return None
+    captions = [right, wrong]
+    rng.shuffle(captions)
+    options = "\n".join(f"{letter}. {c.text}" for letter, c in zip("AB", captions, strict=True))
+    return f"Which caption suits the image better?\n{options}\n{LETTER}", "AB"[captions.index(right)]
+
+
+def describe_turn(rng: random.Random, scene: Scene) -> Turn:
+    """The whole scene in words."""
+    return rng.choice(DESCRIBE), describe(scene).text
+
+
+TURNS: tuple[tuple[float, Callable[[random.Random, Scene], Turn | None]], ...] = (
+    (0.22, property_turn),
+    (0.08, kind_turn),
+    (0.08, count_turn),
+    (0.03, setting_turn),
+    (0.05, relation_turn),
+    (0.34, verify_turn),
+    (0.20, caption_turn),
+)
+
+
+def short_turns(rng: random.Random, scene: Scene, number: int) -> list[Turn]:
+    """`number` different short questions about `scene`."""
+    weights, makers = zip(*TURNS, strict=True)
+    turns: dict[str, Turn] = {}
+    while len(turns) < number:
+        turn = rng.choices(makers, weights)[0](rng, scene)
+        if turn is not None:
+            turns[turn[0]] = turn
+    return list(turns.values())
+
+
+def image_conversation(rng: random.Random, scene: Scene, describe_share: float = 0.15) -> list[Turn]:
+    """A conversation about one picture: short questions, and with probability `describe_share` a description."""
+    turns = short_turns(rng, scene, rng.randint(1, 4))
+    if rng.random() < describe_share:
+        turns.insert(rng.randint(0, len(turns)), describe_turn(rng, scene))
+    return turns
+
+
+def _which_text(rng: random.Random, scenes: tuple[Scene, Scene], texts: list[str]) -> Turn | None:
+    phrases = [partial_phrase(rng, rng.choice(groups(scene)), 0.6) for scene in scenes]
+    which = rng.randrange(2)
+    phrase = phrases[which]
+    if not phrase.holds(scenes[which]) or phrase.holds(scenes[1 - which]):
+        return None
+    return (
+        f"Text 1: {texts[0]}\nText 2: {texts[1]}\nWhich text mentions {phrase.text()}? Answer 1 or 2.",
+        str(which + 1),
+    )
+
+
+def _compare_texts(rng: random.Random, scenes: tuple[Scene, Scene], texts: list[str]) -> Turn:
+    kinds = [list(dict.fromkeys(item.kind for item in scene.items)) for scene in scenes]
+    both = [kind for kind in kinds[0] if kind in kinds[1]]
+    only = [[kind for kind in one if kind not in other] for one, other in (kinds, kinds[::-1])]
+    named = [join(some) if some else "nothing" for some in (both, *only)]
+    answer = f"Both mention {named[0]}. Only text 1 mentions {named[1]}. Only text 2 mentions {named[2]}."
+    return f"Text 1: {texts[0]}\nText 2: {texts[1]}\nWhat do the texts share, and what not?", answer
+
+
+def text_conversation(rng: random.Random, split: Split) -> list[Turn]:
+    """Reading practice without a picture: looking up, copying, comparing, as an LLM does before it sees an image."""
+    while True:
+        first = draw_scene(rng, split)
+        if rng.random() < 0.35:
+            turns = [t for t in short_turns(rng, first, 3) if "image" not in t[0]]
+            if turns:
+                return [(f"{describe(first).text}\n{turns[0][0]}", turns[0][1]), *turns[1:]]
+            continue
+        near = edit_scene(rng, first, rng.choice(NEAR_EDITS)) if rng.random() < 0.5 else None
+        scenes = (first, near or draw_scene(rng, split))
+        texts = [describe(scene).text for scene in scenes]
+        turn = _compare_texts(rng, scenes, texts) if rng.random() < 0.4 else _which_text(rng, scenes, texts)
+        if turn is not None:
+            return [turn]

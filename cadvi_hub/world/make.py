@@ -1,0 +1,200 @@
+"""The embedded world as files, in the formats of the upstream sources that it stands in for.
+
+    captioned/   captions.jsonl + images/   Localized Narratives' light files           → V1
+    similar/     pairs.jsonl + images/      MIMIC-IT's difference pairs (mimic_cgd)      → V2
+    instruct/    instruct.jsonl + images/   the LLaVA mix                                → single-image data
+    questions/   <task>.jsonl + images/     the benchmarks' question files               → evaluation
+
+Each folder also has `scenes.jsonl`: the scene graph behind every image.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.images import encode_png
+from cadvi_hub.world.captions import make_caption
+from cadvi_hub.world.instruct import image_conversation
+from cadvi_hub.world.questions import MAKERS
+from cadvi_hub.world.render import render
+from cadvi_hub.world.scene import Scene, draw_scene
+from cadvi_hub.world.similar import QUESTIONS, draw_similar_pair
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+@dataclass
+class WorldSettings:
+    """How much of the world is drawn.
+
+    Attributes:
+        seed: Of everything drawn; another seed draws other scenes.
+        captioned: Captioned images, the source of V1.
+        similar: Similar pairs with difference notes, the source of V2.
+        instruct: Single-image conversations.
+        questions: Questions per benchmark (pairs of questions for EQBEN and COLA).
+        boxes_share: Share of the training images in the look of NLVR's boxes.
+        tell: How much the captions tell, from 0 to 1.
+        max_groups: Groups of like items in a sketch at most: the fewer, the easier a picture is to read.
+        out: Output folder.
+    """
+
+    seed: int = 0
+    captioned: int = 3000
+    similar: int = 1500
+    instruct: int = 3000
+    questions: int = 240
+    boxes_share: float = 0.06
+    tell: float = 0.6
+    max_groups: int = 3
+    out: Path = Path("out/world")
+
+
+class SceneFolder:
+    """A folder of drawn images: `add` draws a scene under a name, `write_lines` a JSON-lines file."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.graphs: list[dict[str, Any]] = []
+        folder.mkdir(parents=True)
+
+    def add(self, name: str, scene: Scene, picture: Image.Image | None = None) -> str:
+        """Write `picture`, or our drawing of `scene`, as `name` (below the folder) and return the name."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode_png(picture or render(scene)))
+        self.graphs.append({"image": name, "scene": scene.to_dict()})
+        return name
+
+    def write_lines(self, name: str, rows: list[dict[str, Any]]) -> None:
+        """Write `rows` as JSON lines."""
+        with (self.folder / name).open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+    def close(self) -> None:
+        """Write the scene graphs."""
+        self.write_lines("scenes.jsonl", self.graphs)
+
+
+def _train_scene(rng: random.Random, settings: WorldSettings) -> Scene:
+    return draw_scene(rng, "train", "boxes" if rng.random() < settings.boxes_share else "sketch", settings.max_groups)
+
+
+def _rng(settings: WorldSettings, part: str) -> random.Random:
+    return random.Random(f"{settings.seed} {part}")
+
+
+def _captioned(folder: SceneFolder, settings: WorldSettings) -> None:
+    rng = _rng(settings, "captioned")
+    rows = []
+    for index in range(settings.captioned):
+        scene = _train_scene(rng, settings)
+        image = folder.add(f"images/captioned_{index:06d}.png", scene)
+        caption = make_caption(rng, scene, settings.tell).text
+        ids = {"dataset_id": "scenes", "image_id": f"{index:06d}", "annotator_id": 0}
+        rows.append({**ids, "caption": caption, "image": image})
+    folder.write_lines("captions.jsonl", rows)
+
+
+def _similar(folder: SceneFolder, settings: WorldSettings) -> None:
+    rng = _rng(settings, "similar")
+    rows = []
+    for index in range(settings.similar):
+        pair = draw_similar_pair(rng, "train", settings.max_groups)
+        images = [
+            folder.add(f"images/similar_{index:06d}_{side}.png", scene) for side, scene in enumerate(pair.scenes)
+        ]
+        texts = [
+            {"user": QUESTIONS[min(k, 1)], "assistant": note, "source": "scenes"} for k, note in enumerate(pair.notes)
+        ]
+        rows.append({"id": f"{index:06d}", "images": images, "texts": texts})
+    folder.write_lines("pairs.jsonl", rows)
+
+
+def _instruct(folder: SceneFolder, settings: WorldSettings) -> None:
+    rng = _rng(settings, "instruct")
+    rows = []
+    for index in range(settings.instruct):
+        scene = _train_scene(rng, settings)
+        image = folder.add(f"images/instruct_{index:06d}.png", scene)
+        conversations = []
+        for turn, (question, answer) in enumerate(image_conversation(rng, scene)):
+            conversations.append({"from": "human", "value": ("" if turn else "<image>\n") + question})
+            conversations.append({"from": "gpt", "value": answer})
+        rows.append({"id": f"{index:06d}", "image": image, "conversations": conversations})
+    folder.write_lines("instruct.jsonl", rows)
+
+
+def _questions(folder: SceneFolder, settings: WorldSettings) -> None:
+    for task, make in MAKERS.items():
+        rng = _rng(settings, task)
+        rows: list[dict[str, Any]] = []
+        drawn: dict[Scene, str] = {}  # both questions of a pair show the same two files
+        for question in make(rng, settings.questions, settings.max_groups):
+            names = []
+            for scene in question.scenes:
+                if scene not in drawn:
+                    drawn[scene] = folder.add(
+                        "/".join(filter(None, (question.folder, f"{task}_{len(drawn):05d}.png"))), scene
+                    )
+                names.append(drawn[scene])
+            row = {
+                "image": names,
+                "text": question.text,
+                "answer": question.answer,
+                "question_id": question.question_id,
+            }
+            rows.append(row | ({"category": question.category} if question.category else {}))
+        folder.write_lines(f"{task}.jsonl", rows)
+
+
+PARTS = {"captioned": _captioned, "similar": _similar, "instruct": _instruct, "questions": _questions}
+
+
+def make_world(settings: WorldSettings) -> Path:
+    """Draw the world under `settings.out`; a folder that is there already with the same settings is left as it is.
+
+    Raises:
+        InputError: the folder holds a world of other settings, or cannot be written, or a setting is out of range.
+    """
+    out = settings.out
+    if settings.max_groups < 2:  # COLA's questions need two things that trade colours
+        raise InputError("world.max_groups", f"{settings.max_groups} is below 2", "Give 2 or 3")
+    chosen = {name: value for name, value in asdict(settings).items() if name != "out"}
+    marker = out / "world.json"
+    try:
+        if marker.is_file():
+            found = json.loads(marker.read_text("utf-8"))
+            if found != chosen:
+                fault = f"the folder holds a world of other settings: {found}"
+                raise InputError(str(out), fault, "Name another folder")
+        else:  # said before the first part is drawn, so that no two worlds mix
+            out.mkdir(parents=True, exist_ok=True)
+            unfinished = out / ".world.json"
+            unfinished.write_text(json.dumps(chosen, indent=1) + "\n", "utf-8")
+            unfinished.replace(marker)
+        for name, make in _progress({name: make for name, make in PARTS.items() if not (out / name).exists()}):
+            unfinished = out / f".{name}.part"
+            shutil.rmtree(unfinished, ignore_errors=True)
+            folder = SceneFolder(unfinished)
+            make(folder, settings)
+            folder.close()
+            unfinished.replace(out / name)  # a part has its name only when it is whole
+    except OSError as error:
+        fault = f"cannot be written ({error.strerror or error})"
+        raise InputError(str(out), fault, "Free space or name another folder, then run again") from error
+    return out
+
+
+def _progress(parts: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    from tqdm import tqdm
+
+    yield from tqdm(parts.items(), desc="draw the world", unit="part", disable=None)

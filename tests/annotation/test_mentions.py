@@ -1,0 +1,167 @@
+"""Summaries from captions: what the two captions mention, aspect by aspect, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cadvi_hub.annotation.mentions import Mentions, Reading
+from cadvi_hub.core.schema import Aspect, CadSummary
+from cadvi_hub.world.captions import PLACES, SETTINGS, Caption, Phrase, Relation, Setting, make_caption, plural
+from cadvi_hub.world.scene import draw_scene
+
+REAL = Path(__file__).parents[3] / "shared/data/captioned_images/captions.jsonl"
+MENTIONS = Mentions()
+
+# Words of the summary's own sentences; numbers may stand for what "a" and "two … and a …" add up to.
+FRAME = set("both image images 1 2 show shows is are in while and a an".split())  # noqa: SIM905
+NUMBERS = set("one two three four five six seven eight nine ten".split())  # noqa: SIM905
+
+
+def drawn(number: int, seed: int = 0) -> list[Caption]:
+    rng = random.Random(seed)
+    looks = ["boxes" if index % 10 == 0 else "sketch" for index in range(number)]
+    return [make_caption(rng, draw_scene(rng, "train", look)) for look in looks]  # type: ignore[arg-type]
+
+
+PAIRS = [(first.text, second.text) for first, second in zip(drawn(100), drawn(100, seed=1), strict=True)]
+
+
+def made_of(caption: Caption) -> tuple:
+    """What a reader can find of the caption's statements, told in the reader's terms."""
+    phrases = [statement for statement in caption.statements if isinstance(statement, Phrase)]
+    mentions = [
+        (
+            p.kind if p.count == 1 else plural(p.kind),
+            p.count if p.count > 1 else 0,
+            tuple(word for word in (p.size, p.fill, p.color) if word not in ("", "plain")),
+            p.action if p.action != "standing" else "",
+            PLACES.get(p.place, ""),
+        )
+        for p in phrases
+    ]
+    where = [SETTINGS[s.backdrop] for s in caption.statements if isinstance(s, Setting)]
+    return mentions, where, [s.text() for s in caption.statements if isinstance(s, Relation)]
+
+
+def found_in(reading: Reading) -> tuple:
+    mentions = [(m.kind, m.count, m.attributes, m.action, m.place) for m in reading.mentions]
+    return mentions, reading.settings, reading.relations
+
+
+def test_what_a_caption_was_made_of_is_read_back() -> None:
+    captions = drawn(300)
+    wrong = [c.text for c in captions if found_in(MENTIONS.read(c.text)) != made_of(c)]
+    assert len(wrong) <= 3, wrong
+
+
+def words(text: str) -> set[str]:
+    """The words of a text, plurals as singulars."""
+    found = re.findall(r"\w+", text.lower())
+    return {"box" if word == "boxes" else word if word == "grass" else word.rstrip("s") for word in found}
+
+
+def said(summary: CadSummary) -> str:
+    return " ".join([summary.commonalities, *(difference.text for difference in summary.differences)])
+
+
+def test_a_summary_says_nothing_that_is_in_neither_caption() -> None:
+    frame = {word for text in FRAME | NUMBERS for word in words(text)}
+    for captions in PAIRS:
+        assert words(said(MENTIONS.summarize(captions))) <= words(" ".join(captions)) | frame, captions
+
+
+def sides(text: str) -> tuple[set[str], set[str]]:
+    """What a text says of image 1, and of image 2."""
+    told: tuple[set[str], set[str]] = (set(), set())
+    for part in re.split(r"(?<=\.) |, while ", text.rstrip(".")):
+        image = re.match(r"(?:in )?image ([12]) (.*)", part, re.IGNORECASE)
+        assert image, text
+        told[int(image[1]) - 1].add(image[2].rstrip("."))
+    return told
+
+
+def test_what_a_summary_says_of_an_image_is_in_the_caption_of_that_image() -> None:
+    frame = {word for text in FRAME | NUMBERS for word in words(text)}
+    for captions in PAIRS:
+        summary = MENTIONS.summarize(captions)
+        for difference in summary.differences:
+            for caption, told in zip(captions, sides(difference.text), strict=True):
+                assert words(" ".join(told)) <= words(caption) | frame, (difference, caption)
+        both = words(summary.commonalities) - frame
+        assert both <= words(captions[0]) & words(captions[1]), (summary.commonalities, captions)
+
+
+def test_equal_captions_have_no_differences() -> None:
+    for caption in drawn(60):
+        summary = MENTIONS.summarize((caption.text, caption.text))
+        assert summary.differences == ()
+        assert summary.commonalities
+
+
+def test_swapped_captions_swap_the_images_of_every_difference() -> None:
+    for first, second in PAIRS[:60]:
+        there, back = MENTIONS.summarize((first, second)), MENTIONS.summarize((second, first))
+        assert words(there.commonalities) == words(back.commonalities)
+        assert [d.aspect for d in there.differences] == [d.aspect for d in back.differences]
+        for one, other in zip(there.differences, back.differences, strict=True):
+            assert sides(one.text) == sides(other.text)[::-1]
+
+
+def test_summaries_of_drawn_captions_speak_of_all_six_aspects() -> None:
+    aspects = {difference.aspect for captions in PAIRS for difference in MENTIONS.summarize(captions).differences}
+    assert aspects == set(Aspect)
+
+
+def test_a_summary_is_told_aspect_by_aspect() -> None:
+    first = "A small red cat sleeping at the top left and two boats. It is all on the beach. A cat is above a boat."
+    second = "There are three cats and a blue dog on the right. It is all on the beach."
+    summary = MENTIONS.summarize((first, second))
+    assert summary.commonalities == "Both images show a cat. Both images are on the beach."
+    assert {str(difference.aspect): difference.text for difference in summary.differences} == {
+        "Object types": "Image 1 shows a boat, while image 2 shows a dog.",
+        "Attributes": "Image 1 shows a small red cat, while image 2 shows a blue dog.",
+        "Counts": "Image 1 shows one cat, while image 2 shows three cats.",
+        "Actions": "Image 1 shows a cat sleeping.",
+        "Locations": "Image 1 shows a cat at the top left, while image 2 shows a dog on the right.",
+        "Relative positions": "In image 1 a cat is above a boat.",
+    }
+
+
+def test_articles_suit_the_word_that_follows() -> None:
+    summary = MENTIONS.summarize(("An orange cat sleeping at the top left.", "A dog."))
+    assert not re.search(r"\ban [^aeiou]|\ba [aeiou]", said(summary), re.IGNORECASE)
+
+
+def test_a_possessive_is_no_part_of_a_things_name() -> None:
+    summary = MENTIONS.summarize(("A planet in our solar system.", "My planet and your blue moon."))
+    assert "a blue moon" in said(summary)
+    assert not re.search(r"\b(?:my|your|our)\b", said(summary))
+
+
+def test_a_counted_thing_is_named_in_the_plural_though_no_caption_does() -> None:
+    summary = MENTIONS.summarize(("A big box on the left.", "A blue box at the top left and a red box on the right."))
+    assert "Image 1 shows one box, while image 2 shows two boxes." in said(summary)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=60), st.lists(st.sampled_from(["a", "two", "the", "cat", "is", "on", "left."]), max_size=8))
+def test_any_text_has_a_summary_and_shares_all_with_itself(text: str, pieces: list[str]) -> None:
+    for caption in (text, " ".join(pieces)):
+        assert MENTIONS.summarize((caption, caption)).differences == ()
+        MENTIONS.summarize((caption, "A red cat."))
+
+
+@pytest.mark.skipif(not REAL.is_file(), reason="the sample captions are not beside this checkout")
+def test_real_captions_have_summaries() -> None:
+    captions = [json.loads(line)["caption"] for line in REAL.read_text("utf-8").splitlines()]
+    summaries = [MENTIONS.summarize(pair) for pair in pairwise(captions)]
+    assert len(summaries) > 200
+    assert sum(bool(summary.differences) for summary in summaries) > 0.9 * len(summaries)

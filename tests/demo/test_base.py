@@ -1,0 +1,104 @@
+"""The shipped base model belongs to its recipe, its world and its tokenizer."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from cadvi_hub.demo import base_training
+from cadvi_hub.demo.base import PROBE_QUESTIONS, answers_right, build_model, build_processor
+from cadvi_hub.demo.base_data import collate, conversation_text, world_digest
+from cadvi_hub.demo.base_recipe import IMAGE_TOKENS, BaseRecipe, base_folder
+
+MEGABYTE = 2**20
+
+
+@pytest.fixture(scope="module")
+def record() -> dict:
+    return json.loads((base_folder() / "recipe.json").read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def processor():
+    return AutoProcessor.from_pretrained(base_folder())
+
+
+@pytest.fixture(scope="module")
+def model():
+    return AutoModelForImageTextToText.from_pretrained(base_folder(), dtype=torch.float32).eval()
+
+
+def test_the_weights_are_those_of_the_recipe(record: dict) -> None:
+    weights = base_folder() / "model.safetensors"
+    assert hashlib.sha256(weights.read_bytes()).hexdigest() == record["weights"]
+    assert BaseRecipe(**record["recipe"]) == BaseRecipe()
+
+
+def test_the_world_is_the_one_that_the_base_learned_from(record: dict) -> None:
+    assert world_digest(BaseRecipe()) == record["world"]
+
+
+def test_the_model_still_answers_as_well_as_when_it_was_saved(record: dict, model, processor) -> None:
+    assert answers_right(model, processor, PROBE_QUESTIONS) == pytest.approx(record["answers_right"], abs=0.01)
+
+
+def test_the_recipe_makes_the_same_tokenizer_and_shapes(model, processor) -> None:
+    made = build_processor(BaseRecipe())
+    assert made.tokenizer.get_vocab() == processor.tokenizer.get_vocab()
+    untrained = build_model(BaseRecipe(), made.tokenizer)
+    assert {name: w.shape for name, w in untrained.state_dict().items()} == {
+        name: w.shape for name, w in model.state_dict().items()
+    }
+
+
+def test_it_is_a_small_llava_in_safetensors_alone(model) -> None:
+    assert type(model).__name__ == "LlavaForConditionalGeneration"
+    assert 2e6 <= model.num_parameters() <= 10e6
+    files = {path.name: path.stat().st_size for path in base_folder().iterdir()}
+    assert sum(files.values()) < 12 * MEGABYTE
+    assert not [name for name in files if name.endswith((".bin", ".pt", ".pth", ".pkl"))]
+
+
+def test_training_text_is_what_the_chat_template_writes(processor) -> None:
+    turns = [("What color is the cat?", "red"), ("Is there a dog?", "no")]
+    messages = []
+    for index, (question, answer) in enumerate(turns):
+        image = [] if index else [{"type": "image"}]
+        text = question if index else f"\n{question}"
+        messages.append({"role": "user", "content": [*image, {"type": "text", "text": text}]})
+        messages.append({"role": "assistant", "content": [{"type": "text", "text": answer}]})
+    written = processor.apply_chat_template(messages, tokenize=False)
+    assert written.replace("<image>", "<image>" * IMAGE_TOKENS) == conversation_text(turns, image=True)
+
+
+def test_the_loss_covers_answers_and_their_end_tokens_alone(processor) -> None:
+    inputs, weights = collate(processor, [(None, [("Repeat: red cat", "red cat"), ("How many?", "two")])])
+    heard = inputs["input_ids"][0][weights[0] > 0]
+    assert processor.tokenizer.decode(heard) == "red cat<|end|>two<|end|>"
+
+
+def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = {"batch_size": 2, "hidden_size": 32, "vision_layers": 1, "text_layers": 1}
+    recipe = BaseRecipe(vision_steps=10, reading_steps=10, steps=10, claims_steps=20, **small)
+    monkeypatch.setattr(base_training, "STEPS_PER_CHECKPOINT", 10)
+    base_training.train_base(recipe, tmp_path / "whole")
+    write = base_training._write
+
+    def killed(file: Path, tensors: dict[str, torch.Tensor], record: Any) -> None:
+        write(file, tensors, record)
+        if isinstance(record, list) and record[0] == 20:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(base_training, "_write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            base_training.train_base(recipe, tmp_path / "stopped")
+    base_training.train_base(recipe, tmp_path / "stopped")
+    whole, resumed = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "stopped"))
+    assert whole == resumed
+    left = {path.name for path in (tmp_path / "stopped").iterdir()}
+    assert left == {path.name for path in base_folder().iterdir()}  # no checkpoint stays

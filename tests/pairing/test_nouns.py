@@ -1,0 +1,122 @@
+"""The nouns of captions."""
+
+import json
+import multiprocessing
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from cadvi_hub.core.errors import InputError
+from cadvi_hub.pairing import nouns as extraction
+from cadvi_hub.pairing.nouns import CHUNK, LONGEST_CAPTION, UNINFORMATIVE, extract_nouns, load_tagger, noun_of
+
+SAMPLE = Path(__file__).parents[3] / "shared/data/localized_narratives/coco_val_captions.jsonl"
+needs_sample = pytest.mark.skipif(not SAMPLE.is_file(), reason="the sample captions are not beside this checkout")
+
+ODD = [
+    "",
+    " \n\t",
+    "😀 a dog 😀",
+    "一匹马在草地上",
+    "Ein Hund läuft.",
+    "a\0b dog",
+    "GONNA sit, y'all",
+    "((((",
+    "e\u0301lan",
+]
+
+
+def real_captions(count: int) -> list[str]:
+    return [json.loads(line)["caption"] for line in SAMPLE.read_text().splitlines()[:count]]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def loaded_once():
+    tagger = extraction.NounTagger()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(extraction, "NounTagger", lambda: tagger)
+        yield
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+    monkeypatch.setattr(extraction, "CHUNK", 50)
+    monkeypatch.setattr(extraction, "POOL_FROM", 100)
+
+
+def test_nouns_are_lemmas_in_lower_case_sorted_and_each_once():
+    captions = ["There are two dogs, a dog and three mice near the fences.", "A red car passes a Honda motorcycle."]
+    assert list(extract_nouns(captions)) == [("dog", "fence", "mouse"), ("car", "honda", "motorcycle")]
+
+
+def test_words_about_the_picture_say_nothing():
+    caption = "In the foreground of this picture, at the left side of the image, there is a scene with a tree."
+    assert list(extract_nouns([caption])) == [("tree",)]
+
+
+def test_captions_without_nouns_keep_their_place():
+    assert list(extract_nouns(["", "Running quickly!", "A boat."])) == [(), (), ("boat",)]
+
+
+def test_captions_are_read_as_a_stream():
+    def captions():
+        yield from ["A boat."] * CHUNK
+        raise AssertionError("read beyond what was asked for")
+
+    assert list(islice(extract_nouns(captions(), workers=1), CHUNK)) == [("boat",)] * CHUNK
+
+
+@needs_sample
+def test_real_and_odd_captions_give_the_nouns_of_plain_spacy():
+    captions = real_captions(1_500) + ODD
+    plain = [tuple(sorted({noun_of(token) for token in doc} - {""})) for doc in load_tagger().pipe(captions)]
+    nouns = list(extract_nouns(captions))
+    assert nouns == plain
+    assert sum(map(bool, nouns)) > 1_450
+    assert all(row == tuple(sorted(set(row))) and not UNINFORMATIVE & set(row) for row in nouns)
+
+
+@needs_sample
+def test_nouns_and_their_order_do_not_depend_on_the_number_of_processes_which_read_little_ahead(small_chunks):
+    read = 0
+
+    def captions():
+        nonlocal read
+        for caption in real_captions(600) + ODD:
+            read += 1
+            yield caption
+
+    nouns = extract_nouns(captions(), workers=2)
+    first = next(nouns)
+    assert 100 <= read <= 5 * 50
+    assert [first, *nouns] == list(extract_nouns(captions(), workers=1))
+
+
+def test_a_caption_too_long_to_be_one_is_refused_by_its_number():
+    captions = ["A boat.", "a dog " * 2_000_000]
+    with pytest.raises(InputError, match=r"caption 2 .*12000000 characters, more than the 10000"):
+        list(extract_nouns(captions))
+    assert list(extract_nouns(["dog ".ljust(LONGEST_CAPTION, "x")]))
+
+
+def test_a_dead_worker_is_an_error_and_not_a_gap(small_chunks):
+    def captions():
+        yield from ["A boat."] * 150
+        for child in multiprocessing.active_children():
+            child.kill()  # what the kernel does when memory is short
+        yield from ["A boat."] * 150
+
+    with pytest.raises(InputError, match="ended unexpectedly"):
+        list(extract_nouns(captions(), workers=2))
+
+
+def test_no_number_of_workers_below_one():
+    with pytest.raises(InputError, match="workers: 0 is below 1"):
+        list(extract_nouns(["A boat."], workers=0))
+
+
+def test_a_missing_model_is_named_before_any_process_starts(monkeypatch):
+    monkeypatch.setattr(extraction, "MODEL", "no_such_model")
+    with pytest.raises(InputError, match=r"no_such_model: the spaCy model is not installed. pip install"):
+        next(extract_nouns(["A boat."], workers=2))
