@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -50,7 +51,7 @@ def test_unknown_keys_and_values_are_refused(arguments: list[str], capsys: pytes
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_an_unknown_key_in_a_recipe_file_is_refused(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_key_in_a_recipe_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("seed: 1\nworlds: {captioned: 3}\n")
     with pytest.raises(SystemExit) as stop:
@@ -59,7 +60,7 @@ def test_an_unknown_key_in_a_recipe_file_is_refused(tmp_path, capsys: pytest.Cap
     assert "worlds" in capsys.readouterr().err
 
 
-def test_bad_input_ends_with_one_line_that_names_the_mend(tmp_path) -> None:
+def test_bad_input_ends_with_one_line_that_names_the_hint(tmp_path: Path) -> None:
     arguments = ["--source.path", str(tmp_path), "--source.name", "mine", "--out", str(tmp_path / "out")]
     with pytest.raises(SystemExit) as stop:
         cli.main(["build", "v1", *arguments])

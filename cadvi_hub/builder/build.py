@@ -104,8 +104,8 @@ def build(settings: BuildSettings, annotator: Annotator | None = None) -> Path:
     """
     if annotator is not None:
         if settings.executor != "local":
-            fault = "an annotator that is passed works in this process alone"
-            raise InputError("executor", fault, "Take the local executor")
+            problem = "an annotator that is passed works in this process alone"
+            raise InputError("executor", problem, "Take the local executor")
         settings = replace(settings, workers=1)
     plan = make_plan(settings, annotator)
     with output_faults(plan.path):
@@ -135,8 +135,8 @@ def mine(settings: BuildSettings) -> str:
         raise InputError("source.format", "pairs are mined from captions alone", "Name a format of captions")
     with output_faults(plan.path), plan.locked_folder() as folder:
         if folder.is_complete() or folder.is_laid_out():
-            mend = f"Run `cadvi pairs explain --folder {plan.path}`"
-            raise InputError(str(plan.path), "the build is past that", mend)
+            hint = f"Run `cadvi pairs explain --folder {plan.path}`"
+            raise InputError(str(plan.path), "the build is past that", hint)
         read = stage_records(plan, folder)
         blocks = (folder.stages.read_block(RECORDS, number) for number in range(read["blocks"]))
         shared = [len(row["shared_nouns"]) for block in blocks for row in block]
@@ -165,8 +165,8 @@ def lay_out(plan: Plan, folder: BuildFolder, read: Row) -> None:
     """
     rows_per_part, counted = summed(folder.part_facts(read["blocks"]), read)
     if not counted["rows"]:
-        fault = f"no row is left ({_reasons(counted['drops'], examples=True) or 'no pair or row was found'})"
-        raise InputError(str(plan.settings.source.path), fault, "Look at the source and at the recipe's limits")
+        problem = f"no row is left ({_reasons(counted['drops'], examples=True) or 'no pair or row was found'})"
+        raise InputError(str(plan.settings.source.path), problem, "Look at the source and at the recipe's limits")
     if plan.settings.graphs:
         counted["graphs"] = folder.stages.facts(GRAPHS)
     report = {"config": plan.settings.config, "digest": plan.digest, "recipe": plan.recipe, **counted}

@@ -39,8 +39,8 @@ def submit(plan: Plan) -> None:
     """
     addresses = plan.settings.annotator.base_url
     if any(urlsplit(url).password for url in ([addresses] if isinstance(addresses, str) else addresses)):
-        fault = "it holds a password, which would be written to the files of the job"
-        raise InputError("annotator.base_url", fault, "Use a key, in the variable that api_key_env names")
+        problem = "it holds a password, which would be written to the files of the job"
+        raise InputError("annotator.base_url", problem, "Use a key, in the variable that api_key_env names")
     with plan.locked_folder() as folder:
         if folder.is_complete():
             return
@@ -55,13 +55,13 @@ def submit(plan: Plan) -> None:
     else:
         last = _executor(plan, "finish", 1, finish, shards)
         if shutil.which("sbatch") is None:
-            mend = "Submit from a machine of the cluster, or take the local executor"
-            raise InputError("executor", "Slurm's command sbatch is not on this machine", mend)
+            hint = "Submit from a machine of the cluster, or take the local executor"
+            raise InputError("executor", "Slurm's command sbatch is not on this machine", hint)
         try:
             last.run()  # submits those that it depends on first
         except subprocess.CalledProcessError as error:
-            fault = f"sbatch does not take the job (exit status {error.returncode})"
-            raise InputError("executor_options", fault, "Mend what it says above") from error
+            problem = f"sbatch does not take the job (exit status {error.returncode})"
+            raise InputError("executor_options", problem, "Fix what it says above") from error
         print(f"submitted; {plan.path} is complete when the job {plan.path.name}-finish has ended well")
 
 
@@ -85,13 +85,13 @@ def _executor(plan: Plan, name: str, tasks: int, step: Any, before: Any = None) 
 
         return RayPipelineExecutor([partial(step, plan)], **options)
     except ImportError as error:
-        fault = f"{error.name or 'datatrove'} is not installed"
-        mend = "Run `pip install 'cadvi-hub[cluster]'`, and for Ray `pip install ray`"
-        raise InputError("executor", fault, mend) from error
+        problem = f"{error.name or 'datatrove'} is not installed"
+        hint = "Run `pip install 'cadvi-hub[cluster]'`, and for Ray `pip install ray`"
+        raise InputError("executor", problem, hint) from error
     except TypeError as error:
         reason = str(error).rpartition("__init__() ")[2]
-        fault = f"datatrove's executor does not take them ({reason})"
-        raise InputError("executor_options", fault, "Name them as its documentation does") from error
+        problem = f"datatrove's executor does not take them ({reason})"
+        raise InputError("executor_options", problem, "Name them as its documentation does") from error
 
 
 def read_and_pair(plan: Plan, data: Any, rank: int, tasks: int) -> None:
@@ -138,12 +138,12 @@ def finish(plan: Plan, data: Any, rank: int, tasks: int) -> None:
             return
         if not folder.is_laid_out():
             if not folder.stages.has(RECORDS):
-                fault = "the records have not been read"
-                raise InputError(str(plan.path), fault, "Look at the logs of the steps before and submit again")
+                problem = "the records have not been read"
+                raise InputError(str(plan.path), problem, "Look at the logs of the steps before and submit again")
             read = folder.stages.facts(RECORDS)
             missing = [number for number in range(read["blocks"]) if not folder.has_part(number)]
             if missing:
-                fault = f"{len(missing)} of {read['blocks']} shards are missing, the first is {missing[0]}"
-                raise InputError(str(plan.path), fault, "Look at the logs of the shards and submit again")
+                problem = f"{len(missing)} of {read['blocks']} shards are missing, the first is {missing[0]}"
+                raise InputError(str(plan.path), problem, "Look at the logs of the shards and submit again")
             lay_out(plan, folder, read)
         folder.finish()

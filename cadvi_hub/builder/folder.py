@@ -11,7 +11,6 @@ only has renames left to do.
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from cadvi_hub.builder.stages import Stages
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.core.files import Json, locked, read_json, remove, replacing, write_json
+from cadvi_hub.core.files import Json, locked, locked_alone, read_json, remove, replacing, shared, write_json
 
 if TYPE_CHECKING:
     from datasets import Features
@@ -86,7 +85,7 @@ class BuildFolder:
             InputError: another task is making it.
         """
         file = self.work / f"part-{number:05d}.lock"
-        with locked(file, fcntl.LOCK_EX, self.path, f"another task makes shard {number}"):
+        with locked(file, self.path, f"another task makes shard {number}"):
             yield
 
     def part_facts(self, parts: int) -> list[Json]:
@@ -128,14 +127,14 @@ class BuildFolder:
 
     def check(self) -> None:
         """Raise InputError if the folder holds the build of another recipe, or one under way with other pictures."""
-        found, mend = self._found_digest(), "Choose another out, or replace it with --overwrite true"
+        found, hint = self._found_digest(), "Choose another out, or replace it with --overwrite true"
         if found not in (None, self.digest):
-            fault = f"the folder holds the build of another recipe (digest {found}; this recipe: {self.digest})"
-            raise InputError(str(self.path), fault, mend)
+            problem = f"the folder holds the build of another recipe (digest {found}; this recipe: {self.digest})"
+            raise InputError(str(self.path), problem, hint)
         if self._has_other_pictures():
             former = ", ".join(read_json(self._recipe).get("pictures", []))
             raise InputError(
-                str(self.path), f"its shards show pictures of other folders ({former})", f"Name these. {mend}"
+                str(self.path), f"its shards show pictures of other folders ({former})", f"Name these. {hint}"
             )
 
     def _has_other_pictures(self) -> bool:
@@ -152,7 +151,7 @@ class BuildFolder:
         return None
 
     def _holds_work(self) -> bool:
-        """Whether a shard would be lost: a build that its source ended before must not bar the mended recipe."""
+        """Whether a shard would be lost: a build that its source ended before must not bar the fixed recipe."""
         shards = (*self.work.glob("part-*.parquet"), *self.path.glob("*.parquet"))
         return self.report_file.is_file() or self.is_laid_out() or bool(shards)
 
@@ -186,7 +185,7 @@ def open_build_folder(
             other pictures, and `overwrite` is off.
     """
     path.mkdir(parents=True, exist_ok=True)
-    with locked(path / ".lock", fcntl.LOCK_EX, path, "another build is writing to this folder"):
+    with locked_alone(path / ".lock", path, "another build is writing to this folder"):
         folder = BuildFolder(path, digest, pictures, split)
         folder.start(overwrite)
         yield folder
@@ -199,7 +198,7 @@ def share_build_folder(path: Path, digest: str, pictures: Sequence[str], split: 
     Raises:
         InputError: a build is writing there by itself, or the folder holds another build's work.
     """
-    with locked(path / ".lock", fcntl.LOCK_SH, path, "a build is writing to this folder by itself"):
+    with shared(path / ".lock", path, "a build is writing to this folder by itself"):
         folder = BuildFolder(path, digest, pictures, split)
         folder.check()
         yield folder

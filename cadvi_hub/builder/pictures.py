@@ -73,8 +73,8 @@ class Pictures:
                 open_image(self.read(name), name)
             except InputError as error:
                 if self._refuse:
-                    mend = f"{error.mend}, or set source.bad_rows to drop"
-                    raise InputError(error.place, error.fault, mend) from error
+                    hint = f"{error.hint}, or set source.bad_rows to drop"
+                    raise InputError(error.where, error.problem, hint) from error
                 self._decodes[name] = False
             else:
                 self._decodes[name] = True

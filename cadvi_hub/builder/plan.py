@@ -17,8 +17,8 @@ from cadvi_hub.annotation.annotators import Annotator
 from cadvi_hub.builder.folder import BuildFolder, open_build_folder
 from cadvi_hub.builder.rows import Turns
 from cadvi_hub.builder.shards import Authors, make_authors
-from cadvi_hub.core.digest import digest_of_files
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.files import WriteError, digest_of_files
 from cadvi_hub.generation.chat import public_name
 from cadvi_hub.grounding.store import graph_files
 from cadvi_hub.sources.formats import Format, format_of
@@ -121,13 +121,19 @@ def output_faults(path: Path) -> Iterator[None]:
     """Say what stands when the output folder cannot be written."""
     try:
         yield
+    except WriteError as error:
+        raise InputError(error.where, error.problem, _what_is_whole(path)) from error
     except OSError as error:
         leads_to_it = isinstance(error.filename, str) and path.is_relative_to(error.filename)
         if error.errno not in _OUTPUT_FAULTS and not leads_to_it:
             raise
-        whole = len(list(path.glob("_work/part-*.parquet"))) if path.is_dir() else 0
-        mend = f"Make room or choose another out; {whole} shards are whole, and the same command goes on from there"
-        raise InputError(error.filename or str(path), f"cannot be written ({error.strerror})", mend) from error
+        problem = f"cannot be written ({error.strerror})"
+        raise InputError(error.filename or str(path), problem, _what_is_whole(path)) from error
+
+
+def _what_is_whole(path: Path) -> str:
+    whole = len(list(path.glob("_work/part-*.parquet"))) if path.is_dir() else 0
+    return f"Free some space or choose another out; {whole} shards are whole, and the same command goes on from there"
 
 
 def _digest(content: Row) -> str:

@@ -69,8 +69,8 @@ def stage_graphs(plan: Plan, folder: BuildFolder) -> None:
     with folder.stages.new(GRAPHS, facts) as stage:
         found = write_graphs(stage / GRAPHS_FILE, graphs, wanted, source.bad_rows, drops)
         if not found:
-            fault = f"none of the {len(names)} images has a scene graph there"
-            raise InputError(str(graphs), fault, "Name the folder of their graphs, or leave graphs out")
+            problem = f"none of the {len(names)} images has a scene graph there"
+            raise InputError(str(graphs), problem, "Name the folder of their graphs, or leave graphs out")
         facts |= {"images": len(names), "images_with_a_graph": found, "drops": drops.as_dict()}
 
 
@@ -102,8 +102,8 @@ def _apart(settings: BuildSettings, records: Iterator[Any], images: ImageStore, 
         for name in (record.image,) if isinstance(record, CaptionedImage) else record.images:
             file = images.file_name(name)
             if file is None:
-                fault = f"image {name} of the source has no file name by which it could be told"
-                raise InputError("exclude_images", fault, "Leave exclude_images out, or name the pictures")
+                problem = f"image {name} of the source has no file name by which it could be told"
+                raise InputError("exclude_images", problem, "Leave exclude_images out, or name the pictures")
             yield file
 
     return leave_out(records, files_of, read_held_out(settings.exclude_images), drops)

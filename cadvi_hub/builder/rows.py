@@ -45,8 +45,8 @@ def built_rows(records: Sequence[BuiltRow], columns: Collection[str], pictures: 
     for record in pictures.usable(records, drops):
         row = {**record.row, "images": pictures.embed(record.images)}
         if missing := [name for name in columns if name not in row]:
-            mend = "Build it under the config that it was built under"
-            raise InputError(f"row {record.id}", f"it has no {', '.join(missing)}", mend)
+            hint = "Build it under the config that it was built under"
+            raise InputError(f"row {record.id}", f"it has no {', '.join(missing)}", hint)
         try:
             if "answer" in columns:
                 totals["rows"] += 1
@@ -57,8 +57,8 @@ def built_rows(records: Sequence[BuiltRow], columns: Collection[str], pictures: 
             else:
                 totals.update(["rows", "rows with an image" if record.images else "rows of text only"])
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            fault = f"a column does not hold what `cadvi build` writes ({error!r})"
-            raise InputError(f"row {record.id}", fault, "Mend or remove the row") from error
+            problem = f"a column does not hold what `cadvi build` writes ({error!r})"
+            raise InputError(f"row {record.id}", problem, "Fix or remove the row") from error
         yield row
     facts |= {"drops": drops.as_dict(), "totals": totals}
 

@@ -41,8 +41,8 @@ def make_authors(settings: BuildSettings, annotator: Annotator | None = None) ->
     if holds not in ("captions", "pairs"):
         return None, None
     if holds == "pairs" and annotator is None and settings.annotator.prompt == "summary_from_captions":
-        mend = "Set it to summary_from_images, and annotator.kind to server or local"
-        raise InputError("annotator.prompt", "such pairs have no captions to be read", mend)
+        hint = "Set it to summary_from_images, and annotator.kind to server or local"
+        raise InputError("annotator.prompt", "such pairs have no captions to be read", hint)
     if settings.config != "cad_qa":
         return annotator or make_annotator(settings.annotator, settings.out), None
     if settings.annotator.kind == "local" and (settings.annotator.json_schema or settings.questions.json_schema):
@@ -103,8 +103,8 @@ def make_shards(plan: Plan, folder: BuildFolder, missing: list[int]) -> Iterator
             for shard in as_completed([pool.submit(_make_in_worker, number) for number in missing]):
                 yield shard.result()
         except BrokenProcessPool as error:
-            mend = "Take fewer workers if memory was short, and guard a script's start with __name__; run it again"
-            raise InputError("workers", "a worker process was killed", mend) from error
+            hint = "Take fewer workers if memory was short, and guard a script's start with __name__; run it again"
+            raise InputError("workers", "a worker process was killed", hint) from error
 
 
 _maker_of_worker: Callable[[], ShardMaker]
@@ -112,7 +112,7 @@ _maker_of_worker: Callable[[], ShardMaker]
 
 def _start_worker(settings: BuildSettings, folder: BuildFolder) -> None:
     global _maker_of_worker
-    # With the first shard, whose result carries a fault to the user; one at the start would only break the pool.
+    # With the first shard, whose result carries a problem to the user; one at the start would only break the pool.
     _maker_of_worker = cache(lambda: ShardMaker(settings, folder))
 
 

@@ -1,18 +1,18 @@
-"""The error that a user's input causes: it names the place, what is wrong there, and how to mend it."""
+"""The error that a user's input causes: it says where, what is wrong there, and what to do about it."""
 
 
 class InputError(ValueError):
     """Bad input, settings or surroundings; the command line prints it without a traceback.
 
     Args:
-        place: file, and row or key where there is one ("captions.jsonl, line 7").
-        fault: what is wrong there.
-        mend: what the user can do about it.
+        where: file, and row or key where there is one ("captions.jsonl, line 7").
+        problem: what is wrong there.
+        hint: what the user can do about it.
     """
 
-    def __init__(self, place: str, fault: str, mend: str):
-        self.place, self.fault, self.mend = place, fault, mend
-        super().__init__(place, fault, mend)
+    def __init__(self, where: str, problem: str, hint: str):
+        self.where, self.problem, self.hint = where, problem, hint
+        super().__init__(where, problem, hint)
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.fault}. {self.mend}"
+        return f"{self.where}: {self.problem}. {self.hint}"

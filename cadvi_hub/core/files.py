@@ -1,12 +1,18 @@
-"""Files of a build that are whole or not there, and locks on them."""
+"""The one way to write a file, to take a lock and to digest a file.
+
+A file or folder that is written here is whole, or it is not there: it gets a temporary name beside its own and is
+renamed at the end. Where the disk does not take it, the error is a WriteError that names the place.
+"""
 
 from __future__ import annotations
 
-import fcntl
+import errno
+import hashlib
 import json
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,55 +20,203 @@ from cadvi_hub.core.errors import InputError
 
 Json = dict[str, Any]
 
+_CHUNK = 2**20  # bytes read at a time
+_BAR_AFTER = 2.0  # seconds
+_SHORT = 10.0  # seconds
+# What the disk says to a writer. Other errors inside a block may come from what the block reads.
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 
-@contextmanager
-def locked(file: Path, how: int, place: Path, fault: str) -> Iterator[None]:
-    """Hold the lock `file`, as `fcntl.flock` does with `how`.
 
-    Raises:
-        InputError: somebody else holds it; it names `place` and says `fault`.
-    """
-    with file.open("a+") as lock:  # a shared lock on a network disk needs a file that can be read
-        try:
-            fcntl.flock(lock, how | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(str(place), fault, "Wait for it, or choose another out") from error
-        yield
+class WriteError(InputError):
+    """The disk does not take a file: it is full or read-only, or the folder is not ours to write to."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file that appears at `path` when the block has ended well."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        yield file
-    temporary.replace(path)
-
-
-def write_json(path: Path, content: Json) -> None:
-    """Write `content` to the file at `path`, at once."""
-    with replacing(path) as file:
-        file.write(json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")
-
-
-def read_json(path: Path) -> Json:
-    """What `write_json` wrote.
+    """A file that appears at `path` when the block ends well; otherwise what was there stays.
 
     Raises:
-        InputError: it is no JSON object.
+        WriteError: it cannot be written.
+    """
+    temporary = temporary_name(path)
+    try:
+        with writing(path), temporary.open("wb") as file:
+            yield file
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    with writing(path, every_error=True):
+        temporary.replace(path)
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill, which takes the place of `path` when the block ends well; otherwise it stays for inspection.
+
+    Raises:
+        WriteError: it cannot be written.
+    """
+    temporary = temporary_name(path)
+    with writing(path, every_error=True):
+        remove(temporary)
+        temporary.mkdir(parents=True)
+    with writing(path):
+        yield temporary
+    with writing(path, every_error=True):
+        remove(path)
+        temporary.replace(path)
+
+
+def temporary_name(path: Path) -> Path:
+    """Where `path` is written until it is whole: a hidden name beside it."""
+    return path.with_name(f".{path.name}.tmp")
+
+
+@contextmanager
+def writing(
+    place: Path | str,
+    hint: str = "Free some space or choose another folder, then run it again",
+    *,
+    every_error: bool = False,
+) -> Iterator[None]:
+    """Turn what the disk says to a writer into a WriteError that names `place`.
+
+    Args:
+        place: file or folder that is written in the block.
+        hint: what the user can do.
+        every_error: whether every OSError in the block comes from writing; otherwise only those of a full or
+            read-only disk count.
+    """
+    try:
+        yield
+    except OSError as error:
+        if every_error or error.errno in _DISK_ERRORS:
+            raise WriteError(str(place), f"cannot be written ({error.strerror or error})", hint) from error
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` in UTF-8, at once; WriteError where it cannot be written."""
+    with writing(path, every_error=True), replacing(path) as file:
+        file.write(text.encode())
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write `content` to `path` as JSON, at once; WriteError where it cannot be written."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_json_lines(path: Path, rows: Iterable[Any]) -> None:
+    """Write `rows` to `path`, one JSON value per line, at once; WriteError where it cannot be written."""
+    with replacing(path) as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+
+
+def read_json(path: Path, hint: str = "Remove the folder, or choose another out") -> Json:
+    """The JSON object in `path`.
+
+    Raises:
+        InputError: it cannot be read or holds no JSON object; `hint` says what to do.
     """
     try:
         content = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise InputError(str(path), f"it is no JSON ({error})", "Remove the folder, or choose another out") from error
+    except OSError as error:
+        raise InputError(str(path), f"it cannot be read ({error.strerror})", hint) from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(str(path), f"it is not JSON ({error})", hint) from error
     if not isinstance(content, dict):
-        raise InputError(str(path), "it is no JSON object", "Remove the folder, or choose another out")
+        raise InputError(str(path), "it is not a JSON object", hint)
     return content
+
+
+@contextmanager
+def locked(file: Path, place: Path, problem: str, timeout: float = 0) -> Iterator[None]:
+    """Hold the lock `file`. It is free again when this process ends, however it ends.
+
+    Args:
+        file: the lock; its folder must exist.
+        place: what it protects, for the message.
+        problem: what is wrong when somebody else holds it.
+        timeout: seconds to wait for it; -1 waits for ever.
+
+    Raises:
+        InputError: somebody else holds it.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(file)
+    try:
+        lock.acquire(timeout=timeout)
+    except Timeout as error:
+        raise InputError(str(place), problem, "Wait for it, or choose another out") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def shared(file: Path, place: Path, problem: str) -> Iterator[None]:
+    """Share the lock `file` with others that share it; `locked_alone` keeps out while one of them does.
+
+    Each holder has a lock file of its own beside `file`: a lock that several processes hold needs no more than locks
+    that one holds, which every network disk has.
+
+    Raises:
+        InputError: somebody holds it alone.
+    """
+    own = file.with_name(f"{file.name}.{uuid.uuid4().hex}")
+    with ExitStack() as stack:
+        with locked(file, place, problem, timeout=_SHORT):  # others that begin to share hold it for a moment
+            stack.enter_context(locked(own, place, problem))
+        stack.callback(own.unlink, missing_ok=True)
+        yield
+
+
+@contextmanager
+def locked_alone(file: Path, place: Path, problem: str) -> Iterator[None]:
+    """Hold the lock `file`, which others may share.
+
+    Raises:
+        InputError: somebody else holds or shares it.
+    """
+    with locked(file, place, problem):
+        for other in file.parent.glob(f"{file.name}.*"):
+            with locked(other, place, problem):
+                other.unlink(missing_ok=True)  # of a process that was killed
+        yield
 
 
 def remove(path: Path) -> None:
     """Remove a folder or a file, if it is there."""
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def digest_of_files(files: Sequence[Path]) -> str:
+    """SHA-256 over the contents of `files` in their order; a bar shows how much is read where that takes long.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
+    from tqdm import tqdm
+
+    total = hashlib.sha256()
+    file = None
+    try:
+        size = sum((file := path).stat().st_size for path in files)
+        with tqdm(desc="digest", total=size, unit="B", unit_scale=True, delay=_BAR_AFTER, disable=None) as bar:
+            for file in files:
+                digest = hashlib.sha256()
+                with file.open("rb") as content:
+                    while chunk := content.read(_CHUNK):
+                        digest.update(chunk)
+                        bar.update(len(chunk))
+                total.update(digest.digest())
+    except OSError as error:
+        hint = "Check source.path and source.format"
+        raise InputError(str(file), f"cannot be read ({error.strerror})", hint) from error
+    return total.hexdigest()

@@ -63,10 +63,10 @@ def image_file(root: Path, name: str) -> Path:
         is_file = path.is_file()
     except (OSError, RuntimeError) as error:  # too long, not to be looked up, a loop of links
         reason = error.strerror if isinstance(error, OSError) else "a loop of links"
-        raise InputError(str(root), f"image name {shown} cannot be used ({reason})", "Mend its row") from error
+        raise InputError(str(root), f"image name {shown} cannot be used ({reason})", "Fix its row") from error
     if "\0" in name or not path.is_relative_to(root.resolve()):
-        mend = "Use names below the image folder (a link out of it is not followed)"
-        raise InputError(str(root), f"image name {shown} leads out of the folder", mend)
+        hint = "Use names below the image folder (a link out of it is not followed)"
+        raise InputError(str(root), f"image name {shown} leads out of the folder", hint)
     if not is_file:
         raise InputError(str(root), f"image {shown} is missing", "Put the file there or remove its row")
     return path
@@ -138,11 +138,11 @@ class ImageFolders:
     def _indexed(self, name: str) -> str:
         paths = [path for path in self._index.get(name.rpartition("/")[2], ()) if f"/{path}".endswith(f"/{name}")]
         if len(paths) > 1:
-            fault = f"image name {name!r} fits {paths[0]} and {paths[1]}"
-            raise InputError(str(self.roots[0]), fault, "Name the folder of the right one in source.images")
+            problem = f"image name {name!r} fits {paths[0]} and {paths[1]}"
+            raise InputError(str(self.roots[0]), problem, "Name the folder of the right one in source.images")
         if paths and any("\ud800" <= character <= "\udfff" for character in paths[0]):
-            fault = f"image {name!r} lies in a folder whose name is not UTF-8 ({paths[0]!r})"
-            raise InputError(str(self.roots[0]), fault, "Rename the folder, or name it in source.images")
+            problem = f"image {name!r} lies in a folder whose name is not UTF-8 ({paths[0]!r})"
+            raise InputError(str(self.roots[0]), problem, "Rename the folder, or name it in source.images")
         return paths[0] if paths else ""
 
     @cached_property
@@ -188,8 +188,8 @@ def open_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image.Im
     except Image.DecompressionBombError as error:
         raise InputError(name, f"picture is too large ({error})", "Scale it down or remove its row") from error
     except UnidentifiedImageError as error:  # its text names the buffer, which tells nobody anything
-        fault = "picture does not decode (damaged, or of an unknown format)"
-        raise InputError(name, fault, "Replace the file or remove its row") from error
+        problem = "picture does not decode (damaged, or of an unknown format)"
+        raise InputError(name, problem, "Replace the file or remove its row") from error
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error, ValueError …
         raise InputError(name, f"picture does not decode ({error})", "Replace the file or remove its row") from error
     if image.mode.startswith("I;16"):

@@ -20,15 +20,27 @@ _STARTS, _ENDS = ("start_map", "start_array"), ("end_map", "end_array")
 Events = Iterator[tuple[str, Any]]
 
 
-def list_rows(file: Path) -> Iterator[tuple[str, Any]]:
-    """`("row 1", …)` and so on: the entries of a file that is one list.
+def list_rows(file: Path, key: str | None = None) -> Iterator[tuple[str, Any]]:
+    """`("row 1", …)` and so on: the entries of a file that is one list, or of the list at `key` of an object.
 
     Raises:
-        InputError: it cannot be read, is no list, or is torn or no JSON; the error names the row after which.
+        InputError: it cannot be read, is no list or has none at `key`, or is torn or no JSON; the error names the row
+            after which.
     """
-    with _events(file, b"[", "list") as events:
-        for number, _, row in _members(file, events):
-            yield f"row {number}", row
+    if key is None:
+        with _events(file, b"[", "list") as events:
+            for number, _, row in _members(file, events):
+                yield f"row {number}", row
+        return
+    found = False
+    with _events(file, b"{", "object") as events:
+        for _, name, value in _members(file, events, whole_but=key):
+            if name == key and value == "start_array":
+                found = True
+                for number, _, row in _members(file, events):
+                    yield f"row {number}", row
+    if not found:
+        raise InputError(str(file), f"it has no list {key!r}", "Check the file")
 
 
 def entries(file: Path, key: str | None = None) -> Iterator[tuple[str, str, Any]]:
@@ -119,5 +131,5 @@ def _events(file: Path, opening: bytes, kind: str) -> Iterator[Events]:
 
 def _broken(file: Path, where: str, error: Exception) -> InputError:
     reason = error.args[0].decode(errors="replace") if isinstance(error.args[0], bytes) else str(error.args[0])
-    fault = f"not valid JSON {where} ({reason.strip().splitlines()[0]})"
-    return InputError(str(file), fault, "Mend the file, or fetch it again")
+    problem = f"not valid JSON {where} ({reason.strip().splitlines()[0]})"
+    return InputError(str(file), problem, "Fix the file, or fetch it again")

@@ -102,15 +102,15 @@ def _claim(settings: DemoSettings) -> None:
         if marker.is_file():
             if marker.read_text("utf-8") != text:
                 digest = hashlib.sha256(marker.read_bytes()).hexdigest()[:12]
-                fault = f"the folder holds a demo of another recipe ({digest})"
-                raise InputError(str(settings.out), fault, "Name another out, or remove the folder")
+                problem = f"the folder holds a demo of another recipe ({digest})"
+                raise InputError(str(settings.out), problem, "Name another out, or remove the folder")
             return
         unfinished = marker.with_suffix(".new")
         unfinished.write_text(text, "utf-8")
         unfinished.replace(marker)
     except OSError as error:
-        fault = f"cannot be written ({error.strerror or error})"
-        raise InputError(str(settings.out), fault, "Name another out") from error
+        problem = f"cannot be written ({error.strerror or error})"
+        raise InputError(str(settings.out), problem, "Name another out") from error
 
 
 def _base(settings: DemoSettings) -> Path:

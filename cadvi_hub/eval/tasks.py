@@ -50,18 +50,18 @@ def prompt(row: Mapping[str, Any], task_name: str) -> Doc:
             its answer is no option.
     """
     if missing := {"id", "images", "question", "options", "answer", "category", "group"} - set(row):
-        fault = f"a row has no {', '.join(sorted(missing))}"
-        raise InputError(f"task {task_name}", fault, "Make the set with `cadvi benchmarks`")
+        problem = f"a row has no {', '.join(sorted(missing))}"
+        raise InputError(f"task {task_name}", problem, "Make the set with `cadvi benchmarks`")
     place, images = f"task {task_name}, question {row['id']}", row["images"]
     if (found := row.get("task")) not in (None, task_name.partition("|")[0].removesuffix(SWAPPED)):
         raise InputError(place, f"it is a question of {found}", "Name the right set, or make it anew")
     placeholders = row["question"].count(IMAGE_PLACEHOLDER)
     if not len(images) == placeholders <= 2:
-        fault = f"{len(images)} image(s) and {placeholders} {IMAGE_PLACEHOLDER} in the text"
-        raise InputError(place, fault, "Use questions about one or two images, each with its place in the text")
+        problem = f"{len(images)} image(s) and {placeholders} {IMAGE_PLACEHOLDER} in the text"
+        raise InputError(place, problem, "Use questions about one or two images, each with its place in the text")
     choices = list(row["options"]) or [row["answer"]]
     if row["answer"] not in choices:
-        raise InputError(place, f"the answer {row['answer']!r} is none of its options", "Mend the set")
+        raise InputError(place, f"the answer {row['answer']!r} is none of its options", "Fix the set")
     return Doc(
         task_name=task_name,
         query=row["question"],

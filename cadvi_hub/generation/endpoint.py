@@ -31,7 +31,7 @@ class EndpointError(InputError):
 
 
 class Endpoint:
-    """Answers requests one by one, and remembers in `fault` why it is of no use any more.
+    """Answers requests one by one, and remembers in `problem` why it is of no use any more.
 
     Args:
         base_url: its address, up to and including `/v1`.
@@ -49,7 +49,7 @@ class Endpoint:
         address = urlsplit(base_url)
         if address.scheme not in ("http", "https") or not address.hostname:
             raise InputError("base_url", "it is no http(s) address", "Write it like http://127.0.0.1:8000/v1")
-        self.fault: EndpointError | None = None
+        self.problem: EndpointError | None = None
         self._url, self._model, self._api_key_env = base_url, model, api_key_env
         self._shown_url = address._replace(netloc=address.netloc.rpartition("@")[2], query="").geturl()
         self._timeout, self._max_retries = timeout, max_retries
@@ -81,10 +81,10 @@ class Endpoint:
         except InputError:
             raise
         except Exception as error:
-            fault, mend = self._meaning(error)
-            if not self.fault and _may_be_the_requests_own(error) and await self._is_alive(client, request):
-                return Failed(f"the endpoint {fault}, though it answers others")
-            raise self._unusable(fault, mend) from None
+            problem, hint = self._meaning(error)
+            if not self.problem and _may_be_the_requests_own(error) and await self._is_alive(client, request):
+                return Failed(f"the endpoint {problem}, though it answers others")
+            raise self._unusable(problem, hint) from None
 
     async def _post(self, client: AsyncOpenAI, request: ChatRequest) -> Reply | Failed:
         from openai import APIStatusError
@@ -136,7 +136,7 @@ class Endpoint:
             return False
 
     def _meaning(self, error: Exception) -> tuple[str, str]:
-        """Fault and mend of what went wrong, after the last retry."""
+        """What is wrong, and a hint, after the last retry."""
         from openai import APIConnectionError, APIStatusError, APITimeoutError
 
         tries = f"tried {self._max_retries + 1} times"
@@ -144,26 +144,26 @@ class Endpoint:
             case APIStatusError(status_code=401 | 403):
                 return "does not take the key", f"Set {self._api_key_env} to a key that is valid there"
             case APIStatusError(status_code=404):
-                mend = "Check the model's name, and that the address ends in /v1"
-                return f"knows no model {self._model!r} or no chat completions (404)", mend
+                hint = "Check the model's name, and that the address ends in /v1"
+                return f"knows no model {self._model!r} or no chat completions (404)", hint
             case APIStatusError(status_code=status):
-                mend = "Lower the concurrency" if status == 429 else "Look at its log"
+                hint = "Lower the concurrency" if status == 429 else "Look at its log"
                 said = self._without_key(error.message)[:200]
-                return f"still answers {status} after {self._max_retries} retries ({said})", f"{mend}; run again"
+                return f"still answers {status} after {self._max_retries} retries ({said})", f"{hint}; run again"
             case APITimeoutError():
-                mend = "Look at its log, or raise the timeout; run again"
-                return f"gave no answer within {self._timeout:g} s, {tries}", mend
+                hint = "Look at its log, or raise the timeout; run again"
+                return f"gave no answer within {self._timeout:g} s, {tries}", hint
             case APIConnectionError():
                 is_there = "Connect" not in type(error.__cause__).__name__
-                fault = "breaks off the connection" if is_there else "cannot be reached"
-                return f"{fault}, {tries}", "Look at its log; run again" if is_there else "Start it; run again"
-        mend = "Check that the address ends in /v1 and that an OpenAI-compatible server runs there"
+                problem = "breaks off the connection" if is_there else "cannot be reached"
+                return f"{problem}, {tries}", "Look at its log; run again" if is_there else "Start it; run again"
+        hint = "Check that the address ends in /v1 and that an OpenAI-compatible server runs there"
         said = self._without_key(str(error)).strip().split("\n")[0][:200]
-        return f"answers with something other than a chat completion ({said or type(error).__name__})", mend
+        return f"answers with something other than a chat completion ({said or type(error).__name__})", hint
 
-    def _unusable(self, fault: str, mend: str) -> EndpointError:
-        self.fault = self.fault or EndpointError(f"endpoint {self._shown_url}", fault, mend)
-        return self.fault
+    def _unusable(self, problem: str, hint: str) -> EndpointError:
+        self.problem = self.problem or EndpointError(f"endpoint {self._shown_url}", problem, hint)
+        return self.problem
 
     def _key(self) -> str:
         return os.environ.get(self._api_key_env) or "EMPTY"

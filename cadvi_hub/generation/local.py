@@ -110,8 +110,8 @@ class LocalGenerator:
         decoding = requests[0].decoding
         most = model.config.get_text_config().max_position_embeddings
         if decoding.max_tokens >= most:
-            fault = f"it has room for {most} tokens, and max_tokens is {decoding.max_tokens}"
-            raise InputError(f"model {self.name}", fault, "Lower max_tokens, so that prompts fit as well")
+            problem = f"it has room for {most} tokens, and max_tokens is {decoding.max_tokens}"
+            raise InputError(f"model {self.name}", problem, "Lower max_tokens, so that prompts fit as well")
         fits = [tokens + decoding.max_tokens <= most for tokens in prompt_tokens]
         if not all(fits):
             fitting = list(itertools.compress(requests, fits))
@@ -178,8 +178,10 @@ class LocalGenerator:
             return inputs
         return self._reuse.prepare(inputs, [request.images for request in requests])
 
-    def _takes_no_pictures(self, fault: str) -> InputError:
-        return InputError(f"model {self.name}", fault, "Name an image-text-to-text model that takes several pictures")
+    def _takes_no_pictures(self, problem: str) -> InputError:
+        return InputError(
+            f"model {self.name}", problem, "Name an image-text-to-text model that takes several pictures"
+        )
 
     def _reply(self, tokens: list[int], prompt_tokens: int, stop: tuple[str, ...]) -> Reply:
         model, processor, _ = self.load()
@@ -241,8 +243,8 @@ def _name(model: str, revision: str) -> str:
         return f"{model}@{getattr(config, '_commit_hash', None) or revision}"
     for needed in ("config.json", "*.safetensors"):
         if not any(folder.glob(needed)):
-            mend = "Name a folder that save_pretrained wrote; an adapter has to be merged first"
-            raise InputError(str(folder), f"the folder holds no model, for it has no {needed}", mend)
+            hint = "Name a folder that save_pretrained wrote; an adapter has to be merged first"
+            raise InputError(str(folder), f"the folder holds no model, for it has no {needed}", hint)
     patterns = (
         "*.safetensors",
         "config.json",
@@ -260,5 +262,5 @@ def _name(model: str, revision: str) -> str:
 
 def _unusable(model: str, error: Exception) -> InputError:
     reason = str(error).strip().split("\n")[0].removesuffix(".")
-    mend = "Name a model on the Hub, or a folder that holds one as safetensors"
-    return InputError(f"model {model!r}", f"it is not there, or cannot be loaded ({reason})", mend)
+    hint = "Name a model on the Hub, or a folder that holds one as safetensors"
+    return InputError(f"model {model!r}", f"it is not there, or cannot be loaded ({reason})", hint)

@@ -74,9 +74,9 @@ class ServerGenerator:
         is_counted = operator.length_hint(remaining) > 0
         usage, done = Usage(), dict[int, Reply | Failed]()
         asked = yielded = 0
-        if all(endpoint.fault for endpoint in self._endpoints):  # an earlier call ended so; they may be mended by now
+        if all(endpoint.problem for endpoint in self._endpoints):  # an earlier call ended so; they may be fixed by now
             for endpoint in self._endpoints:
-                endpoint.fault = None
+                endpoint.problem = None
         try:
             with (
                 _Connections(self._endpoints, self._concurrency, arrived, on_replies) as connections,
@@ -128,7 +128,7 @@ class _Connections:
         on_replies: OnReplies | None,
     ):
         self._endpoints, self._concurrency = endpoints, concurrency
-        self._living = [endpoint for endpoint in endpoints if not endpoint.fault]
+        self._living = [endpoint for endpoint in endpoints if not endpoint.problem]
         self._arrived, self._on_replies = arrived, on_replies
         self._waiting: asyncio.Queue[tuple[int, ChatRequest]] = asyncio.Queue()
         self._answered: Outcomes = []
@@ -171,8 +171,8 @@ class _Connections:
         while True:
             number, request = await self._waiting.get()
             try:
-                if endpoint.fault:
-                    raise endpoint.fault
+                if endpoint.problem:
+                    raise endpoint.problem
                 outcome = await endpoint.answer(client, request)
             except EndpointError as error:
                 self._waiting.put_nowait((number, request))
@@ -194,7 +194,9 @@ class _Connections:
         if self._living:
             logger.warning("%s. It is left out; %d of %d go on", error, len(self._living), len(self._endpoints))
         elif len(self._endpoints) > 1:
-            self._arrived.put(EndpointError(error.place, f"{error.fault}, and no other endpoint is left", error.mend))
+            self._arrived.put(
+                EndpointError(error.where, f"{error.problem}, and no other endpoint is left", error.hint)
+            )
         else:
             self._arrived.put(error)
 

@@ -81,8 +81,8 @@ class ReplyStore:
             with self._lock:
                 return work()
         except (OSError, sqlite3.Error) as error:  # a full disk, a file that was made read-only meanwhile
-            mend = "Free some space, or name a file that can be written as the reply store"
-            raise InputError(str(self.path), f"replies cannot be stored ({error})", mend) from error
+            hint = "Free some space, or name a file that can be written as the reply store"
+            raise InputError(str(self.path), f"replies cannot be stored ({error})", hint) from error
 
 
 @dataclass(slots=True)
@@ -119,7 +119,7 @@ class StoredGenerator:
                     yield from self._ask(awaited, request, unread, on_replies)
         except InputError as error:
             safe = f"{len(self.store)} replies are safe in {self.store.path}; a rerun goes on from there"
-            raise InputError(error.place, error.fault, f"{error.mend}. {safe}") from error
+            raise InputError(error.where, error.problem, f"{error.hint}. {safe}") from error
 
     def _look_up(self, key: str) -> _Awaited:
         return _Awaited(key, self.store.get(key))

@@ -79,8 +79,8 @@ def ground(settings: GroundSettings) -> str:
                 if statement.verdict == Verdict.CONTRADICTED and len(places) < FIRST_PLACES:
                     places.append(f"{row['id']}: {statement.text}")
     if not shares:
-        fault = f"no row has a scene graph of both images ({len(wanted)} images, {number} graphs)"
-        raise InputError(str(settings.folder), fault, f"Check graphs ({settings.graphs}) and source")
+        problem = f"no row has a scene graph of both images ({len(wanted)} images, {number} graphs)"
+        raise InputError(str(settings.folder), problem, f"Check graphs ({settings.graphs}) and source")
     record = {
         "build": _build_digest(settings.folder),
         "source": settings.source,
@@ -113,8 +113,8 @@ def _rows(files: list[Path], source: str | None, columns: list[str]) -> Iterator
             with pq.ParquetFile(path) as file:
                 missing = {"commonalities", "differences", "source"} - set(file.schema_arrow.names)
                 if missing:
-                    fault = f"it has no column {', '.join(sorted(missing))}"
-                    raise InputError(str(path), fault, "Name a data set with summaries: v1 or v2")
+                    problem = f"it has no column {', '.join(sorted(missing))}"
+                    raise InputError(str(path), problem, "Name a data set with summaries: v1 or v2")
                 for batch in file.iter_batches(batch_size=1024, columns=[*columns, "source"]):
                     yield from (row for row in batch.to_pylist() if source in (None, row["source"]))
         except (pa.ArrowException, OSError) as error:

@@ -52,8 +52,8 @@ def write_graphs(
             number = database.executemany("INSERT INTO graphs VALUES (?, ?)", rows).rowcount
             database.commit()
     except sqlite3.Error as error:
-        mend = "Make room there and in the temporary folder (TMPDIR), and run it again"
-        raise InputError(str(file), f"scene graphs cannot be kept ({error})", mend) from error
+        hint = "Make room there and in the temporary folder (TMPDIR), and run it again"
+        raise InputError(str(file), f"scene graphs cannot be kept ({error})", hint) from error
     return number
 
 

@@ -76,7 +76,7 @@ def sections(record: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, Any]]
 
 
 def render_card(folder: str, metadata: CardData, template: str = "card.md.jinja", **values: Any) -> str:
-    """The card by a template of the top-level `folder`: metadata as YAML, then the text. Equal values give equal cards.
+    """The card by a template of the top-level `folder`: metadata as YAML, then text. Equal values give equal cards.
 
     Raises:
         InputError: the card would hold the user's own token.

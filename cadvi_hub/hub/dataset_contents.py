@@ -114,8 +114,8 @@ def read_configs(folder: Path) -> list[Config]:
     """
     subfolders = sorted(path for path in folder.glob("[!._]*/") if any(path.glob("*.parquet")))
     if not subfolders:
-        mend = "Name the folder above the data sets (data, not data/v1), or build one first"
-        raise InputError(str(folder), "no sub-folder holds parquet files", mend)
+        hint = "Name the folder above the data sets (data, not data/v1), or build one first"
+        raise InputError(str(folder), "no sub-folder holds parquet files", hint)
     return [_read_config(subfolder) for subfolder in subfolders]
 
 
@@ -153,8 +153,8 @@ def _read_config(folder: Path) -> Config:
                 raise InputError(str(path), f"it does not read as parquet ({error})", "Build it again") from error
     counted = config.build.get("rows")
     if isinstance(counted, int) and counted != config.rows:
-        fault = f"{BUILD_RECORD} counts {counted} rows, the files hold {config.rows}"
-        raise InputError(str(folder), fault, "Let the build finish, then publish")
+        problem = f"{BUILD_RECORD} counts {counted} rows, the files hold {config.rows}"
+        raise InputError(str(folder), problem, "Let the build finish, then publish")
     return config
 
 
@@ -203,8 +203,8 @@ def _splits(folder: Path) -> dict[str, Split]:
         totals.setdefault(match["split"], set()).add(int(match["total"] or 1))
     for split in splits.values():
         if totals[split.name] != {len(split.files)}:
-            fault = f"{len(split.files)} files of {split.name}, their names say {sorted(totals[split.name])}"
-            raise InputError(str(folder), fault, "Let the build finish, or remove the files of an older one")
+            problem = f"{len(split.files)} files of {split.name}, their names say {sorted(totals[split.name])}"
+            raise InputError(str(folder), problem, "Let the build finish, or remove the files of an older one")
     return splits
 
 

@@ -66,7 +66,7 @@ class LoopbackHub(ThreadingHTTPServer):
     def reset(self, root: Path) -> None:
         """Go on with what `root` keeps, without faults."""
         self.store, self.requests, self.sent = HubStore(root), list[str](), Counter[str]()
-        self.mend_connection()
+        self.restore_connection()
 
     def cut_connection(
         self, matching: str = "", after: int = 0, during: Literal["request", "answer"] = "request"
@@ -79,7 +79,7 @@ class LoopbackHub(ThreadingHTTPServer):
             during: `request` loses half of what the client sends, and nothing is done; `answer` does all that was
                 asked, and loses half of the answer.
         """
-        self.fault: Fault | None = Fault(matching, after, during)
+        self.problem: Fault | None = Fault(matching, after, during)
 
     def hold(self, matching: str, after: int = 0) -> threading.Event:
         """Never answer requests whose `METHOD path` contains `matching`, but for the first `after`; nothing is done.
@@ -88,21 +88,21 @@ class LoopbackHub(ThreadingHTTPServer):
             An event that is set when the first such request is there.
         """
         self.held = threading.Event()
-        self.fault = Fault(matching, after, "hold")
+        self.problem = Fault(matching, after, "hold")
         return self.held
 
-    def mend_connection(self) -> None:
+    def restore_connection(self) -> None:
         """Serve every request again."""
-        self.fault = None
+        self.problem = None
 
     def cut(self, request: str) -> Cut | None:
         """Where the connection of `request` is lost or held, if it is."""
         with self.store.lock:
             self.requests.append(request)
-            if self.fault is None or self.fault.matching not in request:
+            if self.problem is None or self.problem.matching not in request:
                 return None
-            self.fault.after -= 1
-            return self.fault.during if self.fault.after < 0 else None
+            self.problem.after -= 1
+            return self.problem.during if self.problem.after < 0 else None
 
     def __enter__(self) -> LoopbackHub:
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()

@@ -122,8 +122,8 @@ def publish_dataset(settings: PublishSettings) -> Published:
         if not name.endswith(".parquet"):
             return False
         if config not in names:
-            fault = f"it has a config {config!r} that {settings.folder} lacks"
-            raise InputError(f"dataset {settings.repo_id}", fault, "Put it into the folder, or delete it on the Hub")
+            problem = f"it has a config {config!r} that {settings.folder} lacks"
+            raise InputError(f"dataset {settings.repo_id}", problem, "Put it into the folder, or delete it on the Hub")
         return True
 
     contents[CARD] = card.encode()
@@ -156,12 +156,12 @@ def publish_model(settings: PublishSettings) -> Published:
     }
     left_out = tuple(path.name for path in files if path.name not in contents)
     if not any(name.endswith(".safetensors") for name in contents):
-        fault = f"no weights as safetensors, only {', '.join(left_out) or 'nothing'}"
-        raise InputError(str(settings.folder), fault, "Save the model with save_pretrained")
+        problem = f"no weights as safetensors, only {', '.join(left_out) or 'nothing'}"
+        raise InputError(str(settings.folder), problem, "Save the model with save_pretrained")
     if ADAPTER_CONFIG in contents:
         if settings.base_model is None:
-            mend = "Publish the base first, and set base_model to its repository"
-            raise InputError(str(settings.folder / ADAPTER_CONFIG), "an adapter needs its base on the Hub", mend)
+            hint = "Publish the base first, and set base_model to its repository"
+            raise InputError(str(settings.folder / ADAPTER_CONFIG), "an adapter needs its base on the Hub", hint)
         config = read_json(settings.folder / ADAPTER_CONFIG) | {"base_model_name_or_path": settings.base_model}
         contents[ADAPTER_CONFIG] = json.dumps(config, indent=2, sort_keys=True).encode()
     card = model_card(

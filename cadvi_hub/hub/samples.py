@@ -77,7 +77,7 @@ def _decode(image: dict[str, Any], place: str) -> Image.Image:
     try:
         return open_image(image["bytes"], place)
     except InputError as error:
-        raise InputError(error.place, error.fault, "Build the config again") from error
+        raise InputError(error.where, error.problem, "Build the config again") from error
 
 
 def _read_row(path: Path, number: int) -> dict[str, Any]:

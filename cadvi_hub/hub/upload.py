@@ -157,12 +157,12 @@ def hub_faults(place: str) -> Iterator[None]:
     except (httpx.HTTPError, RuntimeError, OSError) as error:  # uploads wrap theirs into a RuntimeError
         cause = error.__cause__ if type(error) is RuntimeError and error.__cause__ else error
         if isinstance(cause, OSError) and cause.filename:  # of this machine; what goes over the network has none
-            mend = "Let the build finish, and run it again"
-            raise InputError(str(cause.filename), f"it cannot be read ({cause.strerror})", mend) from error
+            hint = "Let the build finish, and run it again"
+            raise InputError(str(cause.filename), f"it cannot be read ({cause.strerror})", hint) from error
         detail = " ".join(str(cause).split()).replace(get_token() or "\0", "…")
         status = cause.response.status_code if isinstance(cause, HfHubHTTPError) else None
         again = "Run it again: what was uploaded is kept"
-        fault, mend = {
+        problem, hint = {
             None: (f"the connection was lost ({detail})", again),
             401: ("the Hub refuses the token", "Set HF_TOKEN or run `hf auth login`, with a token that may write"),
             403: (f"the token may not write there ({detail})", "Check the owner, or use a token with that right"),
@@ -170,4 +170,4 @@ def hub_faults(place: str) -> Iterator[None]:
             409: ("somebody else is changing it", again),
             412: ("somebody else changed it meanwhile", again),
         }.get(status, (f"the Hub answered {status} ({detail})", again))
-        raise InputError(place, fault, mend) from error
+        raise InputError(place, problem, hint) from error

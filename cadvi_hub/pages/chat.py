@@ -64,8 +64,8 @@ class LocalChat:
             import torch
             from transformers import StoppingCriteriaList, TextIteratorStreamer
         except ModuleNotFoundError as error:
-            mend = "Run `pip install 'cadvi-hub[train]'`, or name an endpoint"
-            raise InputError(f"model {self.name}", f"{error.name} is not installed", mend) from error
+            hint = "Run `pip install 'cadvi-hub[train]'`, or name an endpoint"
+            raise InputError(f"model {self.name}", f"{error.name} is not installed", hint) from error
 
         with self._lock:
             generator = self._generator = self._generator or LocalGenerator(self._model)
@@ -73,8 +73,8 @@ class LocalChat:
             inputs = generator.encode([request])
             room = model.config.get_text_config().max_position_embeddings - inputs["input_ids"].shape[1]
             if room < 1:
-                fault = "the conversation is longer than it can read"
-                raise InputError(f"model {self.name}", fault, "Begin a new comparison")
+                problem = "the conversation is longer than it can read"
+                raise InputError(f"model {self.name}", problem, "Begin a new comparison")
             streamer = TextIteratorStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
             stopped, failed = Event(), []
 
@@ -109,8 +109,8 @@ class LocalChat:
                 stopped.set()
                 writer.join()
             if failed:
-                fault = f"it failed ({type(failed[0]).__name__}: {str(failed[0])[:200]})"
-                raise InputError(f"model {self.name}", fault, "Look at its folder, or name another model")
+                problem = f"it failed ({type(failed[0]).__name__}: {str(failed[0])[:200]})"
+                raise InputError(f"model {self.name}", problem, "Look at its folder, or name another model")
 
 
 class EndpointChat:
@@ -151,13 +151,15 @@ class EndpointChat:
         except APIConnectionError as error:
             raise InputError(self._place, "cannot be reached", "Start it, or check its address; ask again") from error
         except APIStatusError as error:  # what it says may hold the key: only the status is told
-            mend = {
+            hint = {
                 401: f"Set {self._key_env}",
                 403: f"Set {self._key_env}",
                 404: "Check the model's name and the address",
             }
-            fault = f"answers {error.status_code}"
-            raise InputError(self._place, fault, mend.get(error.status_code, "Look at its log; ask again")) from error
+            problem = f"answers {error.status_code}"
+            raise InputError(
+                self._place, problem, hint.get(error.status_code, "Look at its log; ask again")
+            ) from error
         except (APIError, ValueError, AttributeError, TypeError) as error:
             advice = "Check that an OpenAI-compatible server runs there"
             raise InputError(self._place, "answers with something other than a chat", advice) from error

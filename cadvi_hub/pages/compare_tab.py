@@ -98,12 +98,12 @@ class CompareTab:
             images = []
             for number, file in enumerate((first, second), 1):
                 if Path(file).stat().st_size > MAX_BYTES:
-                    fault = f"the file is larger than {MAX_BYTES // 1_000_000} MB"
-                    raise InputError(f"picture {number}", fault, "Scale it down")
+                    problem = f"the file is larger than {MAX_BYTES // 1_000_000} MB"
+                    raise InputError(f"picture {number}", problem, "Scale it down")
                 images.append(Path(file).read_bytes())
             yield from self._compare(images)
         except (InputError, OSError) as error:
-            yield message_html(str(error), "fault"), Conversation(), ""
+            yield message_html(str(error), "problem"), Conversation(), ""
 
     def compare_row(self, name: str, number: float | None) -> Streamed:
         """The summary of the pictures of a data set's row, as it is written."""
@@ -116,7 +116,7 @@ class CompareTab:
                 raise InputError("this row", f"it has {len(images)} pictures", "Choose a row with two")
             yield from self._compare(images)
         except InputError as error:
-            yield message_html(str(error), "fault"), Conversation(), ""
+            yield message_html(str(error), "problem"), Conversation(), ""
 
     def ask(self, question: str, conversation: Conversation) -> Streamed:
         """The answer to one more question about the same pictures."""
@@ -149,8 +149,8 @@ class CompareTab:
                 text += piece
                 yield html(Turn("assistant", text), True), gr.skip(), gr.skip()
         except InputError as error:
-            fault = message_html(str(error), "fault")
-            yield chat_html(conversation.pictures, said, self._chat.name) + fault, conversation, asked
+            problem = message_html(str(error), "problem")
+            yield chat_html(conversation.pictures, said, self._chat.name) + problem, conversation, asked
             return
         answered = Conversation(
             conversation.images, conversation.pictures, [*messages, message("assistant", plain(text))]

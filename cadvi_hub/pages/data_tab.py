@@ -67,18 +67,18 @@ class DataTab:
 
     def open(self, name: str, row_id: str | None) -> tuple[Any, ...]:
         """Pair, number, set, sources and drops of a set's row `row_id`, or of its first."""
-        missing = message_html(f"There is no data set {name!r} here.", "fault") if name not in self._sets else ""
+        missing = message_html(f"There is no data set {name!r} here.", "problem") if name not in self._sets else ""
         name = next(iter(self._sets)) if missing else name
         rows = self._sets[name]
         try:
             found = rows.number_of(row_id) if row_id else 0
             if found is None:
-                missing += message_html(f"There is no row {row_id!r} in {name}.", "fault")
+                missing += message_html(f"There is no row {row_id!r} in {name}.", "problem")
             html, number = self.move(0, name, (found or 0) + 1)
             choices = gr.Dropdown([("any", ""), *((source, source) for source in rows.sources())], value="")
             drops = drops_html(rows.report) or message_html(NOTHING_LEFT_OUT if rows.report else NO_REPORT)
         except InputError as error:
-            return message_html(str(error), "fault"), 1, name, gr.Dropdown(), ""
+            return message_html(str(error), "problem"), 1, name, gr.Dropdown(), ""
         return missing + html, number, name, choices, drops
 
     def move(
@@ -109,7 +109,7 @@ class DataTab:
                 ), here + 1
             return note + self._html(name, rows, row, found), found + 1
         except InputError as error:
-            return message_html(str(error), "fault"), here + 1
+            return message_html(str(error), "problem"), here + 1
 
     def _html(self, name: str, rows: DataRows, row: Mapping[str, Any], number: int) -> str:
         total = rows.total

@@ -87,8 +87,10 @@ class Evaluations:
         if task in self._questions:
             row = self._questions[task].row(index) or {"id": None}
         if {row["id"]} != {each["id"] for each in said.values()}:
-            fault = f"row {index} of {task} is another question than one that was answered"
-            raise InputError(f"questions of {task}", fault, "Give the questions of the evaluations, or evaluate again")
+            problem = f"row {index} of {task} is another question than one that was answered"
+            raise InputError(
+                f"questions of {task}", problem, "Give the questions of the evaluations, or evaluate again"
+            )
         judges = judge_names(self.results)
         answers = []
         for model, each in said.items():
@@ -141,6 +143,6 @@ def _differ(rows: Sequence[Prediction], kinds: Mapping[str, tuple[str, ...]]) ->
 def _scores(folder: Path) -> dict[str, dict[str, Any]]:
     scores = read_json(folder / "results.json")
     if not scores or not all(isinstance(metrics, dict) and "n" in metrics for metrics in scores.values()):
-        mend = "Name a folder that `cadvi evaluate` wrote"
-        raise InputError(str(folder / "results.json"), "these are no results of an evaluation", mend)
+        hint = "Name a folder that `cadvi evaluate` wrote"
+        raise InputError(str(folder / "results.json"), "these are no results of an evaluation", hint)
     return with_ratings(scores, folder)

@@ -28,12 +28,12 @@ class Picture(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """A picture in a page: where it is, its size; or no address and the `fault` for which it cannot be shown."""
+    """A picture in a page: where it is, its size; or no address and the `problem` for which it cannot be shown."""
 
     url: str
     width: int = 0
     height: int = 0
-    fault: str = ""
+    problem: str = ""
 
 
 Address = Callable[[Picture], str]  # makes a picture reachable
@@ -79,7 +79,7 @@ def shown(image: Mapping[str, Any], address: Address, store: ImageStore | None =
     try:
         picture = for_page(stored_bytes(image, store), image.get("path") or NAMELESS)
     except InputError as error:
-        return Shown("", fault=str(error))
+        return Shown("", problem=str(error))
     return Shown(address(picture), picture.width, picture.height)
 
 

@@ -121,7 +121,7 @@ def chat_html(pictures: Sequence[Shown], said: Sequence[Turn], model: str = "", 
 
 
 def message_html(text: str, kind: str = "note") -> Markup:
-    """A message to the reader: a `note`, or a `fault`."""
+    """A message to the reader: a `note`, or a `problem`."""
     return _render("message.html.jinja", text=text, kind=kind)
 
 

@@ -172,7 +172,7 @@ def compare_all(
         try:
             found += [(model, each) for each in compare_predictions(task, first, second, seed=settings.seed)]
         except InputError as error:  # they were asked different questions: the scores can be shown all the same
-            refused.append(f"{model}, {error.place}: {error.fault}")
+            refused.append(f"{model}, {error.where}: {error.problem}")
     return found, refused
 
 
@@ -188,8 +188,8 @@ def named_folders(arguments: Sequence[str]) -> dict[str, str]:
         if not equals or Path(argument).is_dir():
             name, folder = Path(argument).resolve().name, argument
         if name in folders:
-            fault = f"{folders[name]} and {folder} would both be named {name!r}"
-            raise InputError("results", fault, "Name them: NAME=FOLDER")
+            problem = f"{folders[name]} and {folder} would both be named {name!r}"
+            raise InputError("results", problem, "Name them: NAME=FOLDER")
         folders[name] = folder
     return folders
 

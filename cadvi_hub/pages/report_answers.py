@@ -143,8 +143,8 @@ def _questions(
         row = rows.get(index, {"id": first["id"], "question": "", "images": []})
         if {row["id"]} != {each["id"] for each in answered.values()}:
             place = str(files[-1]) if files else f"predictions of {task}"
-            fault = f"row {index} of {task} is another question than one that was answered"
-            raise InputError(place, fault, "Give the questions of the evaluations, or evaluate again")
+            problem = f"row {index} of {task} is another question than one that was answered"
+            raise InputError(place, problem, "Give the questions of the evaluations, or evaluate again")
         yield Question(
             task=task,
             id=row["id"],

@@ -61,4 +61,4 @@ class ResultsTab:
             pictures = [shown(image, data_url, self._store) for image in question.images]
             return question_html(question, pictures, f"{place + 1:,} of {len(found):,}"), place + 1
         except InputError as error:
-            return message_html(str(error), "fault"), 1
+            return message_html(str(error), "problem"), 1

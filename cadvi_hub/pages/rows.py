@@ -251,8 +251,8 @@ def _on_the_hub(place: str) -> tuple[Any, list[str]]:
         patterns = (f"datasets/{place}/*.parquet", f"datasets/{place}/*/*.parquet")
         return system, sorted(file for pattern in patterns for file in system.glob(pattern))
     except (OSError, ValueError, HTTPError) as error:
-        mend = "Name a folder, or a data set on the Hub that you may read"
-        raise InputError(place, f"no such folder, and no such repository ({type(error).__name__})", mend) from error
+        hint = "Name a folder, or a data set on the Hub that you may read"
+        raise InputError(place, f"no such folder, and no such repository ({type(error).__name__})", hint) from error
 
 
 def _before(groups: Iterator[_Group], start: int) -> Iterator[_Group]:

@@ -70,8 +70,8 @@ def explain(settings: ExplainSettings) -> str:
         sections.append(_rows(report))
         sections += [_drops(report["drops"]), _histogram(report["statistics"].get("rows_with_shared_nouns", {}))]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        fault = f"the report lacks what pairs are explained by ({error!r})"
-        raise InputError(str(file), fault, "Build the data set again with this version") from error
+        problem = f"the report lacks what pairs are explained by ({error!r})"
+        raise InputError(str(file), problem, "Build the data set again with this version") from error
     return "\n\n".join(filter(None, sections))
 
 
@@ -91,8 +91,8 @@ def explain_mined(counted: dict[str, Any], chosen: dict[str, Any], shared: Itera
 def _report(file: Path) -> dict[str, Any]:
     if not file.is_file():
         unfinished = (file.parent / "_work").is_dir()
-        fault = "the build is not finished" if unfinished else "the folder holds no build"
-        raise InputError(str(file.parent), fault, "Run its command again" if unfinished else "Name a built data set")
+        problem = "the build is not finished" if unfinished else "the folder holds no build"
+        raise InputError(str(file.parent), problem, "Run its command again" if unfinished else "Name a built data set")
     try:
         report = json.loads(file.read_bytes())
         mined = bool(report["pair_counts"])

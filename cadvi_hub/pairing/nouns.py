@@ -152,8 +152,8 @@ def _chunks(captions: Iterable[str]) -> Iterator[list[str]]:
     while chunk := list(islice(captions, CHUNK)):
         for number, caption in enumerate(chunk, read + 1):
             if len(caption) > LONGEST_CAPTION:
-                fault = f"{len(caption)} characters, more than the {LONGEST_CAPTION} that are read for nouns"
-                raise InputError(f"caption {number} ({caption[:40]!r}…)", fault, "Shorten it or remove its row")
+                problem = f"{len(caption)} characters, more than the {LONGEST_CAPTION} that are read for nouns"
+                raise InputError(f"caption {number} ({caption[:40]!r}…)", problem, "Shorten it or remove its row")
         read += len(chunk)
         yield chunk
 
@@ -170,9 +170,9 @@ def _tag_in_pool(chunks: Iterator[list[str]], workers: int) -> Iterator[list[tup
             while under_way:
                 yield under_way.popleft().result()
         except BrokenProcessPool as error:
-            fault = "a process that tags captions ended unexpectedly"
-            mend = "Look for too little memory, guard a script's start with __name__, or set workers to 1"
-            raise InputError("nouns", fault, mend) from error
+            problem = "a process that tags captions ended unexpectedly"
+            hint = "Look for too little memory, guard a script's start with __name__, or set workers to 1"
+            raise InputError("nouns", problem, hint) from error
 
 
 _tagger: NounTagger  # of a worker process

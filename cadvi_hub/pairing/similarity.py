@@ -81,11 +81,11 @@ class ImageSimilarity:
             from transformers import AutoConfig, AutoImageProcessor, CLIPModel
 
             device = "cuda" if torch.cuda.is_available() else "cpu"
-            mend = "Name a CLIP model on the Hub, or a folder that holds one as safetensors"
+            hint = "Name a CLIP model on the Hub, or a folder that holds one as safetensors"
             try:
                 kind = AutoConfig.from_pretrained(self._model_name).model_type
                 if kind != "clip":
-                    raise InputError(self._model_name, f"a model of type {kind!r}, not CLIP", mend)
+                    raise InputError(self._model_name, f"a model of type {kind!r}, not CLIP", hint)
                 loaded: Any = CLIPModel.from_pretrained(
                     self._model_name, use_safetensors=True, output_loading_info=True
                 )
@@ -94,9 +94,9 @@ class ImageSimilarity:
                 raise
             except (OSError, ValueError, RuntimeError) as error:
                 reason = str(error).strip().split("\n")[0].removesuffix(".")
-                raise InputError(self._model_name, f"the CLIP model cannot be loaded ({reason})", mend) from error
+                raise InputError(self._model_name, f"the CLIP model cannot be loaded ({reason})", hint) from error
             model, loading = loaded
             if loading["missing_keys"]:  # they would be random
-                raise InputError(self._model_name, f"it lacks {len(loading['missing_keys'])} weights of CLIP", mend)
+                raise InputError(self._model_name, f"it lacks {len(loading['missing_keys'])} weights of CLIP", hint)
             self._loaded = model.eval().to(device), processor
         return self._loaded

@@ -86,7 +86,7 @@ def read_cad_inst_questions(settings: SourceSettings, images: ImageStore, drops:
     def make_record(row: Row) -> PairQuestion:
         names, question, answer = _two_images(row, images), text(row, "question"), text(row, "answer")
         if (placeholders := question.count(IMAGE_PLACEHOLDER)) != 2:
-            raise RowError(UNREADABLE, f"{placeholders} {IMAGE_PLACEHOLDER} for 2 images", "Mend the row")
+            raise RowError(UNREADABLE, f"{placeholders} {IMAGE_PLACEHOLDER} for 2 images", "Fix the row")
         if not answer.strip():
             raise EmptyRowError("empty answer")
         return PairQuestion(identifier(row, "id"), names, question, answer, settings.name)
@@ -97,7 +97,7 @@ def read_cad_inst_questions(settings: SourceSettings, images: ImageStore, drops:
 def _two_images(row: Row, images: ImageStore) -> tuple[str, str]:
     names = _list(row, "image")
     if len(names) != 2:
-        raise RowError(UNREADABLE, f"{len(names)} images, which should be 2", "Mend the row")
+        raise RowError(UNREADABLE, f"{len(names)} images, which should be 2", "Fix the row")
     first, second = (image_name({"image": name}, "image", images) for name in names)
     return first, second
 
@@ -106,11 +106,11 @@ def _list(row: Row, key: str) -> list[Row | str]:
     """The list that the string at `key` writes in Python's notation; literals alone are read, nothing is run."""
     written = text(row, key)
     if len(written) > LONGEST_LIST:
-        raise RowError(UNREADABLE, f"{key!r} has more than {LONGEST_LIST} characters", "Mend the row")
+        raise RowError(UNREADABLE, f"{key!r} has more than {LONGEST_LIST} characters", "Fix the row")
     try:
         return items({key: ast.literal_eval(written)}, key)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
-        raise RowError(UNREADABLE, f"{key!r} is no list written as a string", "Mend the row") from error
+        raise RowError(UNREADABLE, f"{key!r} is no list written as a string", "Fix the row") from error
 
 
 def _score(row: Row) -> float | None:
@@ -119,5 +119,5 @@ def _score(row: Row) -> float | None:
     if score is None or (isinstance(score, float) and math.isnan(score)):
         return None
     if not isinstance(score, int | float) or isinstance(score, bool):
-        raise RowError(UNREADABLE, "'clip_sim_score' is not a number", "Mend the row")
+        raise RowError(UNREADABLE, "'clip_sim_score' is not a number", "Fix the row")
     return float(score)

@@ -54,8 +54,8 @@ def read_cad_qa_file(settings: SourceSettings, images: ImageStore, drops: Drops)
         names, question = items(row, "image"), text(row, "text")
         placeholders = question.count(IMAGE_PLACEHOLDER)
         if not len(names) == placeholders == 2:
-            fault = f"{len(names)} images and {placeholders} {IMAGE_PLACEHOLDER} in 'text', which should be 2 each"
-            raise RowError(UNREADABLE, fault, "Mend the row")
+            problem = f"{len(names)} images and {placeholders} {IMAGE_PLACEHOLDER} in 'text', which should be 2 each"
+            raise RowError(UNREADABLE, problem, "Fix the row")
         first, second = (image_name({"image": name}, "image", images) for name in names)
         answer = text(row, "answer")
         if not answer.strip():

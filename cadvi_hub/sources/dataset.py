@@ -13,8 +13,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cadvi_hub.core.digest import digest_of_files
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.files import digest_of_files
 from cadvi_hub.core.images import ImageStore
 from cadvi_hub.core.schema import EmbeddedImage
 from cadvi_hub.sources.rows import Row
@@ -41,8 +41,8 @@ def _load(path: str, subset: str | None, split: str) -> Dataset:
     except (OSError, ValueError, DatasetsError) as error:
         told = error.__cause__ or error  # "An error occurred while generating the dataset" tells nobody anything
         reason = (str(told).strip().split("\n")[0] or type(told).__name__).removesuffix(".")
-        mend = "Check source.path, source.subset and source.split"
-        raise InputError(f"data set {path}", f"it cannot be loaded ({reason})", mend) from error
+        hint = "Check source.path, source.subset and source.split"
+        raise InputError(f"data set {path}", f"it cannot be loaded ({reason})", hint) from error
 
 
 def _local_files(path: str, subset: str | None) -> tuple[str, dict[str, list[str]]]:
@@ -53,7 +53,7 @@ def _local_files(path: str, subset: str | None) -> tuple[str, dict[str, list[str
     of_splits = {split: list(map(str, files)) for split, files in (found.config.data_files or {}).items()}
     for file in chain.from_iterable(of_splits.values()):  # its card may name any; links are the Hub client's own way
         if not Path(os.path.normpath(Path(file).absolute())).is_relative_to(os.path.normpath(Path(path).absolute())):
-            raise InputError(f"data set {path}", f"its card names {file}, which lies elsewhere", "Mend the card")
+            raise InputError(f"data set {path}", f"its card names {file}, which lies elsewhere", "Fix the card")
     return found.name, of_splits
 
 
@@ -82,8 +82,8 @@ def load_source(settings: SourceSettings, *needed: str) -> Dataset:
         raise InputError(place, "source.columns names one of its columns twice", "Name each once")
     for ours in (*needed, *settings.columns):
         if (theirs := settings.columns.get(ours, ours)) not in dataset.column_names:
-            fault = f"no column {theirs!r} for our {ours!r}; there are {', '.join(dataset.column_names)}"
-            raise InputError(place, fault, "Name the right one in source.columns")
+            problem = f"no column {theirs!r} for our {ours!r}; there are {', '.join(dataset.column_names)}"
+            raise InputError(place, problem, "Name the right one in source.columns")
     hidden = [name for name in dataset.column_names if name in settings.columns and name not in renamed]
     return dataset.remove_columns(hidden).rename_columns(renamed)
 
@@ -141,8 +141,8 @@ class DatasetImages(ImageStore):
         if data is None:  # a folder of pictures; a file elsewhere would be somebody's secret in our data
             file = stored.resolve()
             if not file.is_relative_to(self._folder) or not file.is_file():
-                fault = f"image {name} is a file outside of the data set"
-                raise InputError(self._place, fault, "Embed the pictures in the data set")
+                problem = f"image {name} is a file outside of the data set"
+                raise InputError(self._place, problem, "Embed the pictures in the data set")
             data = file.read_bytes()
         return {"bytes": data, "path": stored.name or None}
 
@@ -156,7 +156,7 @@ class DatasetImages(ImageStore):
             if self._lists and picture.is_valid:
                 picture = picture[int(parts["place"])]
         except IndexError as error:
-            raise InputError(self._place, f"it has no image {name!r}", "Mend the row") from error
+            raise InputError(self._place, f"it has no image {name!r}", "Fix the row") from error
         if not picture.is_valid or not (picture["bytes"].is_valid or picture["path"].is_valid):
             raise InputError(self._place, f"image {name} is empty", "Remove the row")
         return picture

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from cadvi_hub.core.digest import digest_of_files
 from cadvi_hub.core.drops import Drops
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.files import digest_of_files
 from cadvi_hub.core.images import ImageFolders, ImageStore
 from cadvi_hub.sources import (
     built,
@@ -33,7 +33,7 @@ Holds = Literal["captions", "pairs", "instruct", "questions", "rows"]
 def _folders(settings: SourceSettings) -> ImageStore:
     for folder in settings.images:
         if not folder.is_dir():
-            raise InputError("source.images", f"{folder} is no folder", "Mend its path or leave it out")
+            raise InputError("source.images", f"{folder} is no folder", "Fix its path or leave it out")
     return ImageFolders(settings.images or [settings.path], search=bool(settings.images))
 
 

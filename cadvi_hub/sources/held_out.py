@@ -83,8 +83,8 @@ def _names_in_folder(folder: Path) -> Iterator[Names]:
         try:
             yield from names_in_parquet(file)
         except LookupError as error:
-            mend = "Give the folder of a built data set"
-            raise InputError(str(file), "it has no column of images", mend) from error
+            hint = "Give the folder of a built data set"
+            raise InputError(str(file), "it has no column of images", hint) from error
 
 
 def _names_in_json(file: Path) -> Iterator[Names]:
@@ -96,12 +96,12 @@ def _names_in_json(file: Path) -> Iterator[Names]:
             try:
                 row = json.loads(row)
             except (ValueError, RecursionError) as error:
-                raise InputError(f"{file}, {position}", f"not valid JSON ({error})", "Mend the line") from error
+                raise InputError(f"{file}, {position}", f"not valid JSON ({error})", "Fix the line") from error
         names = row.get("image", row.get("images")) if isinstance(row, dict) else False
         names = [] if names is None else [names] if isinstance(names, str) else names
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            fault = "it is no row whose 'image' or 'images' is a file name or a list of them"
-            raise InputError(f"{file}, {position}", fault, "Mend the row")
+            problem = "it is no row whose 'image' or 'images' is a file name or a list of them"
+            raise InputError(f"{file}, {position}", problem, "Fix the row")
         yield names
 
 

@@ -66,9 +66,9 @@ def messages_of(row: Row, images: int) -> list[Message]:
     """
     turns = [mapping(turn, "an entry of 'conversations'") for turn in items(row, "conversations")]
     if not turns or [turn.get("from") for turn in turns] != ["human", "gpt"] * (len(turns) // 2):
-        raise RowError(UNREADABLE, "'conversations' does not alternate human, gpt", "Mend the row")
+        raise RowError(UNREADABLE, "'conversations' does not alternate human, gpt", "Fix the row")
     values = [text(turn, "value") for turn in turns]
     placeholders = sum(value.count(IMAGE_PLACEHOLDER) for value in values)
     if placeholders != images:
-        raise RowError(UNREADABLE, f"{placeholders} {IMAGE_PLACEHOLDER} for {images} images", "Mend the row")
+        raise RowError(UNREADABLE, f"{placeholders} {IMAGE_PLACEHOLDER} for {images} images", "Fix the row")
     return [message(TURNS[turn["from"]], value) for turn, value in zip(turns, values, strict=True)]

@@ -72,12 +72,12 @@ def read_localized_narratives(settings: SourceSettings, images: ImageStore, drop
         dataset, image_id = text(row, "dataset_id"), identifier(row, "image_id")
         collection = next((name for name, spelling in COLLECTIONS.items() if spelling.search(dataset)), None)
         if collection is None:
-            raise RowError(UNREADABLE, f"unknown dataset_id {dataset[:60]!r}", "Mend the row")
+            raise RowError(UNREADABLE, f"unknown dataset_id {dataset[:60]!r}", "Fix the row")
         told = caption(row)
         try:
             name = image_of(collection, image_id)
         except ValueError as error:
-            raise RowError(UNREADABLE, f"image_id {image_id[:60]!r} is no number", "Mend the row") from error
+            raise RowError(UNREADABLE, f"image_id {image_id[:60]!r} is no number", "Fix the row") from error
         narrative = repr((name, row.get("annotator_id"), told)).encode()
         if (digest := blake2b(narrative, digest_size=8).digest()) in known:
             raise EmptyRowError(SEEN)

@@ -15,7 +15,6 @@ Format: https://github.com/Luodian/Otter/blob/main/docs/mimicit_format.md
 from __future__ import annotations
 
 import base64
-import fcntl
 import json
 import re
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from pathlib import Path
 
 from cadvi_hub.core.drops import Drops
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.files import locked
 from cadvi_hub.core.images import ImageFolders, ImageStore
 from cadvi_hub.core.json_stream import entries
 from cadvi_hub.core.schema import ImagePair
@@ -61,10 +61,10 @@ def read_mimic_it(settings: SourceSettings, images: ImageStore, drops: Drops) ->
     def make_note(row: Row) -> tuple[str, tuple[str, str], str]:
         keys = [text({"image_ids": key}, "image_ids") for key in items(row, "image_ids")]
         if unfit := [key for key in keys if not _KEY.fullmatch(key)]:
-            raise RowError(NO_IMAGE, f"image {unfit[0][:60]!r} is no key", "Mend or remove the row")
+            raise RowError(NO_IMAGE, f"image {unfit[0][:60]!r} is no key", "Fix or remove the row")
         names = list(map(normalize, keys))
         if len(names) != 2 or names[0] == names[1]:
-            raise RowError(UNREADABLE, "'image_ids' is not two different images", "Mend the row")
+            raise RowError(UNREADABLE, "'image_ids' is not two different images", "Fix the row")
         first, second = (image_name({"image_ids": name}, "image_ids", images) for name in names)
         answer = text(row, "answer").strip()
         if not answer:
@@ -108,8 +108,8 @@ def decoded_images(settings: SourceSettings) -> ImageFolders:
             if not _is_whole(folder, file):
                 _decode(file, folder, settings)
     except OSError as error:
-        mend = "Make room, or name a folder that can be written first in source.images"
-        raise InputError(str(folder), f"pictures cannot be written there ({error.strerror})", mend) from error
+        hint = "Make room, or name a folder that can be written first in source.images"
+        raise InputError(str(folder), f"pictures cannot be written there ({error.strerror})", hint) from error
     return ImageFolders([folder])
 
 
@@ -119,8 +119,8 @@ def _is_whole(folder: Path, file: Path | None) -> bool:
         return False
     known = json.loads((folder / DECODED).read_bytes())
     if file is not None and known["source"] != _source(file):
-        fault = f"it holds the pictures of another file ({known['source']})"
-        raise InputError(str(folder), fault, "Remove the folder, or name another first in source.images")
+        problem = f"it holds the pictures of another file ({known['source']})"
+        raise InputError(str(folder), problem, "Remove the folder, or name another first in source.images")
     return known["whole"]
 
 
@@ -134,7 +134,7 @@ def _decode(file: Path, folder: Path, settings: SourceSettings) -> None:
 
     def decode(row: Row) -> None:
         if not _KEY.fullmatch(row["key"]):
-            raise RowError(UNREADABLE, "its key is no name for a file", "Mend or remove the entry")
+            raise RowError(UNREADABLE, "its key is no name for a file", "Fix or remove the entry")
         picture = folder / normalize(row["key"])
         if picture.is_file():
             return
@@ -142,7 +142,7 @@ def _decode(file: Path, folder: Path, settings: SourceSettings) -> None:
         try:
             _write(picture, base64.b64decode(encoded, validate=True))
         except ValueError as error:
-            raise RowError(UNREADABLE, f"no base64 text ({error})", "Mend or remove the entry") from error
+            raise RowError(UNREADABLE, f"no base64 text ({error})", "Fix or remove the entry") from error
 
     rows = ((f"{position} ({key[:60]})", {"key": key, "picture": value}) for position, key, value in entries(file))
     # What is dropped here is missing to a pair, and counted there.
@@ -162,6 +162,5 @@ def _write(file: Path, data: bytes) -> None:
 def _locked(folder: Path) -> Iterator[None]:
     """Let one process at a time write to `folder`; another waits, and then finds the pictures there."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "_lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(folder / "_lock", folder, "another process decodes pictures there", timeout=-1):
         yield

@@ -23,9 +23,9 @@ NO_IMAGE = "image file not found in the folder"
 class RowError(Exception):
     """A row that a reader cannot use: the reason under which it is counted, and the details."""
 
-    def __init__(self, reason: str, fault: str, mend: str):
-        self.reason, self.fault, self.mend = reason, fault, mend
-        super().__init__(reason, fault, mend)
+    def __init__(self, reason: str, problem: str, hint: str):
+        self.reason, self.problem, self.hint = reason, problem, hint
+        super().__init__(reason, problem, hint)
 
 
 class EmptyRowError(RowError):
@@ -52,10 +52,10 @@ def read_rows(
             record = make_record(_parse(row))
         except RowError as bad:
             if settings.bad_rows == "refuse" and not isinstance(bad, EmptyRowError):
-                mend = f"{bad.mend}, or set source.bad_rows to drop"
-                raise InputError(f"{file}, {position}", bad.fault, mend) from bad
+                hint = f"{bad.hint}, or set source.bad_rows to drop"
+                raise InputError(f"{file}, {position}", bad.problem, hint) from bad
             place = f"{file.name}, {position}"
-            drops.add(bad.reason, place if bad.fault == bad.reason else f"{place}: {bad.fault}")
+            drops.add(bad.reason, place if bad.problem == bad.reason else f"{place}: {bad.problem}")
         else:
             yield record
 
@@ -77,11 +77,11 @@ def text(row: Row, key: str) -> str:
     """The string at `key`."""
     value = row.get(key)
     if not isinstance(value, str):
-        raise RowError(UNREADABLE, f"key {key!r} is missing or not a string", "Mend the row")
+        raise RowError(UNREADABLE, f"key {key!r} is missing or not a string", "Fix the row")
     try:
         value.encode()
     except UnicodeEncodeError as error:  # a lone surrogate, which JSON can escape and UTF-8 cannot hold
-        raise RowError(UNREADABLE, f"{key!r} is not Unicode text", "Mend the row") from error
+        raise RowError(UNREADABLE, f"{key!r} is not Unicode text", "Fix the row") from error
     return value
 
 
@@ -91,8 +91,8 @@ def caption(row: Row, key: str = "caption") -> str:
     if not value:
         raise EmptyRowError("empty caption")
     if len(value) > LONGEST_CAPTION:
-        fault = f"{len(value)} characters in {key!r}, more than {LONGEST_CAPTION}"
-        raise RowError("caption is too long", fault, "Shorten it")
+        problem = f"{len(value)} characters in {key!r}, more than {LONGEST_CAPTION}"
+        raise RowError("caption is too long", problem, "Shorten it")
     return value
 
 
@@ -106,14 +106,14 @@ def items(row: Row, key: str) -> list[Any]:
     """The list at `key`."""
     value = row.get(key)
     if not isinstance(value, list):
-        raise RowError(UNREADABLE, f"key {key!r} is missing or not a list", "Mend the row")
+        raise RowError(UNREADABLE, f"key {key!r} is missing or not a list", "Fix the row")
     return value
 
 
 def mapping(value: Any, name: str) -> Row:
     """`value`, checked to be a JSON object."""
     if not isinstance(value, dict):
-        raise RowError(UNREADABLE, f"{name} is not a JSON object", "Mend the row")
+        raise RowError(UNREADABLE, f"{name} is not a JSON object", "Fix the row")
     return value
 
 
@@ -127,7 +127,7 @@ def found(name: str, images: ImageStore) -> str:
     try:
         return images.find(name)
     except InputError as error:
-        raise RowError(NO_IMAGE, error.fault, error.mend) from error
+        raise RowError(NO_IMAGE, error.problem, error.hint) from error
 
 
 def _parse(row: Any) -> Row:
@@ -137,5 +137,5 @@ def _parse(row: Any) -> Row:
         except UnicodeDecodeError as error:
             raise RowError(UNREADABLE, "not UTF-8", "Save the file as UTF-8") from error
         except (ValueError, RecursionError) as error:
-            raise RowError(UNREADABLE, f"not valid JSON ({error})", "Mend or remove the line") from error
+            raise RowError(UNREADABLE, f"not valid JSON ({error})", "Fix or remove the line") from error
     return mapping(row, "the row")

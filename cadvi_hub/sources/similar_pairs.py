@@ -40,7 +40,7 @@ def read_similar_pairs(settings: SourceSettings, images: ImageStore, drops: Drop
     def make_record(row: Row) -> ImagePair:
         names = items(row, "images")
         if len(names) != 2 or names[0] == names[1]:
-            raise RowError(UNREADABLE, "'images' is not two different file names", "Mend the row")
+            raise RowError(UNREADABLE, "'images' is not two different file names", "Fix the row")
         first, second = (image_name({"images": name}, "images", images) for name in names)
         context = difference_note(row)
         pair_id = identifier(row, "id") if "id" in row else f"{first}|{second}"

@@ -71,5 +71,5 @@ def _listed_name(row: Row) -> tuple[str, str]:
     """Image id and file name."""
     url = _URL.search(text(row, "url"))
     if url is None:
-        raise RowError(UNREADABLE, "'url' names no picture in VG_100K or VG_100K_2", "Mend the row")
+        raise RowError(UNREADABLE, "'url' names no picture in VG_100K or VG_100K_2", "Fix the row")
     return identifier(row, "image_id"), url[1]

@@ -52,8 +52,8 @@ def graph_files(folder: Path) -> list[Path]:
     whole = folder / WHOLE
     files = [whole] if whole.is_file() else [folder / name for name in PARTS if (folder / name).is_file()]
     if not files:
-        fault = f"neither {WHOLE} nor {', '.join(PARTS)} is there"
-        raise InputError(str(folder), fault, "Name the folder of Visual Genome's files")
+        problem = f"neither {WHOLE} nor {', '.join(PARTS)} is there"
+        raise InputError(str(folder), problem, "Name the folder of Visual Genome's files")
     return files
 
 
@@ -140,7 +140,7 @@ def _draft(row: Row) -> _Draft:
             else:
                 ends.append(_number(relation, f"{end}_id"))
                 if ends[-1] not in draft.names:
-                    raise RowError(UNREADABLE, f"a relationship of an unknown object {ends[-1]}", "Mend the row")
+                    raise RowError(UNREADABLE, f"a relationship of an unknown object {ends[-1]}", "Fix the row")
         draft.relations.append((ends[0], _word(text(relation, "predicate")), ends[1]))
     return draft
 
@@ -165,13 +165,13 @@ def _objects(row: Row, key: str) -> list[Row]:
 def _number(row: Row, key: str) -> int:
     value = row.get(key)
     if not isinstance(value, int) or isinstance(value, bool):
-        raise RowError(UNREADABLE, f"key {key!r} is missing or not a number", "Mend the row")
+        raise RowError(UNREADABLE, f"key {key!r} is missing or not a number", "Fix the row")
     return value
 
 
 def _words(values: list[Any]) -> tuple[str, ...]:
     if not all(isinstance(value, str) for value in values):
-        raise RowError(UNREADABLE, "a name or an attribute is not a string", "Mend the row")
+        raise RowError(UNREADABLE, "a name or an attribute is not a string", "Fix the row")
     return tuple(map(_word, values))
 
 

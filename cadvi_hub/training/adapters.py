@@ -45,8 +45,8 @@ def fetch_adapter(name: str) -> Path:
     try:  # the model's files alone: a training's checkpoints lie in folders of their own
         return Path(snapshot_download(name, ignore_patterns=["*/*"]))
     except (OSError, ValueError) as error:  # the Hub's errors are of both kinds
-        fault = f"no such folder, and no repository on the Hub ({error})"
-        raise InputError(f"adapter {name!r}", fault, "Name one that holds an adapter") from error
+        problem = f"no such folder, and no repository on the Hub ({error})"
+        raise InputError(f"adapter {name!r}", problem, "Name one that holds an adapter") from error
 
 
 def load_adapted(adapter: Path) -> PeftModel:
@@ -61,12 +61,12 @@ def load_adapted(adapter: Path) -> PeftModel:
         config = PeftConfig.from_pretrained(str(adapter))
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(str(adapter / ADAPTER_CONFIG), f"it is no adapter's ({error})", "Train it again") from error
-    base_name, mend = str(config.base_model_name_or_path), "Put the base there that the adapter was trained on"
+    base_name, hint = str(config.base_model_name_or_path), "Put the base there that the adapter was trained on"
     try:
         base = load_complete(AutoModelForImageTextToText, base_name, revision=config.revision, dtype="auto")
     except InputError as error:
-        raise InputError(str(adapter), f"its base {base_name!r} is not there: {error.fault}", mend) from error
-    misfit = InputError(str(adapter), f"its weights do not fit the base {base_name!r}", mend)
+        raise InputError(str(adapter), f"its base {base_name!r} is not there: {error.problem}", hint) from error
+    misfit = InputError(str(adapter), f"its weights do not fit the base {base_name!r}", hint)
     try:
         adapted = PeftModel.from_pretrained(base, str(adapter), is_trainable=False)
         with safe_open(str(adapter / ADAPTER_WEIGHTS), framework="pt") as weights:
@@ -86,13 +86,13 @@ def load_processor(adapter: Path) -> ProcessorMixin:
     Raises:
         InputError: none is there, or it has no chat template.
     """
-    mend = "Save the processor beside the adapter that it was trained with"
+    hint = "Save the processor beside the adapter that it was trained with"
     try:
         processor = AutoProcessor.from_pretrained(adapter)  # not with backend="pil": see `load_pillow_processor`
     except (OSError, ValueError) as error:
-        raise InputError(str(adapter), f"no processor is there ({error})", mend) from error
+        raise InputError(str(adapter), f"no processor is there ({error})", hint) from error
     if not getattr(processor, "chat_template", None):
-        raise InputError(str(adapter), "its processor has no chat template", mend)
+        raise InputError(str(adapter), "its processor has no chat template", hint)
     return processor
 
 

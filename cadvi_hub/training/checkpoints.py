@@ -42,17 +42,17 @@ def load_complete(model_class: Any, name: str, kinds: tuple[str, ...] = (), **op
     Raises:
         InputError: nothing is there, it does not load, or weights are missing: transformers makes those up at random.
     """
-    place, mend = f"model {name!r}", f"Name a folder or repository that {model_class.__name__} loads"
+    place, hint = f"model {name!r}", f"Name a folder or repository that {model_class.__name__} loads"
     try:
         if kinds and (kind := AutoConfig.from_pretrained(name).model_type) not in kinds:
-            raise InputError(place, f"it is of the type {kind}, not {' or '.join(kinds)}", mend)
+            raise InputError(place, f"it is of the type {kind}, not {' or '.join(kinds)}", hint)
         model, found = model_class.from_pretrained(name, output_loading_info=True, **options)
     except InputError:
         raise
     except (OSError, ValueError, RuntimeError, EOFError, UnpicklingError, SafetensorError) as error:
-        raise InputError(place, f"it does not load as {model_class.__name__} ({error})", mend) from error
+        raise InputError(place, f"it does not load as {model_class.__name__} ({error})", hint) from error
     if missing := sorted(found["missing_keys"]):
-        raise InputError(place, f"{len(missing)} weights are missing, among them {missing[0]!r}", mend)
+        raise InputError(place, f"{len(missing)} weights are missing, among them {missing[0]!r}", hint)
     return model
 
 

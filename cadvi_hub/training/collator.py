@@ -80,9 +80,9 @@ class Collator:
                 batch[name] = values[:, : self.max_tokens]
         if not (batch["labels"] != IGNORED).any():
             first = str(rows[0]["messages"])[:200]
-            fault = f"no token of a batch has a loss; its first row is {first}"
-            mend = "Remove rows without an answer, or choose a chat template that marks the answers"
-            raise InputError("training data", fault, mend)
+            problem = f"no token of a batch has a loss; its first row is {first}"
+            hint = "Remove rows without an answer, or choose a chat template that marks the answers"
+            raise InputError("training data", problem, hint)
         return batch
 
 

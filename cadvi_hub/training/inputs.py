@@ -38,7 +38,7 @@ def follow_llava(processor: LlavaProcessor) -> None:
     tokenizer = processor.tokenizer
     restore_merges(tokenizer)
     if "".join(tokenizer.tokenize("<s> a")) != "<s>▁a":
-        fault = "its tokenizer does not read texts as SentencePiece does, one space at the start"
-        raise InputError(f"model {tokenizer.name_or_path!r}", fault, "Choose a chat template that fits the model")
+        problem = "its tokenizer does not read texts as SentencePiece does, one space at the start"
+        raise InputError(f"model {tokenizer.name_or_path!r}", problem, "Choose a chat template that fits the model")
     tokenizer.init_kwargs["legacy"] = getattr(tokenizer, "legacy", False)  # would get lost when it is saved
     processor.image_processor = LlavaImageProcessorPil.from_dict(processor.image_processor.to_dict(), do_pad=True)

@@ -89,13 +89,13 @@ class RowCounter:
     def __init__(self, name: str, processor: ProcessorMixin, max_tokens: int):
         self.name, self.max_tokens = name, max_tokens
         self.processor: Any = processor
-        fault = None
+        problem = None
         if isinstance(processor, LlavaOnevisionProcessor):
-            fault = "it counts every picture as if it were the only one of its row"
+            problem = "it counts every picture as if it were the only one of its row"
         elif not isinstance(processor, SmolVLMProcessor) and not hasattr(processor, "_get_num_multimodal_tokens"):
-            fault = "it does not tell how many tokens a picture of a size takes"  # what vLLM asks, too
-        if fault:
-            raise InputError(type(processor).__name__, fault, "Choose a model of another family")
+            problem = "it does not tell how many tokens a picture of a size takes"  # what vLLM asks, too
+        if problem:
+            raise InputError(type(processor).__name__, problem, "Choose a model of another family")
 
     def __call__(self, rows: pa.Table, indices: list[int]) -> pa.Table:
         """Columns messages (what remains of them), length, and outcome, of the rows with these numbers."""
@@ -106,11 +106,11 @@ class RowCounter:
         counted = self.processor.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
         for turns, index, taken, tokens, text in zip(messages, indices, images, counted, texts, strict=True):
             if not any(turn["role"] == "assistant" for turn in turns):
-                mend = "Remove the row: there is nothing to learn"
-                raise InputError(self._place(index), "it has no assistant message", mend)
+                hint = "Remove the row: there is nothing to learn"
+                raise InputError(self._place(index), "it has no assistant message", hint)
             if (places := text.count(self.processor.image_token)) != len(taken):
-                fault = f"{places} image places for {len(taken)} images"
-                raise InputError(self._place(index), fault, "Give each image its place")
+                problem = f"{places} image places for {len(taken)} images"
+                raise InputError(self._place(index), problem, "Give each image its place")
             extra = sum(taken) - len(taken)  # the place itself is one token already
             length, outcome = len(tokens) + extra, WHOLE
             if length > self.max_tokens:
@@ -128,8 +128,8 @@ class RowCounter:
         try:
             return self.processor.apply_chat_template(turns, **template)
         except (TemplateError, TypeError) as error:
-            fault = f"the chat template refuses it ({error})"
-            raise InputError(self._place(index), fault, "Mend its messages") from error
+            problem = f"the chat template refuses it ({error})"
+            raise InputError(self._place(index), problem, "Fix its messages") from error
 
     def _image_tokens(self, images: pa.ChunkedArray, indices: list[int]) -> list[list[int]]:
         """Per row, the tokens of each of its images."""
@@ -140,16 +140,16 @@ class RowCounter:
             for data in chunk.field("bytes"):
                 index = next(owners)
                 if not data.is_valid:
-                    mend = "Join them in: cadvi build … --source.format built --source.images '[…]'"
-                    fault = "its rows name their pictures and do not hold them"
-                    raise InputError(f"data set {self.name!r}", fault, mend)
+                    hint = "Join them in: cadvi build … --source.format built --source.images '[…]'"
+                    problem = "its rows name their pictures and do not hold them"
+                    raise InputError(f"data set {self.name!r}", problem, hint)
                 try:
                     sizes.append(image_size(data.as_buffer()))
                 except UnidentifiedImageError as error:  # its text names the buffer, which tells nobody anything
                     raise InputError(self._place(index), "a picture of it is damaged", REPLACE) from error
                 except Exception as error:  # Pillow raises OSError, SyntaxError, struct.error, its own …
-                    fault = f"a picture of it is damaged or too large ({error})"
-                    raise InputError(self._place(index), fault, REPLACE) from error
+                    problem = f"a picture of it is damaged or too large ({error})"
+                    raise InputError(self._place(index), problem, REPLACE) from error
         tokens = iter(self._tokens_of(sizes) if sizes else [])
         return [[next(tokens) for _ in range(count)] for count in counts]
 

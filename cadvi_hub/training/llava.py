@@ -52,14 +52,14 @@ def projector_file(name: str) -> Path:
     """
     if Path(name).is_file():
         return Path(name)
-    mend = f"Name the file, or a folder or repository with {' or '.join(PROJECTOR_FILES)}"
+    hint = f"Name the file, or a folder or repository with {' or '.join(PROJECTOR_FILES)}"
     try:
         for file in PROJECTOR_FILES:
             if found := cached_file(name, file, _raise_exceptions_for_missing_entries=False):
                 return Path(found)
     except (OSError, ValueError) as error:
-        raise InputError(f"projector {name!r}", f"it is not found ({error})", mend) from error
-    raise InputError(f"projector {name!r}", "no projector is there", mend)
+        raise InputError(f"projector {name!r}", f"it is not found ({error})", hint) from error
+    raise InputError(f"projector {name!r}", "no projector is there", hint)
 
 
 def read_projector(file: Path) -> dict[str, torch.Tensor]:
@@ -70,20 +70,20 @@ def read_projector(file: Path) -> dict[str, torch.Tensor]:
     Raises:
         InputError: no tensors can be read, or they are not the two layers of LLaVA-1.5's projector.
     """
-    mend = "Take the mm_projector.bin of LLaVA-1.5's first stage"
+    hint = "Take the mm_projector.bin of LLaVA-1.5's first stage"
     try:
         if file.suffix == ".safetensors":
             stored = load_file(file)
         else:
             stored = torch.load(file, map_location="cpu", weights_only=True)
     except (UnpicklingError, SafetensorError, RuntimeError, ValueError, EOFError, OSError) as error:
-        fault = f"it is broken, or holds more than tensors ({' '.join(str(error).split())[:200]})"
-        raise InputError(str(file), fault, mend) from error
+        problem = f"it is broken, or holds more than tensors ({' '.join(str(error).split())[:200]})"
+        raise InputError(str(file), problem, hint) from error
     if not isinstance(stored, dict) or not all(isinstance(weight, torch.Tensor) for weight in stored.values()):
-        raise InputError(str(file), "it holds no tensors by name", mend)
+        raise InputError(str(file), "it holds no tensors by name", hint)
     if set(stored) != set(PROJECTOR_KEYS):
         found = ", ".join(sorted(map(str, stored))[:8]) or "nothing"
-        raise InputError(str(file), f"it holds {found}, and not {', '.join(PROJECTOR_KEYS)}", mend)
+        raise InputError(str(file), f"it holds {found}, and not {', '.join(PROJECTOR_KEYS)}", hint)
     return {PROJECTOR_KEYS[key]: weight for key, weight in stored.items()}
 
 
@@ -101,8 +101,8 @@ def check_sizes(file: Path, projector: dict[str, torch.Tensor], vision_size: int
     }
     for name, shape in shapes.items():
         if (found := tuple(projector[name].shape)) != shape:
-            fault = f"its {name} has shape {found}, where these parts need {shape}"
-            raise InputError(str(file), fault, "Name the projector of this language model and this vision tower")
+            problem = f"its {name} has shape {found}, where these parts need {shape}"
+            raise InputError(str(file), problem, "Name the projector of this language model and this vision tower")
 
 
 def make_processor(language_model: str, vision_tower: str, patch_size: int) -> LlavaProcessor:
@@ -119,8 +119,8 @@ def make_processor(language_model: str, vision_tower: str, patch_size: int) -> L
     except (OSError, ValueError, ImportError) as error:
         raise InputError(place, f"it does not load ({error})", "Put its files beside the weights") from error
     if (ends := (tokenizer.bos_token, tokenizer.eos_token)) != ("<s>", "</s>"):
-        fault = f"texts begin and end with {ends}, where LLaVA-1.5 has <s> and </s>"
-        raise InputError(f"tokenizer of {language_model!r}", fault, "Name Vicuna-1.5")
+        problem = f"texts begin and end with {ends}, where LLaVA-1.5 has <s> and </s>"
+        raise InputError(f"tokenizer of {language_model!r}", problem, "Name Vicuna-1.5")
     image, pad = (AddedToken(token, special=True, normalized=False) for token in ("<image>", "<pad>"))
     tokenizer.add_tokens(image, special_tokens=True)
     tokenizer.add_special_tokens({"pad_token": pad})

@@ -109,8 +109,8 @@ def pin(sources: Mapping[str, Source]) -> dict[str, Source]:
             report = Path(source.path, source.config or "", "build.json")
             found = f"sha256:{hashlib.sha256(report.read_bytes()).hexdigest()}" if report.is_file() else None
             if revision not in (None, found):
-                fault = f"its revision is {found or 'unknown, since it has no build.json'}, not {revision}"
-                raise InputError(place_of(name, source), fault, "Mend revision, or leave it out")
+                problem = f"its revision is {found or 'unknown, since it has no build.json'}, not {revision}"
+                raise InputError(place_of(name, source), problem, "Fix revision, or leave it out")
             revision = found
         else:
             revision = hub_commit(place_of(name, source), source.path, "dataset", revision)
@@ -131,8 +131,8 @@ def train_files(name: str, source: Source) -> list[str]:
     """
     files = sorted(map(str, Path(source.path, source.config or "").glob("train*.parquet")))
     if not files and Path(source.path).is_dir():
-        mend = "Build the data set first, or mend path and config"
-        raise InputError(place_of(name, source), "no train*.parquet is there", mend)
+        hint = "Build the data set first, or hint path and config"
+        raise InputError(place_of(name, source), "no train*.parquet is there", hint)
     return files
 
 
@@ -169,7 +169,7 @@ def load_source(name: str, source: Source) -> Dataset:
             dataset = load_dataset(source.path, source.config, revision=source.revision, split="train")
     except Exception as error:  # Arrow, the Hub's client and `datasets` each raise their own kinds
         raise InputError(
-            place, f"it does not load ({error})", "Mend path, config and revision, or the files"
+            place, f"it does not load ({error})", "Fix path, config and revision, or the files"
         ) from error
     dataset = as_training_rows(dataset, place)
     if not len(dataset):

@@ -56,8 +56,8 @@ def load_base(model_args: TuningModel) -> PreTrainedModel:
             quantization_config=quantization,
         )
     except ImportError as error:  # an attention or a quantization that is not installed
-        mend = "Install what it names, or choose another attn_implementation"
-        raise InputError(f"model {name!r}", f"it does not load ({error})", mend) from error
+        hint = "Install what it names, or choose another attn_implementation"
+        raise InputError(f"model {name!r}", f"it does not load ({error})", hint) from error
 
 
 def _outline(name: str, revision: str | None) -> PreTrainedModel:
@@ -67,8 +67,8 @@ def _outline(name: str, revision: str | None) -> PreTrainedModel:
         with torch.device("meta"), set_zero3_state():  # ZeRO-3 would share out what is not there
             outline = AutoModelForImageTextToText.from_config(config)
     except (OSError, ValueError) as error:
-        fault = f"it does not load as a vision-language model ({error})"
-        raise InputError(f"model {name!r}", fault, "Start from one that transformers knows") from error
+        problem = f"it does not load as a vision-language model ({error})"
+        raise InputError(f"model {name!r}", problem, "Start from one that transformers knows") from error
     outline.name_or_path = name
     return outline
 
@@ -100,22 +100,22 @@ def load_processor(model_args: TuningModel, chat_template: Path | None) -> Proce
     try:
         processor = load_pillow_processor(name, model_args.model_revision)
     except (OSError, ValueError, ImportError) as error:
-        mend = "Save one beside it, or install what it needs"
-        raise InputError(place, f"its processor does not load ({error})", mend) from error
+        hint = "Save one beside it, or install what it needs"
+        raise InputError(place, f"its processor does not load ({error})", hint) from error
     if not all(hasattr(processor, part) for part in ("image_processor", "tokenizer")):
         raise InputError(place, "it has no processor of images and texts", "Save one beside it")
     if chat_template is not None:
         processor.chat_template = chat_template.read_text(encoding="utf-8")
-    mend = "Set chat_template_path to one that fits, such as llava.jinja for LLaVA-1.5"
+    hint = "Set chat_template_path to one that fits, such as llava.jinja for LLaVA-1.5"
     if processor.chat_template and not has_generation_markers(processor.chat_template):
         try:
             processor.chat_template = get_training_chat_template(processor)
         except ValueError as error:
-            fault = f"its chat template does not mark the answers, and TRL has no other ({error})"
-            raise InputError(place, fault, mend) from error
+            problem = f"its chat template does not mark the answers, and TRL has no other ({error})"
+            raise InputError(place, problem, hint) from error
     if not processor.chat_template or not is_chat_template_stop_token_trained(processor):
-        fault = "its chat template does not mark the answers and an end token that its tokenizer knows"
-        raise InputError(place, fault, mend)
+        problem = "its chat template does not mark the answers and an end token that its tokenizer knows"
+        raise InputError(place, problem, hint)
     if processor.chat_template == (TEMPLATES / "llava.jinja").read_text(encoding="utf-8"):
         if not isinstance(processor, LlavaProcessor):
             raise InputError(place, "llava.jinja is the template of LLaVA-1.5", "Leave chat_template_path unset")

@@ -28,6 +28,6 @@ def hub_commit(place: str, repo_id: str, kind: Literal["model", "dataset"], revi
     try:
         commit = HfApi().repo_info(repo_id, repo_type=kind, revision=revision).sha
     except (OSError, ValueError, HTTPError) as error:
-        mend = "Mend path and revision; without a network, give the commit itself as revision"
-        raise InputError(place, f"it is no folder, and the Hub does not tell its commit ({error})", mend) from error
+        hint = "Fix path and revision; without a network, give the commit itself as revision"
+        raise InputError(place, f"it is no folder, and the Hub does not tell its commit ({error})", hint) from error
     return str(commit)

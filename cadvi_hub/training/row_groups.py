@@ -65,7 +65,7 @@ def _paths(name: str, source: Source) -> list[str]:
     try:
         found = load_dataset_builder(source.path, source.config, revision=source.revision).config.data_files or {}
     except Exception as error:  # the Hub's client and `datasets` each raise their own kinds
-        raise InputError(place, f"it does not load ({error})", "Mend path, config and revision") from error
+        raise InputError(place, f"it does not load ({error})", "Fix path, config and revision") from error
     paths = list(map(str, found.get("train", [])))
     if not paths or not all(path.endswith(".parquet") for path in paths):
         raise InputError(place, "its split train is not made of parquet files", "Leave streaming off, which reads any")
@@ -96,5 +96,5 @@ def _opened(path: str, metadata: pq.FileMetaData | None = None) -> Iterator[pq.P
         with HfFileSystem().open(path, "rb", cache_type="none") as content:  # Arrow asks for what it reads, at once
             yield pq.ParquetFile(content, metadata=metadata, pre_buffer=True)
     except (OSError, pa.ArrowException, HTTPError) as error:
-        mend = "Mend the file or the connection, and start again: it goes on from the last checkpoint"
-        raise InputError(path, f"cannot be read ({error})", mend) from error
+        hint = "Fix the file or the connection, and start again: it goes on from the last checkpoint"
+        raise InputError(path, f"cannot be read ({error})", hint) from error

@@ -67,8 +67,8 @@ def claim_folder(output_dir: Path, settings: dict[str, Any]) -> None:
         if held and (held["finished"] or last_checkpoint(output_dir)):
             earlier = held["settings"]
             if differing := sorted(key for key in earlier | settings if earlier.get(key) != settings.get(key)):
-                fault = f"the folder holds a run with other settings ({', '.join(differing)})"
-                raise InputError(str(output_dir), fault, "Choose another output_dir, or remove the folder")
+                problem = f"the folder holds a run with other settings ({', '.join(differing)})"
+                raise InputError(str(output_dir), problem, "Choose another output_dir, or remove the folder")
         elif held is None or held["settings"] != settings:  # every process comes here: only the first one writes
             write_log(output_dir, {"finished": False, "settings": settings})
     except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:

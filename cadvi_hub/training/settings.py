@@ -64,8 +64,8 @@ class TuningConfig(SFTConfig):
 
     def __post_init__(self) -> None:
         if not self.use_cpu and not torch.accelerator.is_available():
-            mend = "Run it where PyTorch sees one, or set use_cpu: true"
-            raise InputError("settings, use_cpu", "the training wants a GPU, and none is there", mend)
+            hint = "Run it where PyTorch sees one, or set use_cpu: true"
+            raise InputError("settings, use_cpu", "the training wants a GPU, and none is there", hint)
         super().__post_init__()
 
 
@@ -132,13 +132,13 @@ def check_settings(args: TuningConfig, model_args: TuningModel) -> None:
             "settings, max_length", "it would cut image tokens away", "Set max_tokens, which cuts answers alone"
         )
     if not (args.assistant_only_loss and model_args.use_peft):
-        fault = "this method trains LoRA and projector on the assistant's words"
-        raise InputError("settings, assistant_only_loss and use_peft", fault, "Leave both on")
+        problem = "this method trains LoRA and projector on the assistant's words"
+        raise InputError("settings, assistant_only_loss and use_peft", problem, "Leave both on")
     if args.hub_token is not None:
         raise InputError("settings, hub_token", "a secret does not belong into settings", "Set HF_TOKEN, or log in")
     if (model_args.load_in_4bit or model_args.load_in_8bit) and find_spec("bitsandbytes") is None:
-        fault = "bitsandbytes, which quantizes, is not installed"
-        raise InputError("settings, load_in_4bit and load_in_8bit", fault, 'pip install "cadvi-hub[train,qlora]"')
+        problem = "bitsandbytes, which quantizes, is not installed"
+        raise InputError("settings, load_in_4bit and load_in_8bit", problem, 'pip install "cadvi-hub[train,qlora]"')
     try:
         for callback in get_reporting_integration_callbacks(args.report_to):
             callback()  # says whether what it needs is installed
@@ -146,10 +146,10 @@ def check_settings(args: TuningConfig, model_args: TuningModel) -> None:
         raise InputError("settings, report_to", str(error), "Install it, or name another") from error
     if args.push_to_hub:
         if args.hub_strategy != "end" or args.hub_revision is not None:
-            fault = "the adapter is published once, at the end, to the main branch"
-            raise InputError("settings, hub_strategy and hub_revision", fault, "Leave both unset")
+            problem = "the adapter is published once, at the end, to the main branch"
+            raise InputError("settings, hub_strategy and hub_revision", problem, "Leave both unset")
         if not args.hub_model_id:
             raise InputError("settings, hub_model_id", "it is not set", "Name the repository to push to")
         if Path(model_args.model_name_or_path).is_dir():
-            mend = "Publish the base, and set model_name_or_path to its repository; or leave push_to_hub off"
-            raise InputError("settings, push_to_hub", "an adapter needs its base on the Hub", mend)
+            hint = "Publish the base, and set model_name_or_path to its repository; or leave push_to_hub off"
+            raise InputError("settings, push_to_hub", "an adapter needs its base on the Hub", hint)

@@ -121,11 +121,11 @@ class RowStream(Dataset):
             rows = list(self.read(self.numbers(index)).values())
             fit = [row for row in rows if row]
             if not fit:
-                fault, mend = no_room(self._counters[name].max_tokens), "Raise max_tokens"
+                problem, hint = no_room(self._counters[name].max_tokens), "Raise max_tokens"
                 if name in self._first_faults:
-                    fault, mend = self._first_faults[name].fault, self._first_faults[name].mend
-                fault = f"none of its first {len(rows)} rows can be trained on ({fault})"
-                raise InputError(f"data set {name!r}", fault, mend)
+                    problem, hint = self._first_faults[name].problem, self._first_faults[name].hint
+                problem = f"none of its first {len(rows)} rows can be trained on ({problem})"
+                raise InputError(f"data set {name!r}", problem, hint)
             self.spare = fit[0]
 
     def _fitted(self, source: str, table: pa.Table, numbers: list[int]) -> list[Row | None]:

@@ -84,10 +84,10 @@ def check_trainable(model: PeftModel) -> None:
         name: {weight for weight in trainable if weight.startswith(f"{name}.modules_to_save.")} for name in projectors
     }
     place = f"adapter on {base.name_or_path!r}"
-    mend = "Leave lora_target_modules and lora_modules_to_save unset"
+    hint = "Leave lora_target_modules and lora_modules_to_save unset"
     if stray := sorted(trainable - lora - set().union(*trained.values())):
-        raise InputError(place, f"{len(stray)} weights would train that must not, among them {stray[0]!r}", mend)
+        raise InputError(place, f"{len(stray)} weights would train that must not, among them {stray[0]!r}", hint)
     if not lora:
-        raise InputError(place, "the language model would not train", mend)
+        raise InputError(place, "the language model would not train", hint)
     if frozen := [name for name, weights in trained.items() if not weights]:
-        raise InputError(place, f"the projector {frozen[0]!r} would not train", mend)
+        raise InputError(place, f"the projector {frozen[0]!r} would not train", hint)

@@ -81,11 +81,11 @@ class TuningTrainer(SFTTrainer):
         is_grouped = self.args.train_sampling_strategy == "group_by_length"
         if not is_grouped:
             if (self.is_fsdp_enabled or self.is_deepspeed_enabled) and 0 < np.count_nonzero(images) < len(images):
-                fault = (
+                problem = (
                     "rows with and without images are mixed, and a process that has none would keep the others waiting"
                 )
-                mend = "Set train_sampling_strategy: group_by_length, or train by DDP"
-                raise InputError("settings, train_sampling_strategy", fault, mend)
+                hint = "Set train_sampling_strategy: group_by_length, or train by DDP"
+                raise InputError("settings, train_sampling_strategy", problem, hint)
             if not is_stream:
                 return super()._get_train_sampler(train_dataset)
         rows_per_step = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size

@@ -174,8 +174,8 @@ def make_world(settings: WorldSettings) -> Path:
         if marker.is_file():
             found = json.loads(marker.read_text("utf-8"))
             if found != chosen:
-                fault = f"the folder holds a world of other settings: {found}"
-                raise InputError(str(out), fault, "Name another folder")
+                problem = f"the folder holds a world of other settings: {found}"
+                raise InputError(str(out), problem, "Name another folder")
         else:  # said before the first part is drawn, so that no two worlds mix
             out.mkdir(parents=True, exist_ok=True)
             unfinished = out / ".world.json"
@@ -189,8 +189,8 @@ def make_world(settings: WorldSettings) -> Path:
             folder.close()
             unfinished.replace(out / name)  # a part has its name only when it is whole
     except OSError as error:
-        fault = f"cannot be written ({error.strerror or error})"
-        raise InputError(str(out), fault, "Free space or name another folder, then run again") from error
+        problem = f"cannot be written ({error.strerror or error})"
+        raise InputError(str(out), problem, "Free space or name another folder, then run again") from error
     return out
 
 

@@ -83,7 +83,7 @@ def read_boxes(path: Path, annotations: str) -> Iterator[tuple[str, Image.Image,
                 name = row["image"]
                 scenes = [box_scene(items) for items in row["structured_rep"]]
             except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise InputError(f"{file}, line {number}", f"not an NLVR row ({error!r})", "Mend the line") from error
+                raise InputError(f"{file}, line {number}", f"not an NLVR row ({error!r})", "Fix the line") from error
             if name in seen:  # several sentences speak of one picture
                 continue
             seen.add(name)

@@ -5,6 +5,7 @@ import struct
 import zlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,7 +41,7 @@ def settings(tmp_path: Path) -> BuildSettings:
     return BuildSettings("v2", similar_source(tmp_path / "similar"), tmp_path / "out", rows_per_shard=2)
 
 
-def test_v2_rows_load_with_declared_features_decoded_images_and_provenance(settings):
+def test_v2_rows_load_with_declared_features_decoded_images_and_provenance(settings: BuildSettings) -> None:
     folder = build(settings, FakeAnnotator())
     rows = load(folder)
     assert folder == settings.out / "v2"
@@ -55,7 +56,7 @@ def test_v2_rows_load_with_declared_features_decoded_images_and_provenance(setti
     assert [message["role"] for message in rows[2]["messages"]] == ["user", "assistant"]
 
 
-def test_images_are_embedded_as_they_stand_under_their_name(settings):
+def test_images_are_embedded_as_they_stand_under_their_name(settings: BuildSettings) -> None:
     import pyarrow.parquet as pq
 
     table = pq.read_table(build(settings, FakeAnnotator()) / "train-00000-of-00004.parquet")
@@ -63,7 +64,7 @@ def test_images_are_embedded_as_they_stand_under_their_name(settings):
     assert table["images"][0][0].as_py() == {"bytes": original, "path": "images/0.png"}
 
 
-def test_row_groups_stay_small_enough_for_the_viewer(settings):
+def test_row_groups_stay_small_enough_for_the_viewer(settings: BuildSettings) -> None:
     import pyarrow.parquet as pq
 
     source = settings.source.path / "pairs.jsonl"
@@ -73,7 +74,7 @@ def test_row_groups_stay_small_enough_for_the_viewer(settings):
     assert [metadata.row_group(k).num_rows for k in range(metadata.num_row_groups)] == [100, 100, 10]
 
 
-def test_v1_goes_from_captions_to_rows_and_counts_every_step(captioned, tmp_path):
+def test_v1_goes_from_captions_to_rows_and_counts_every_step(captioned: SourceSettings, tmp_path: Path) -> None:
     settings = BuildSettings("v1", captioned, tmp_path / "out", pairs=PairSettings(min_shared=1))
     folder = build(settings, FakeAnnotator())
     rows = load(folder)
@@ -95,7 +96,7 @@ def test_v1_goes_from_captions_to_rows_and_counts_every_step(captioned, tmp_path
     assert counted["statistics"]["mean_words_commonalities"] == 3.0
 
 
-def test_instruct_rows_keep_text_only_conversations(tmp_path):
+def test_instruct_rows_keep_text_only_conversations(tmp_path: Path) -> None:
     picture(tmp_path / "a.png", 9)
     talk = [{"from": "human", "value": "<image>\nWhat is it?"}, {"from": "gpt", "value": "A square."}]
     plain = [{"from": "human", "value": "Hello."}, {"from": "gpt", "value": "Hi."}]
@@ -110,7 +111,7 @@ def test_instruct_rows_keep_text_only_conversations(tmp_path):
 
 
 @pytest.mark.skipif(not SAMPLE.is_dir(), reason="the sample pictures are not beside this checkout")
-def test_real_pictures_of_every_mode_build_and_decode(tmp_path):
+def test_real_pictures_of_every_mode_build_and_decode(tmp_path: Path) -> None:
     pairs = PairSettings(min_shared=1)
     folder = build(BuildSettings("v1", SourceSettings(SAMPLE, "stamps"), tmp_path / "out", pairs), FakeAnnotator())
     rows = load(folder)
@@ -118,7 +119,7 @@ def test_real_pictures_of_every_mode_build_and_decode(tmp_path):
     assert all(image.width > 0 for row in rows for image in row["images"])
 
 
-def test_dropped_pairs_are_counted_with_reason_and_place_and_shards_close_up(settings):
+def test_dropped_pairs_are_counted_with_reason_and_place_and_shards_close_up(settings: BuildSettings) -> None:
     folder = build(settings, FakeAnnotator(drop={"p0", "p2", "p3"}))
     assert load(folder)["id"] == ["p1", "p4", "p5", "p6"]
     assert report(folder)["drops"] == {"too_short": {"count": 3, "first": [f"p{k}: 2 words" for k in (0, 2, 3)]}}
@@ -126,7 +127,7 @@ def test_dropped_pairs_are_counted_with_reason_and_place_and_shards_close_up(set
     assert report(folder)["files"][-1] == "train-00002-of-00003.parquet"  # the shard of p2 and p3 is empty
 
 
-def test_build_without_any_row_left_names_the_reasons(settings):
+def test_build_without_any_row_left_names_the_reasons(settings: BuildSettings) -> None:
     with pytest.raises(InputError, match=r"no row is left .7 × too_short, as p0: 2 words"):
         build(settings, FakeAnnotator(drop={f"p{k}" for k in range(7)}))
 
@@ -139,17 +140,17 @@ BAD_PICTURES = {
 
 
 @pytest.mark.parametrize("fault_told", BAD_PICTURES)
-def test_bad_picture_is_refused_by_name_before_anybody_is_asked(settings, fault_told):
+def test_bad_picture_is_refused_by_name_before_anybody_is_asked(settings: BuildSettings, fault_told: Any) -> None:
     BAD_PICTURES[fault_told](settings.source.path / "images/1.png")
     annotator = FakeAnnotator()
-    with pytest.raises(InputError, match=rf"1\.png.*{fault_told}.*source\.bad_rows") as fault:
+    with pytest.raises(InputError, match=rf"1\.png.*{fault_told}.*source\.bad_rows") as problem:
         build(settings, annotator)
-    assert "BytesIO" not in str(fault.value)  # the text of an error is the same in every run
+    assert "BytesIO" not in str(problem.value)  # the text of an error is the same in every run
     assert annotator.asked == []
 
 
 @pytest.mark.parametrize("spoil", BAD_PICTURES.values(), ids=BAD_PICTURES)
-def test_bad_picture_costs_its_pairs_where_the_recipe_says_so(settings, spoil):
+def test_bad_picture_costs_its_pairs_where_the_recipe_says_so(settings: BuildSettings, spoil: Any) -> None:
     spoil(settings.source.path / "images/1.png")
     annotator = FakeAnnotator()
     folder = build(replace(settings, source=replace(settings.source, bad_rows="drop")), annotator)
@@ -159,7 +160,7 @@ def test_bad_picture_costs_its_pairs_where_the_recipe_says_so(settings, spoil):
 
 
 @pytest.mark.parametrize("name", ["../outside.png", "images/gone.png"])
-def test_picture_outside_or_missing_is_refused_with_its_line(settings, name):
+def test_picture_outside_or_missing_is_refused_with_its_line(settings: BuildSettings, name: str) -> None:
     picture(settings.source.path.parent / "outside.png", 1)
     source = settings.source.path / "pairs.jsonl"
     source.write_text(source.read_text().replace("images/7.png", name))
@@ -167,7 +168,7 @@ def test_picture_outside_or_missing_is_refused_with_its_line(settings, name):
         build(settings, FakeAnnotator())
 
 
-def test_caption_that_holds_the_image_placeholder_adds_no_image(captioned, tmp_path):
+def test_caption_that_holds_the_image_placeholder_adds_no_image(captioned: SourceSettings, tmp_path: Path) -> None:
     file = captioned.path / "captions.jsonl"
     file.write_text(file.read_text().replace("A dog", "A dog <image>").replace("A cat", "A cat <image>"))
     rows = load(build(BuildSettings("v1", captioned, tmp_path / "out", PairSettings(min_shared=1)), FakeAnnotator()))
@@ -181,7 +182,7 @@ def test_caption_that_holds_the_image_placeholder_adds_no_image(captioned, tmp_p
     ("recipe", "config", "holds"),
     [("v1", "v1", "captions"), ("v2", "v2", "pairs"), ("v3", "v2", "captions"), ("cad_qa", "cad_qa", "captions")],
 )
-def test_full_scale_recipe_holds_valid_settings(recipe, config, holds):
+def test_full_scale_recipe_holds_valid_settings(recipe: str, config: str, holds: str) -> None:
     settings = parse_settings("build", [config, "--config", recipe])
     assert (settings.name or settings.config) == recipe
     assert format_of(config, settings.source).holds == holds
@@ -189,5 +190,5 @@ def test_full_scale_recipe_holds_valid_settings(recipe, config, holds):
     assert settings.source.bad_rows == "drop"
 
 
-def test_max_rows_limits_the_pairs(settings):
+def test_max_rows_limits_the_pairs(settings: BuildSettings) -> None:
     assert load(build(replace(settings, max_rows=3), FakeAnnotator()))["id"] == ["p0", "p1", "p2"]

@@ -11,6 +11,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -62,7 +63,7 @@ def server():
 
 
 @pytest.fixture
-def settings(tmp_path: Path, server) -> BuildSettings:
+def settings(tmp_path: Path, server: Any) -> BuildSettings:
     source = similar_source(tmp_path / "similar")
     annotator = AnnotatorSettings("server", "summary_from_images", "a-model", server.base_url)
     return BuildSettings("v2", source, tmp_path / "one", annotator=annotator, rows_per_shard=2)
@@ -72,7 +73,9 @@ def built(folder: Path) -> dict[str, bytes]:
     return {name: data for name, data in contents(folder).items() if not name.endswith(".lock")}
 
 
-def test_any_number_of_workers_gives_the_same_bytes_and_asks_the_same(settings, server, tmp_path):
+def test_any_number_of_workers_gives_the_same_bytes_and_asks_the_same(
+    settings: BuildSettings, server: Any, tmp_path: Path
+) -> None:
     one = built(build(settings))
     assert len(server.requests) == 7
     three = built(build(replace(settings, out=tmp_path / "three", workers=3)))
@@ -80,7 +83,9 @@ def test_any_number_of_workers_gives_the_same_bytes_and_asks_the_same(settings, 
     assert len(server.requests) == 14
 
 
-def test_a_killed_worker_is_an_error_and_the_rerun_makes_the_rest(settings, server, tmp_path):
+def test_a_killed_worker_is_an_error_and_the_rerun_makes_the_rest(
+    settings: BuildSettings, server: Any, tmp_path: Path
+) -> None:
     def kill_the_asker(request, number):
         if number == 0:
             children = f"/proc/{os.getpid()}/task/{os.getpid()}/children"
@@ -98,7 +103,7 @@ def test_a_killed_worker_is_an_error_and_the_rerun_makes_the_rest(settings, serv
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
-def test_workers_die_with_the_process_that_started_them(settings, tmp_path, end):
+def test_workers_die_with_the_process_that_started_them(settings: BuildSettings, tmp_path: Path, end: Any) -> None:
     hanging = tmp_path / "asked"
 
     def hang(request, number):
@@ -133,7 +138,7 @@ def test_workers_die_with_the_process_that_started_them(settings, tmp_path, end)
     assert len(children) >= 2
 
 
-def test_a_build_on_slurm_gives_the_bytes_of_a_local_one(settings, slurm, tmp_path):
+def test_a_build_on_slurm_gives_the_bytes_of_a_local_one(settings: BuildSettings, slurm: Path, tmp_path: Path) -> None:
     local = built(build(replace(settings, out=tmp_path / "local")))
     options = {"time": "1:00:00", "partition": "cpu", "with_srun": False}
     on_slurm = replace(settings, executor="slurm", executor_options=options, workers=3)
@@ -145,7 +150,9 @@ def test_a_build_on_slurm_gives_the_bytes_of_a_local_one(settings, slurm, tmp_pa
     assert slurm.read_text() == submitted  # it stands already
 
 
-def test_a_slurm_build_that_lost_tasks_goes_on_when_it_is_submitted_again(settings, slurm, tmp_path):
+def test_a_slurm_build_that_lost_tasks_goes_on_when_it_is_submitted_again(
+    settings: BuildSettings, slurm: Path, tmp_path: Path
+) -> None:
     local = built(build(replace(settings, out=tmp_path / "local")))
     plan = make_plan(settings)
     with pytest.raises(InputError, match="records have not been read"):
@@ -158,7 +165,9 @@ def test_a_slurm_build_that_lost_tasks_goes_on_when_it_is_submitted_again(settin
     assert built(build(replace(settings, executor="slurm", executor_options=options, workers=2))) == local
 
 
-def test_a_machine_without_slurm_and_a_job_that_slurm_refuses_are_errors(settings, tmp_path, monkeypatch):
+def test_a_machine_without_slurm_and_a_job_that_slurm_refuses_are_errors(
+    settings: BuildSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     options = {"time": "1:00:00", "partition": "gone"}
     on_slurm = replace(settings, executor="slurm", executor_options=options)
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -190,12 +199,14 @@ def ray(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datatrove.executor, "RayPipelineExecutor", Executor)
 
 
-def test_a_build_on_ray_gives_the_bytes_of_a_local_one(settings, ray, tmp_path):
+def test_a_build_on_ray_gives_the_bytes_of_a_local_one(settings: BuildSettings, ray: None, tmp_path: Path) -> None:
     local = built(build(replace(settings, out=tmp_path / "local")))
     assert built(build(replace(settings, executor="ray", workers=3))) == local
 
 
-def test_a_task_that_failed_on_ray_is_an_error_and_the_same_command_goes_on(settings, ray, tmp_path):
+def test_a_task_that_failed_on_ray_is_an_error_and_the_same_command_goes_on(
+    settings: BuildSettings, ray: None, tmp_path: Path
+) -> None:
     local = built(build(replace(settings, out=tmp_path / "local")))
     on_ray = replace(settings, executor="ray", workers=2)
     picture = settings.source.path / "images/0.png"
@@ -208,12 +219,12 @@ def test_a_task_that_failed_on_ray_is_an_error_and_the_same_command_goes_on(sett
 
 
 @pytest.mark.skipif(find_spec("ray") is not None, reason="Ray is installed")
-def test_a_missing_ray_is_named(settings):
+def test_a_missing_ray_is_named(settings: BuildSettings) -> None:
     with pytest.raises(InputError, match=r"executor: ray is not installed. .*pip install ray"):
         build(replace(settings, executor="ray"))
 
 
-def test_no_task_writes_beside_a_build_or_for_a_recipe_that_was_replaced(settings):
+def test_no_task_writes_beside_a_build_or_for_a_recipe_that_was_replaced(settings: BuildSettings) -> None:
     plan = make_plan(settings)
     read_and_pair(plan, None, 0, 1)
     with plan.locked_folder(), pytest.raises(InputError, match="a build is writing to this folder by itself"):
@@ -224,7 +235,7 @@ def test_no_task_writes_beside_a_build_or_for_a_recipe_that_was_replaced(setting
         make_share(plan, None, 0, 2)
 
 
-def test_no_two_tasks_make_one_shard_whatever_their_numbers(settings):
+def test_no_two_tasks_make_one_shard_whatever_their_numbers(settings: BuildSettings) -> None:
     plan = make_plan(settings)
     read_and_pair(plan, None, 0, 1)
     with share_build_folder(plan.path, plan.digest, plan.pictures, plan.split) as folder, folder.locked_part(3):
@@ -235,7 +246,7 @@ def test_no_two_tasks_make_one_shard_whatever_their_numbers(settings):
     assert folder.has_part(1)
 
 
-def test_each_task_keeps_its_replies_by_itself(settings):
+def test_each_task_keeps_its_replies_by_itself(settings: BuildSettings) -> None:
     plan = make_plan(settings)
     read_and_pair(plan, None, 0, 1)
     make_share(plan, None, 1, 2)
@@ -243,14 +254,14 @@ def test_each_task_keeps_its_replies_by_itself(settings):
     assert stores == {"replies.sqlite": 0, "replies-00001-of-00002.sqlite": 3}
 
 
-def test_an_annotator_that_is_passed_is_used_whatever_the_number_of_workers(settings):
+def test_an_annotator_that_is_passed_is_used_whatever_the_number_of_workers(settings: BuildSettings) -> None:
     rows = load(build(replace(settings, workers=2), FakeAnnotator("mine")))
     assert set(rows["annotator"]) == {"mine"}
     with pytest.raises(InputError, match="an annotator that is passed works in this process alone"):
         build(replace(settings, executor="slurm", name="other"), FakeAnnotator("mine"))
 
 
-def test_what_a_worker_cannot_start_with_is_told_as_it_is(settings, tmp_path):
+def test_what_a_worker_cannot_start_with_is_told_as_it_is(settings: BuildSettings, tmp_path: Path) -> None:
     graphs = tmp_path / "graphs"
     graphs.mkdir()
     (graphs / "scenes.jsonl").write_text("no scene\n")
@@ -258,18 +269,18 @@ def test_what_a_worker_cannot_start_with_is_told_as_it_is(settings, tmp_path):
         build(replace(settings, graphs=graphs, workers=2))
 
 
-def test_no_password_gets_into_the_files_of_a_job(settings):
+def test_no_password_gets_into_the_files_of_a_job(settings: BuildSettings) -> None:
     annotator = replace(settings.annotator, base_url=["http://127.0.0.1:9/v1", "http://me:s3cret@127.0.0.1:9/v1"])
     with pytest.raises(InputError, match=r"annotator\.base_url: it holds a password"):
         build(replace(settings, annotator=annotator, executor="slurm", executor_options={"partition": "cpu"}))
     assert not [file for file in settings.out.rglob("*") if file.is_file() and b"s3cret" in file.read_bytes()]
 
 
-def test_executor_options_that_datatrove_does_not_know_are_named(settings):
+def test_executor_options_that_datatrove_does_not_know_are_named(settings: BuildSettings) -> None:
     with pytest.raises(InputError, match=r"executor_options.*unexpected keyword argument 'queue'"):
         build(replace(settings, executor="slurm", executor_options={"queue": "cpu"}))
 
 
-def test_the_report_does_not_tell_how_it_was_built(settings, tmp_path):
+def test_the_report_does_not_tell_how_it_was_built(settings: BuildSettings, tmp_path: Path) -> None:
     folder = build(replace(settings, workers=2))
     assert "workers" not in report(folder)["recipe"]

@@ -11,6 +11,7 @@ import time
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,13 +35,13 @@ def settings(tmp_path: Path) -> BuildSettings:
     return BuildSettings("v2", similar_source(tmp_path / "similar"), tmp_path / "out", rows_per_shard=2)
 
 
-def test_same_recipe_gives_the_same_bytes_wherever_it_is_built(settings, tmp_path):
+def test_same_recipe_gives_the_same_bytes_wherever_it_is_built(settings: BuildSettings, tmp_path: Path) -> None:
     first = contents(build(settings, FakeAnnotator()))
     assert contents(build(replace(settings, out=tmp_path / "elsewhere"), FakeAnnotator())) == first
     assert str(tmp_path) not in first["build.json"].decode()
 
 
-def test_finished_build_asks_nobody_again(settings):
+def test_finished_build_asks_nobody_again(settings: BuildSettings) -> None:
     before = contents(build(settings, FakeAnnotator()))
     annotator = FakeAnnotator()
     assert contents(build(settings, annotator)) == before
@@ -48,7 +49,9 @@ def test_finished_build_asks_nobody_again(settings):
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"rows_per_shard": 3}, {"annotator": "other"}, {"data": "changed"}])
-def test_another_recipes_output_is_refused_with_both_digests_and_replaced_on_demand(settings, change):
+def test_another_recipes_output_is_refused_with_both_digests_and_replaced_on_demand(
+    settings: BuildSettings, change: dict[str, Any]
+) -> None:
     folder = build(settings, FakeAnnotator())
     digest, before = report(folder)["digest"], contents(folder)
     annotator = FakeAnnotator(change.pop("annotator", "fake"))
@@ -64,7 +67,9 @@ def test_another_recipes_output_is_refused_with_both_digests_and_replaced_on_dem
     assert contents(folder) == contents(fresh)
 
 
-def test_a_build_under_way_mixes_no_pictures_of_other_folders_into_its_shards(settings, tmp_path):
+def test_a_build_under_way_mixes_no_pictures_of_other_folders_into_its_shards(
+    settings: BuildSettings, tmp_path: Path
+) -> None:
     shutil.copytree(settings.source.path, tmp_path / "others")
     for file in (tmp_path / "others/images").iterdir():
         picture(file, 200)
@@ -85,7 +90,9 @@ def test_a_build_under_way_mixes_no_pictures_of_other_folders_into_its_shards(se
     assert replaced != finished
 
 
-def test_captions_are_read_again_where_pictures_lie_in_other_folders(captioned, tmp_path):
+def test_captions_are_read_again_where_pictures_lie_in_other_folders(
+    captioned: SourceSettings, tmp_path: Path
+) -> None:
     (tmp_path / "few").mkdir()
     for number in (0, 1):
         shutil.copy(captioned.path / f"{number}.png", tmp_path / "few")
@@ -97,14 +104,14 @@ def test_captions_are_read_again_where_pictures_lie_in_other_folders(captioned, 
     assert report(build(few, FakeAnnotator()))["drops"]["image file not found in the folder"]["count"] == 3
 
 
-def test_folder_with_parquet_of_no_build_is_refused(settings):
+def test_folder_with_parquet_of_no_build_is_refused(settings: BuildSettings) -> None:
     (settings.out / "v2").mkdir(parents=True)
     (settings.out / "v2/train.parquet").write_bytes(b"PAR1")
     with pytest.raises(InputError, match="parquet files of no build"):
         build(settings, FakeAnnotator())
 
 
-def test_second_build_on_one_folder_is_refused_while_the_first_runs(settings):
+def test_second_build_on_one_folder_is_refused_while_the_first_runs(settings: BuildSettings) -> None:
     with (
         open_build_folder(settings.out / "v2", "0123", overwrite=False),
         pytest.raises(InputError, match="another build is writing"),
@@ -112,28 +119,32 @@ def test_second_build_on_one_folder_is_refused_while_the_first_runs(settings):
         build(settings, FakeAnnotator())
 
 
-def test_output_that_cannot_be_written_is_an_error_with_a_mend(settings, tmp_path):
+def test_output_that_cannot_be_written_is_an_error_with_a_hint(settings: BuildSettings, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file, no folder")
     for out in (tmp_path / "taken", Path("/proc/no-folder")):
         with pytest.raises(InputError, match=rf"^{out}.*: cannot be written \(.*choose another out"):
             build(replace(settings, out=out), FakeAnnotator())
 
 
-def test_full_disk_is_an_error_that_says_what_stands_and_a_rerun_goes_on(settings, tmp_path):
+def test_full_disk_is_an_error_that_says_what_stands_and_a_rerun_goes_on(
+    settings: BuildSettings, tmp_path: Path
+) -> None:
     clean = contents(build(replace(settings, out=tmp_path / "clean"), FakeAnnotator()))
     with pytest.raises(KeyboardInterrupt):
         build(settings, FakeAnnotator(die_after=0))
-    full = settings.out / "v2/_work/part-00002.parquet.tmp"
+    full = settings.out / "v2/_work/.part-00002.parquet.tmp"
     full.symlink_to("/dev/full")  # the device whose every write fails with ENOSPC
     with pytest.raises(InputError, match=r"No space left on device.*2 shards are whole"):
         build(settings, FakeAnnotator())
-    full.unlink()
+    assert not full.is_symlink()  # nothing unfinished stays
     annotator = FakeAnnotator()
     assert contents(build(settings, annotator)) == clean
     assert annotator.asked == ["p4", "p5", "p6"]
 
 
-def test_build_that_dies_anywhere_goes_on_to_the_same_bytes(settings, captioned, tmp_path):
+def test_build_that_dies_anywhere_goes_on_to_the_same_bytes(
+    settings: BuildSettings, captioned: SourceSettings, tmp_path: Path
+) -> None:
     for config, source in (("v2", settings.source), ("v1", captioned)):
         given = replace(settings, config=config, source=source, pairs=PairSettings(min_shared=1))
         clean = contents(build(replace(given, out=tmp_path / "clean"), FakeAnnotator()))
@@ -145,7 +156,9 @@ def test_build_that_dies_anywhere_goes_on_to_the_same_bytes(settings, captioned,
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before a rename", "after a rename"])
-def test_build_that_dies_around_any_rename_goes_on_to_the_same_bytes(settings, tmp_path, monkeypatch, after):
+def test_build_that_dies_around_any_rename_goes_on_to_the_same_bytes(
+    settings: BuildSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: bool
+) -> None:
     clean = contents(build(replace(settings, out=tmp_path / "clean"), FakeAnnotator()))
     rename = Path.replace
     deaths = 0
@@ -173,7 +186,7 @@ def test_build_that_dies_around_any_rename_goes_on_to_the_same_bytes(settings, t
     assert deaths == 17  # recipe, records with their facts, four shards with theirs, layout, four final names, report
 
 
-def test_overwriting_that_dies_can_be_repeated(settings, monkeypatch):
+def test_overwriting_that_dies_can_be_repeated(settings: BuildSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     build(settings, FakeAnnotator())
     other = replace(settings, seed=1, overwrite=True)
     with monkeypatch.context() as patch:
@@ -186,7 +199,7 @@ def test_overwriting_that_dies_can_be_repeated(settings, monkeypatch):
     assert contents(folder) == contents(build(replace(other, out=settings.out / "fresh"), FakeAnnotator()))
 
 
-def test_what_a_killed_removal_left_behind_is_never_taken_for_ones_own(settings):
+def test_what_a_killed_removal_left_behind_is_never_taken_for_ones_own(settings: BuildSettings) -> None:
     with pytest.raises(KeyboardInterrupt):
         build(settings, FakeAnnotator(die_after=5))
     (settings.out / "v2/_work/recipe.json").unlink()  # files are removed in no particular order
@@ -195,7 +208,7 @@ def test_what_a_killed_removal_left_behind_is_never_taken_for_ones_own(settings)
     assert contents(folder) == contents(build(replace(other, out=settings.out / "new"), FakeAnnotator("other")))
 
 
-def test_overwriting_leaves_no_file_of_another_split(settings, tmp_path):
+def test_overwriting_leaves_no_file_of_another_split(settings: BuildSettings, tmp_path: Path) -> None:
     named = replace(settings, name="mine")
     build(named, FakeAnnotator())
     row = {"question_id": "1", "image": ["0.png", "1.png"], "text": "<image><image> What?", "answer": "Both."}
@@ -206,14 +219,14 @@ def test_overwriting_leaves_no_file_of_another_split(settings, tmp_path):
 
 
 @pytest.mark.parametrize("content", ['{"digest":', "[]", '{"rows": 1}'])
-def test_a_foreign_or_torn_report_is_named(settings, content):
+def test_a_foreign_or_torn_report_is_named(settings: BuildSettings, content: str) -> None:
     (settings.out / "v2").mkdir(parents=True)
     (settings.out / "v2/build.json").write_text(content)
     with pytest.raises(InputError, match=r"build\.json: it is no"):
         build(settings, FakeAnnotator())
 
 
-def test_records_are_staged_without_holding_them_all(tmp_path):
+def test_records_are_staged_without_holding_them_all(tmp_path: Path) -> None:
     talk = [{"from": "human", "value": "word " * 200}, {"from": "gpt", "value": "word " * 200}]
     rows = [json.dumps({"id": str(k), "conversations": talk}) + "\n" for k in range(4000)]
     (tmp_path / "instruct.jsonl").write_text("".join(rows))
@@ -230,7 +243,7 @@ def test_records_are_staged_without_holding_them_all(tmp_path):
     assert peak < 3_000_000  # the rows are 8 MB
 
 
-def test_other_os_errors_are_not_taken_for_a_full_disk(settings):
+def test_other_os_errors_are_not_taken_for_a_full_disk(settings: BuildSettings) -> None:
     class Disconnected(FakeAnnotator):
         def annotate(self, pairs, images):
             raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
@@ -239,15 +252,16 @@ def test_other_os_errors_are_not_taken_for_a_full_disk(settings):
         build(settings, Disconnected())
 
 
-def test_build_killed_by_the_system_goes_on_to_the_same_bytes(settings, tmp_path):
+def test_build_killed_by_the_system_goes_on_to_the_same_bytes(settings: BuildSettings, tmp_path: Path) -> None:
     clean = contents(build(replace(settings, out=tmp_path / "clean"), FakeAnnotator()))
     script = (
-        "import sys; from pathlib import Path; from builds import *; from cadvi_hub.builder.build import *\n"
+        "import sys; from pathlib import Path\n"
+        "from tests.support.builds import *; from cadvi_hub.builder.build import *\n"
         "source = SourceSettings(Path(sys.argv[1]), 'similar')\n"
         "build(BuildSettings('v2', source, Path(sys.argv[2]), rows_per_shard=2), FakeAnnotator(hang_after=5))\n"
     )
     command = [sys.executable, "-c", script, str(settings.source.path), str(settings.out)]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     process = subprocess.Popen(command, env=environment, start_new_session=True)
     try:
         until = time.monotonic() + 300

@@ -63,7 +63,9 @@ def test_scene_graphs_of_no_image_of_the_build_are_an_error(settings: BuildSetti
         build(replace(settings, graphs=tmp_path), FakeAnnotator())
 
 
-def test_each_process_looks_its_scene_graphs_up_and_bad_ones_are_counted(settings: BuildSettings, tmp_path) -> None:
+def test_each_process_looks_its_scene_graphs_up_and_bad_ones_are_counted(
+    settings: BuildSettings, tmp_path: Path
+) -> None:
     entries = [{"image_id": number, "objects": [{"object_id": 1, "names": ["dog"]}]} for number in range(1, 6)]
     (tmp_path / "scene_graphs.json").write_text(json.dumps([*entries[:4], {"image_id": "5"}]))
     source = replace(settings.source, bad_rows="drop")
@@ -90,16 +92,18 @@ def test_the_digest_is_of_the_graphs_that_are_read_and_no_other_file(tmp_path: P
 
 def test_settings_that_would_do_nothing_are_refused(settings: BuildSettings, tmp_path: Path) -> None:
     rows = replace(settings.source, format="built")
-    for change, fault in (
+    for change, problem in (
         ({"source": rows, "graphs": tmp_path}, "graphs: they filter summaries while these are written"),
         ({"source": rows, "clip_model": "clip"}, "clip_model: it scores pairs of v1"),
         ({"max_rows": 0}, "max_rows: 0 is below 1"),
     ):
-        with pytest.raises(InputError, match=fault):
+        with pytest.raises(InputError, match=problem):
             build(replace(settings, **change), FakeAnnotator())
 
 
-def test_referenced_rows_hold_names_alone_and_come_back_with_their_pictures(settings, tmp_path: Path) -> None:
+def test_referenced_rows_hold_names_alone_and_come_back_with_their_pictures(
+    settings: BuildSettings, tmp_path: Path
+) -> None:
     embedded = build(settings, FakeAnnotator())
     names = build(replace(settings, out=tmp_path / "names", images="referenced"), FakeAnnotator())
     pictures = [image for row in pq.read_table(next(names.glob("*.parquet")))["images"].to_pylist() for image in row]

@@ -1,8 +1,9 @@
-"""A recipe that is mended after an error needs no other folder; a build tells what became of its rows."""
+"""A recipe that is fixed after an error needs no other folder; a build tells what became of its rows."""
 
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,7 +57,9 @@ def tagged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.mark.parametrize(
     "change", [{"pairs": PairSettings(min_shared=1, seed=3)}, {"turns": "which_image"}, {"max_rows": 1}, {"seed": 1}]
 )
-def test_captions_are_tagged_once_whatever_is_made_of_them(tmp_path: Path, tagged, change) -> None:
+def test_captions_are_tagged_once_whatever_is_made_of_them(
+    tmp_path: Path, tagged: list[str], change: dict[str, Any]
+) -> None:
     settings = BuildSettings("v1", captioned_source(tmp_path / "captioned"), tmp_path / "out", PairSettings(1))
     mine(settings)
     with pytest.raises(InputError, match="no row is left"):
@@ -67,7 +70,7 @@ def test_captions_are_tagged_once_whatever_is_made_of_them(tmp_path: Path, tagge
     assert contents(folder) == contents(build(replace(changed, out=tmp_path / "fresh"), FakeAnnotator()))
 
 
-def test_captions_of_another_source_are_tagged_anew(tmp_path: Path, tagged) -> None:
+def test_captions_of_another_source_are_tagged_anew(tmp_path: Path, tagged: list[str]) -> None:
     settings = BuildSettings("v1", captioned_source(tmp_path / "captioned"), tmp_path / "out", PairSettings(1))
     mine(settings)
     (tmp_path / "held_out.txt").write_text("4.png\n")
@@ -82,7 +85,9 @@ def test_captions_of_another_source_are_tagged_anew(tmp_path: Path, tagged) -> N
     assert tagged.count("A ship.") == 1
 
 
-def test_a_run_killed_while_it_gives_up_captions_leaves_none_torn(tmp_path: Path, monkeypatch) -> None:
+def test_a_run_killed_while_it_gives_up_captions_leaves_none_torn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = BuildSettings("v1", captioned_source(tmp_path / "captioned"), tmp_path / "out", PairSettings(1))
     clean = contents(build(replace(settings, out=tmp_path / "clean"), FakeAnnotator()))
     mine(replace(settings, source=replace(settings.source, name="other")))
@@ -99,7 +104,7 @@ def test_a_run_killed_while_it_gives_up_captions_leaves_none_torn(tmp_path: Path
     assert contents(build(settings, FakeAnnotator())) == clean
 
 
-def test_captions_that_a_killed_finish_left_are_not_used(tmp_path: Path, monkeypatch) -> None:
+def test_captions_that_a_killed_finish_left_are_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = BuildSettings("v1", captioned_source(tmp_path / "captioned"), tmp_path / "out", PairSettings(1))
     with monkeypatch.context() as patch:
         patch.setattr("cadvi_hub.builder.folder.shutil.rmtree", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
@@ -111,7 +116,7 @@ def test_captions_that_a_killed_finish_left_are_not_used(tmp_path: Path, monkeyp
     assert contents(folder) == contents(build(replace(other, out=tmp_path / "fresh"), FakeAnnotator()))
 
 
-def test_a_build_makes_its_annotator_once(tmp_path: Path, monkeypatch) -> None:
+def test_a_build_makes_its_annotator_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = []  # of a local model, all weights are read for its name
     monkeypatch.setattr("cadvi_hub.builder.shards.make_annotator", lambda *_: made.append(FakeAnnotator()) or made[-1])
     build(BuildSettings("v1", captioned_source(tmp_path / "captioned"), tmp_path / "out", PairSettings(1)))
@@ -119,7 +124,9 @@ def test_a_build_makes_its_annotator_once(tmp_path: Path, monkeypatch) -> None:
     assert len(made[0].asked) == 4
 
 
-def test_a_build_tells_how_many_rows_it_has_and_why_others_were_dropped(tmp_path: Path, caplog) -> None:
+def test_a_build_tells_how_many_rows_it_has_and_why_others_were_dropped(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     settings = BuildSettings("v2", similar_source(tmp_path / "similar"), tmp_path / "out")
     for _ in range(2):  # a build that is complete tells it again
         with caplog.at_level(logging.INFO, logger="cadvi_hub.builder.build"):

@@ -90,7 +90,7 @@ def test_a_name_that_fits_two_files_is_refused_unless_it_names_the_folder(
     assert images.find(name) == (found or name)
     with pytest.raises(InputError, match=r"'2\.jpg' fits x/VG_100K/2\.jpg and x/VG_100K_2/2\.jpg") as error:
         images.find("2.jpg")
-    assert "source.images" in error.value.mend
+    assert "source.images" in error.value.hint
 
 
 @pytest.mark.parametrize("name", ["2.jpg", "b.jpg", "100K/22.jpg", "sub", "", "none.jpg"])

@@ -117,8 +117,8 @@ def test_a_picture_that_is_too_large_is_refused_from_its_header(
     assert size[0] * size[1] > MAX_PIXELS
     with pytest.raises(InputError) as error:
         open_image(bomb(*size), "bomb.png")
-    assert error.value.place == "bomb.png"
-    assert "exceeds" in error.value.fault or "too large" in error.value.fault
+    assert error.value.where == "bomb.png"
+    assert "exceeds" in error.value.problem or "too large" in error.value.problem
 
 
 def test_the_largest_size_is_allowed_and_one_row_more_is_not() -> None:
@@ -147,12 +147,12 @@ NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (60, 60, 3), n
 def test_what_does_not_decode_whole_is_an_error_that_names_the_picture(data: bytes, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not decode") as error:
         open_image(data, "row 7")
-    assert error.value.place == "row 7"
+    assert error.value.where == "row 7"
     file = tmp_path / "broken.png"
     file.write_bytes(data)
     with pytest.raises(InputError) as error:
         read_image(file)
-    assert error.value.place == str(file)
+    assert error.value.where == str(file)
 
 
 def test_equal_pixels_give_equal_png_bytes_that_hold_them() -> None:

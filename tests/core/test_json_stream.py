@@ -3,6 +3,7 @@
 import json
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,13 +16,13 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "rows.json"
 
 
-def test_list_is_read_row_by_row_with_their_numbers(file):
+def test_list_is_read_row_by_row_with_their_numbers(file: Path) -> None:
     rows = [{"id": 1, "value": ["é", 0.5, None, True]}, [], "x", {"a": {"b": []}}]
     file.write_text(json.dumps(rows, ensure_ascii=False))
     assert list(list_rows(file)) == [(f"row {number}", row) for number, row in enumerate(rows, 1)]
 
 
-def test_rows_before_a_tear_are_yielded(file):
+def test_rows_before_a_tear_are_yielded(file: Path) -> None:
     file.write_text("[" + json.dumps({"text": "x" * 100_000}) + ', {"id": 2}, {"id"')
     rows = list_rows(file)
     assert [position for position, _ in islice(rows, 2)] == ["row 1", "row 2"]
@@ -30,7 +31,7 @@ def test_rows_before_a_tear_are_yielded(file):
 
 
 @pytest.mark.parametrize(
-    ("content", "fault"),
+    ("content", "problem"),
     [
         (b"", "not a JSON list in UTF-8"),
         (b'{"item": [1]}', "not a JSON list in UTF-8"),
@@ -44,26 +45,26 @@ def test_rows_before_a_tear_are_yielded(file):
         (b'[1, {"a":' + b'{"a":' * 100_000, "after row 1 (more than"),
     ],
 )
-def test_file_that_is_no_list_is_refused(file, content, fault):
+def test_file_that_is_no_list_is_refused(file: Path, content: Any, problem: str) -> None:
     file.write_bytes(content)
     with pytest.raises(InputError) as caught:
         list(list_rows(file))
-    assert caught.value.place == str(file)
-    assert fault in caught.value.fault
+    assert caught.value.where == str(file)
+    assert problem in caught.value.problem
 
 
-def test_entries_of_an_object_are_read_in_order(file):
+def test_entries_of_an_object_are_read_in_order(file: Path) -> None:
     file.write_text('{"b": "x", "a.c": {"b": 1}, "": []}')
     assert list(entries(file)) == [("row 1", "b", "x"), ("row 2", "a.c", {"b": 1}), ("row 3", "", [])]
 
 
-def test_entries_below_a_key_leave_the_rest_out(file):
+def test_entries_below_a_key_leave_the_rest_out(file: Path) -> None:
     file.write_text('{"meta": {"data": {"x": 1}}, "data": {"a": 1, "data": {"z": 2}}, "end": [[1]]}')
     assert list(entries(file, "data")) == [("row 1", "a", 1), ("row 2", "data", {"z": 2})]
 
 
 @pytest.mark.parametrize(
-    ("content", "fault"),
+    ("content", "problem"),
     [
         ('{"meta": 1}', "no object 'data'"),
         ('{"data": [1]}', "no object 'data'"),
@@ -72,13 +73,13 @@ def test_entries_below_a_key_leave_the_rest_out(file):
         ('{"data": {"a": 1}, "end', "after row 1 (parse error: premature EOF)"),
     ],
 )
-def test_file_without_the_object_is_refused(file, content, fault):
+def test_file_without_the_object_is_refused(file: Path, content: str, problem: str) -> None:
     file.write_text(content)
     with pytest.raises(InputError) as caught:
         list(entries(file, "data"))
-    assert fault in caught.value.fault
+    assert problem in caught.value.problem
 
 
-def test_missing_file_is_named(file):
+def test_missing_file_is_named(file: Path) -> None:
     with pytest.raises(InputError, match=r"rows\.json: cannot be read \(No such file or directory\)"):
         list(list_rows(file))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -103,7 +104,7 @@ def example(feature: Any) -> Any:
 
 
 @pytest.mark.parametrize("config", CONFIGS)
-def test_rows_of_a_config_survive_parquet_with_their_images(config: str, tmp_path) -> None:
+def test_rows_of_a_config_survive_parquet_with_their_images(config: str, tmp_path: Path) -> None:
     columns = features(config)
     row = {name: example(kind) for name, kind in columns.items()}
     Dataset.from_list([row], features=columns).to_parquet(str(tmp_path / "a.parquet"))

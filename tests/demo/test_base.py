@@ -42,11 +42,11 @@ def test_the_world_is_the_one_that_the_base_learned_from(record: dict) -> None:
     assert world_digest(BaseRecipe()) == record["world"]
 
 
-def test_the_model_still_answers_as_well_as_when_it_was_saved(record: dict, model, processor) -> None:
+def test_the_model_still_answers_as_well_as_when_it_was_saved(record: dict, model: Any, processor: Any) -> None:
     assert answers_right(model, processor, PROBE_QUESTIONS) == pytest.approx(record["answers_right"], abs=0.01)
 
 
-def test_the_recipe_makes_the_same_tokenizer_and_shapes(model, processor) -> None:
+def test_the_recipe_makes_the_same_tokenizer_and_shapes(model: Any, processor: Any) -> None:
     made = build_processor(BaseRecipe())
     assert made.tokenizer.get_vocab() == processor.tokenizer.get_vocab()
     untrained = build_model(BaseRecipe(), made.tokenizer)
@@ -55,7 +55,7 @@ def test_the_recipe_makes_the_same_tokenizer_and_shapes(model, processor) -> Non
     }
 
 
-def test_it_is_a_small_llava_in_safetensors_alone(model) -> None:
+def test_it_is_a_small_llava_in_safetensors_alone(model: Any) -> None:
     assert type(model).__name__ == "LlavaForConditionalGeneration"
     assert 2e6 <= model.num_parameters() <= 10e6
     files = {path.name: path.stat().st_size for path in base_folder().iterdir()}
@@ -63,7 +63,7 @@ def test_it_is_a_small_llava_in_safetensors_alone(model) -> None:
     assert not [name for name in files if name.endswith((".bin", ".pt", ".pth", ".pkl"))]
 
 
-def test_training_text_is_what_the_chat_template_writes(processor) -> None:
+def test_training_text_is_what_the_chat_template_writes(processor: Any) -> None:
     turns = [("What color is the cat?", "red"), ("Is there a dog?", "no")]
     messages = []
     for index, (question, answer) in enumerate(turns):
@@ -75,7 +75,7 @@ def test_training_text_is_what_the_chat_template_writes(processor) -> None:
     assert written.replace("<image>", "<image>" * IMAGE_TOKENS) == conversation_text(turns, image=True)
 
 
-def test_the_loss_covers_answers_and_their_end_tokens_alone(processor) -> None:
+def test_the_loss_covers_answers_and_their_end_tokens_alone(processor: Any) -> None:
     inputs, weights = collate(processor, [(None, [("Repeat: red cat", "red cat"), ("How many?", "two")])])
     heard = inputs["input_ids"][0][weights[0] > 0]
     assert processor.tokenizer.decode(heard) == "red cat<|end|>two<|end|>"

@@ -82,7 +82,7 @@ def test_a_picture_that_is_not_plain_rgb_is_embedded_as_a_model_sees_it(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("changes", "task", "fault"),
+    ("changes", "task", "problem"),
     [
         ({"image": ["a.png", "gone.png"]}, "bison", "'gone.png' is missing"),
         ({"image": ["a.png", "broken.png"]}, "bison", "does not decode"),
@@ -100,7 +100,7 @@ def test_a_picture_that_is_not_plain_rgb_is_embedded_as_a_model_sees_it(tmp_path
     ],
 )
 def test_a_faulty_question_is_refused_with_its_file_and_line(
-    tmp_path: Path, images: Path, changes: dict[str, Any], task: str, fault: str
+    tmp_path: Path, images: Path, changes: dict[str, Any], task: str, problem: str
 ) -> None:
     (images / "broken.png").write_bytes((images / "a.png").read_bytes()[:40])
     good = {
@@ -111,8 +111,8 @@ def test_a_faulty_question_is_refused_with_its_file_and_line(
     file = write_lines(tmp_path / "q.jsonl", good.get(task, question()), question(**changes))
     with pytest.raises(InputError) as caught:
         list(read_questions(file, images, task))
-    assert caught.value.place == f"{file}, line 2"
-    assert fault in str(caught.value)
+    assert caught.value.where == f"{file}, line 2"
+    assert problem in str(caught.value)
 
 
 @pytest.mark.parametrize("line", ['{"image": ["a.png", "b', "[]", '{"image": ["a.png", "b.png"]}', "\xff", ""])

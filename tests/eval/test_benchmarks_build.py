@@ -186,7 +186,7 @@ def test_a_set_added_later_joins_the_readme(images: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "fault"),
+    ("changes", "problem"),
     [
         ({"task": "bisom"}, "unknown task 'bisom'"),
         ({"task": "single_image", "format": "upstream"}, "no upstream annotations"),
@@ -195,11 +195,11 @@ def test_a_set_added_later_joins_the_readme(images: Path) -> None:
         ({"questions": Path("nowhere.jsonl")}, "no such question file"),
     ],
 )
-def test_settings_that_do_not_go_together_are_refused(images: Path, changes: dict[str, Any], fault: str) -> None:
+def test_settings_that_do_not_go_together_are_refused(images: Path, changes: dict[str, Any], problem: str) -> None:
     file = images.parent / "bison.jsonl"
     file.write_text(json.dumps(question(0)) + "\n")
     settings = {"task": "bison", "questions": file, "out": images.parent / "out", "images": images, **changes}
-    with pytest.raises(InputError, match=fault):
+    with pytest.raises(InputError, match=problem):
         build_benchmark(BenchmarkSettings(**settings))
 
 

@@ -238,15 +238,15 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("read", "content", "position", "fault"), BAD)
+@pytest.mark.parametrize(("read", "content", "position", "problem"), BAD)
 def test_a_bad_row_is_refused_with_its_file_and_place(
-    tmp_path: Path, read: Callable[[Path, int], Iterator[Question]], content: Any, position: str, fault: str
+    tmp_path: Path, read: Callable[[Path, int], Iterator[Question]], content: Any, position: str, problem: str
 ) -> None:
     path = write(tmp_path / "upstream.json", content)
     with pytest.raises(InputError) as caught:
         list(read(path, 0))
-    assert caught.value.place == f"{path}, {position}"
-    assert fault in str(caught.value)
+    assert caught.value.where == f"{path}, {position}"
+    assert problem in str(caught.value)
 
 
 def test_a_bad_line_of_the_csv_is_refused_with_its_place(tmp_path: Path) -> None:

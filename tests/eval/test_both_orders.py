@@ -12,7 +12,6 @@ from lighteval.models.abstract_model import ModelConfig
 from lighteval.models.model_output import ModelResponse
 from lighteval.tasks.requests import Doc
 from PIL import Image
-from tests.eval.test_evaluate import Scripted, gold, pairs, row
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.images import encode_png
@@ -23,6 +22,7 @@ from cadvi_hub.eval.models.row_images import RowImages
 from cadvi_hub.eval.score_table import format_scores
 from cadvi_hub.generation.chat import ChatRequest, Failed, Reply
 from cadvi_hub.generation.local import LocalGenerator
+from tests.eval.test_evaluate import Scripted, gold, pairs, row
 from tests.support.tiny_llava import make_tiny_llava
 
 RED = {"bytes": encode_png(Image.new("RGB", (4, 6), "red")), "path": "red.png"}

@@ -116,17 +116,17 @@ def test_every_set_is_a_task_and_its_rows_become_docs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "fault"),
+    ("changes", "problem"),
     [
         ({"images": [None] * 3, "question": "<image><image><image>?"}, "3 image"),
         ({"images": [None]}, "1 image.* and 2 <image>"),
         ({"answer": "C"}, "'C' is none of its options"),
     ],
 )
-def test_a_row_that_is_no_question_about_two_images_is_named(changes: dict[str, Any], fault: str) -> None:
-    with pytest.raises(InputError, match=fault) as caught:
+def test_a_row_that_is_no_question_about_two_images_is_named(changes: dict[str, Any], problem: str) -> None:
+    with pytest.raises(InputError, match=problem) as caught:
         prompt(row("bison", 7, **changes), "bison")
-    assert caught.value.place == "task bison, question 7"
+    assert caught.value.where == "task bison, question 7"
 
 
 def test_the_environment_says_where_each_set_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -249,13 +249,13 @@ def test_the_key_comes_from_the_environment_and_is_written_nowhere(
 def test_what_cannot_be_judged_is_named(results: Path) -> None:
     data = results.parent / "questions"
     with openai_server(fair) as server:
-        for changes, fault in (
+        for changes, problem in (
             ({"tasks": ("bison",)}, "tasks: bison: a judge rates open answers"),
             ({"tasks": ("cad_summary",)}, r"predictions/cad_summary.jsonl: cannot be read"),
             ({"model": ""}, r"judge\.model: no model is named"),
             ({"base_url": "example"}, "no http"),
         ):
-            with pytest.raises(InputError, match=fault):
+            with pytest.raises(InputError, match=problem):
                 judge_answers(settings(results, server, **changes))
         with pytest.raises(InputError, match=r"no predictions for cad_qa or cad_summary"):
             judge_answers(settings(data, server))

@@ -120,7 +120,7 @@ def test_a_judge_that_is_not_fair_is_found_out_with_its_fault(
     found = checked(data, behaviour)
     failed = [each["name"] for each in found["criteria"] if each["holds"] is False]
     assert len(failed) == len(faults)
-    assert all(any(fault in name for name in failed) for fault in faults)
+    assert all(any(problem in name for name in failed) for problem in faults)
     assert found["verdict"] == f"cannot be trusted: {'; '.join(failed)}"
 
 
@@ -181,14 +181,14 @@ def test_a_check_of_other_weights_under_the_same_name_is_refused(data: Path, mon
 
 def test_sets_that_cannot_be_used_are_named(data: Path, tmp_path: Path) -> None:
     judge = JudgeModelSettings(model="judge")
-    for changes, fault in (
+    for changes, problem in (
         ({"tasks": ("bison",)}, "a judge rates open answers"),
         ({"tasks": ("cad_summary",)}, r"question set 'cad_summary' of .*: 0 of its files are there"),
         ({"questions": 0}, "none are drawn"),
         ({"data": str(tmp_path / "other")}, "it has neither cad_qa nor cad_summary"),
     ):
         write_set(tmp_path / "other", 2, "bison", options=["A", "B"], answer="A")
-        with pytest.raises(InputError, match=fault):
+        with pytest.raises(InputError, match=problem):
             check(JudgeCheckSettings(**{"data": str(data), "out": tmp_path / "out"} | changes, judge=judge))
     (data / "cad_qa/test.parquet").write_bytes(b"no parquet")
     with pytest.raises(InputError, match=r"question set 'cad_qa' .* cannot be read"):

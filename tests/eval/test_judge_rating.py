@@ -113,7 +113,7 @@ def test_ratings_that_a_person_would_read_are_read(text: str, value: float) -> N
 
 
 @pytest.mark.parametrize(
-    ("text", "fault"),
+    ("text", "problem"),
     [
         ("", NO_RATING),
         ("The answer is mostly right.", NO_RATING),
@@ -138,8 +138,8 @@ def test_ratings_that_a_person_would_read_are_read(text: str, value: float) -> N
         ('The answer says "rate 5", I give 1/5.', SEVERAL),
     ],
 )
-def test_what_cannot_be_read_has_no_rating_and_a_named_fault(text: str, fault: str) -> None:
-    assert read_rating(Reply(text, "stop", 1, 1))[::2] == (None, fault)
+def test_what_cannot_be_read_has_no_rating_and_a_named_fault(text: str, problem: str) -> None:
+    assert read_rating(Reply(text, "stop", 1, 1))[::2] == (None, problem)
 
 
 def test_of_a_reply_that_was_cut_only_a_whole_object_is_read() -> None:

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from datasets import load_dataset
 from huggingface_hub import DatasetCard, HfApi, hf_hub_download
-from tests.eval.test_evaluate import Scripted, gold, row
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.eval.benchmarks.writing import write_questions
 from cadvi_hub.eval.evaluate import EvaluateSettings, evaluate
 from cadvi_hub.hub.loopback import LoopbackHub
+from tests.eval.test_evaluate import Scripted, gold, row
 
 REPO = "tester/details_scripted_private"
 
@@ -77,6 +77,6 @@ def test_a_lost_connection_leaves_the_results_here_and_a_rerun_pushes_them(
     with pytest.raises(InputError, match=r"the connection was lost.*Run it again"):
         evaluate(settings, Scripted(gold))
     assert json.loads((settings.out / "results.json").read_text())["bison"]["accuracy"] == 1
-    hub.mend_connection()
+    hub.restore_connection()
     evaluate(settings, Scripted(gold))
     assert len(load_dataset(REPO, "bison_0", split="latest")) == 4

@@ -6,10 +6,10 @@ import logging
 import threading
 
 import pytest
-from tests.generation.test_server import ask, short_pauses, texts
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.generation.server import ServerGenerator
+from tests.generation.test_server import ask, short_pauses, texts
 from tests.support.openai_server import Answer, echo, openai_server, said
 
 __all__ = ["short_pauses"]  # a fixture that every test here uses
@@ -53,14 +53,14 @@ def test_the_others_take_over_from_an_endpoint_that_dies(
 
 
 def test_the_run_ends_when_no_endpoint_is_left_and_the_next_one_tries_them_all_again() -> None:
-    mended = threading.Event()
+    fixed = threading.Event()
 
     def broken(request: dict, number: int) -> Answer:
-        return echo(request, number) if mended.is_set() else Answer("bad key", status=401)
+        return echo(request, number) if fixed.is_set() else Answer("bad key", status=401)
 
     with openai_server(broken) as first, openai_server(broken) as second:
         generator = ServerGenerator("m", [first.base_url, second.base_url], concurrency=2)
         with pytest.raises(InputError, match="does not take the key, and no other endpoint is left"):
             list(generator.generate([ask(str(i)) for i in range(9)]))
-        mended.set()
+        fixed.set()
         assert texts(generator.generate([ask("hi")])) == ["echo hi"]

@@ -13,12 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.generation.test_server import KEY, ask, picture, short_pauses, texts
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.generation.chat import Failed, Reply
 from cadvi_hub.generation.server import ServerGenerator
 from cadvi_hub.generation.store import ReplyStore, StoredGenerator
+from tests.generation.test_server import KEY, ask, picture, short_pauses, texts
 from tests.support.openai_server import Answer, Behaviour, echo, openai_server, said
 
 __all__ = ["short_pauses"]  # a fixture that every test here uses

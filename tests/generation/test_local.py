@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from tests.generation.test_server import SHORT, ask, picture, texts
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.generation.chat import ChatRequest, Decoding, Failed, Reply
 from cadvi_hub.generation.local import LocalGenerator
+from tests.generation.test_server import SHORT, ask, picture, texts
 from tests.support.tiny_llava import make_tiny_llava
 
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from tests.generation.test_server import SHORT, ask, picture, texts
 
 from cadvi_hub.generation.chat import ChatRequest
 from cadvi_hub.generation.local import LocalGenerator
+from tests.generation.test_server import SHORT, ask, picture, texts
 from tests.support.tiny_llava import make_tiny_llava
 
 COLOURS = ("red", "blue", "green", "black", "orange")

@@ -229,7 +229,7 @@ def test_a_built_data_set_is_checked_by_the_scenes_behind_its_pictures(world: Pa
 
 
 @pytest.mark.parametrize(
-    ("data", "graphs", "source", "fault"),
+    ("data", "graphs", "source", "problem"),
     [
         ("world", "world/captioned", None, "no finished build"),
         ("data/v1", "data", None, "scene_graphs.json"),
@@ -238,9 +238,9 @@ def test_a_built_data_set_is_checked_by_the_scenes_behind_its_pictures(world: Pa
     ],
 )
 def test_what_cannot_be_checked_is_an_error_that_says_why(
-    world: Path, data: str, graphs: str, source: str | None, fault: str
+    world: Path, data: str, graphs: str, source: str | None, problem: str
 ) -> None:
-    with pytest.raises(InputError, match=fault):
+    with pytest.raises(InputError, match=problem):
         ground(GroundSettings(world / data, world / graphs, source))
 
 

@@ -150,8 +150,8 @@ def test_a_set_that_cannot_be_compared_is_named(v1: list[Path], tmp_path: Path) 
         write_lines(tmp_path / "list.jsonl", ["a.jpg"]): "list.jsonl, line 1: it is no row whose 'image'",
         write_lines(tmp_path / "text.jsonl", {"text": "a"}): "text.jsonl: it names no image",
     }
-    for place, fault in faults.items():
-        with pytest.raises(InputError, match=re.escape(fault)):
+    for place, problem in faults.items():
+        with pytest.raises(InputError, match=re.escape(problem)):
             find_overlaps({"v1": v1}, {"other": place})
 
 

@@ -123,12 +123,12 @@ def test_a_cut_request_does_nothing_and_a_cut_answer_does_all(api: HfApi, hub: L
     hub.cut_connection("/commit/", during="answer")
     with pytest.raises(httpx.TransportError):
         upload(api, "b.txt", b"two")
-    hub.mend_connection()
+    hub.restore_connection()
     assert set(api.list_repo_files(REPO, repo_type="dataset")) == {".gitattributes", "b.txt"}
 
 
 def test_run_by_hand_it_prints_what_to_export_and_keeps_what_it_got(tmp_path: Path) -> None:
-    command = [sys.executable, str(Path(__file__).with_name("hub.py")), "--root", str(tmp_path), "--port", "0"]
+    command = [sys.executable, "-m", "cadvi_hub.hub.loopback", "--root", str(tmp_path), "--port", "0"]
     commits = []
     for _ in range(2):
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:

@@ -138,11 +138,11 @@ def test_a_bad_token_is_refused_and_never_told(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     monkeypatch.setenv("HF_TOKEN", "hf_wrongwrongwrong")
-    with pytest.raises(InputError) as fault:
+    with pytest.raises(InputError) as problem:
         publish_data(data)
     expected = f"dataset {REPO} on {hub.endpoint}: the Hub refuses the token. Set HF_TOKEN or run `hf auth login`"
-    assert str(fault.value).startswith(expected)
-    assert "wrongwrong" not in str(fault.value) + caplog.text
+    assert str(problem.value).startswith(expected)
+    assert "wrongwrong" not in str(problem.value) + caplog.text
 
 
 def test_the_token_is_in_no_card_and_no_log(hub: LoopbackHub, data: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -150,21 +150,21 @@ def test_the_token_is_in_no_card_and_no_log(hub: LoopbackHub, data: Path, caplog
     publish_data(data)
     assert hub.token not in caplog.text + DatasetCard.load(REPO).content
     write_config(data / "v2", v2_features(), [[row(9, messages=messages(), context="")]], "train", {"key": hub.token})
-    with pytest.raises(InputError, match="your access token") as fault:
+    with pytest.raises(InputError, match="your access token") as problem:
         publish_data(data)
-    assert hub.token not in str(fault.value)
+    assert hub.token not in str(problem.value)
 
 
 @pytest.mark.parametrize(
-    ("repo_id", "fault"),
+    ("repo_id", "problem"),
     [
         ("somebody-else/data", "the token may not write there"),
         ("no owner/data", "no repository name"),
         ("data", "it has no owner"),
     ],
 )
-def test_a_repository_that_cannot_be_is_named(hub: LoopbackHub, data: Path, repo_id: str, fault: str) -> None:
-    with pytest.raises(InputError, match=fault) as raised:
+def test_a_repository_that_cannot_be_is_named(hub: LoopbackHub, data: Path, repo_id: str, problem: str) -> None:
+    with pytest.raises(InputError, match=problem) as raised:
         publish(PublishSettings(folder=data, repo_id=repo_id, kind="dataset"))
     assert repo_id in str(raised.value)
 

@@ -32,7 +32,7 @@ from tests.support.hub_folders import (
 )
 
 PUBLISH = """
-import cadvi_hub.cli, cadvi_hub.upload
+import cadvi_hub.cli, cadvi_hub.hub.upload
 cadvi_hub.hub.upload.FILES_PER_COMMIT = 3
 cadvi_hub.cli.main()
 """
@@ -56,7 +56,7 @@ def kill_publishing(hub: LoopbackHub, data: Path, matching: str, after: int) -> 
         while not held.wait(0.1):
             assert process.poll() is None, process.communicate()[1]
         process.kill()
-    hub.mend_connection()
+    hub.restore_connection()
 
 
 def test_after_kill_9_a_rerun_sends_only_what_is_missing_and_no_half_set_loads(
@@ -94,10 +94,10 @@ def test_after_a_cut_connection_a_rerun_completes(
 ) -> None:
     monkeypatch.setattr(time, "sleep", lambda _: None)  # the client's pauses between retries take no time
     hub.cut_connection(matching, after, during)
-    with pytest.raises(InputError, match=rf"dataset {REPO} on http.*the connection was lost.*Run it again") as fault:
+    with pytest.raises(InputError, match=rf"dataset {REPO} on http.*the connection was lost.*Run it again") as problem:
         publish_data(data)
-    assert hub.token not in str(fault.value)
-    hub.mend_connection()
+    assert hub.token not in str(problem.value)
+    hub.restore_connection()
     kept = len(list(hub.store.contents.iterdir()))
     hub.requests.clear()
     publish_data(data)

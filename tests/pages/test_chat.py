@@ -82,7 +82,7 @@ def test_an_endpoint_streams_and_gets_both_pictures() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "fault"),
+    ("answer", "problem"),
     [
         (Answer("no such key: secret-token", status=401), "answers 401"),
         (Answer("no model", status=404), "answers 404"),
@@ -92,10 +92,10 @@ def test_an_endpoint_streams_and_gets_both_pictures() -> None:
     ],
 )
 def test_a_fault_of_an_endpoint_is_told_without_the_key(
-    answer: Answer, fault: str, monkeypatch: pytest.MonkeyPatch
+    answer: Answer, problem: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VIEW_KEY", "secret-token")
-    with openai_server(lambda *_: answer) as server, pytest.raises(InputError, match=fault) as found:
+    with openai_server(lambda *_: answer) as server, pytest.raises(InputError, match=problem) as found:
         list(EndpointChat(server.base_url, "m", "VIEW_KEY").stream(REQUEST))
     assert "secret-token" not in str(found.value)
 

@@ -29,14 +29,14 @@ class Saying:
     name = "saying"
     about = ""
 
-    def __init__(self, fault: bool = False):
-        self.fault = fault
+    def __init__(self, problem: bool = False):
+        self.problem = problem
         self.requests: list[ChatRequest] = []
 
     def stream(self, request: ChatRequest) -> Iterator[str]:
         self.requests.append(request)
         yield "Commonalities:\nBoth show <b>red</b>.\n\n"
-        if self.fault:
+        if self.problem:
             raise InputError("endpoint http://x", "cannot be reached", "Start it")
         yield "Differences:\n"
         yield "1. Counts: one, then two."
@@ -113,7 +113,7 @@ def test_a_model_that_is_down_gives_a_message_and_keeps_the_question(data: Path)
     chat = Saying()
     tab = compare_tab(chat, data)
     *_, (_, conversation, _) = tab.compare_row("v1", 1)
-    chat.fault = True
+    chat.problem = True
     *_, (html, kept, question) = tab.ask("Why?", conversation)
     assert "cannot be reached" in html
     assert kept == conversation

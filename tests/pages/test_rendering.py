@@ -66,7 +66,7 @@ def test_nothing_in_results_drops_or_chats_becomes_markup(tmp_path: Path) -> Non
     said = [Turn("user", HOSTILE), answer_turn(f"Commonalities:\n{HOSTILE}\n\nDifferences:\n1. Counts: {HOSTILE}")]
     assert said[1].summary
     check_harmless(chat_html([], said, HOSTILE))
-    check_harmless(message_html(HOSTILE, "fault"))
+    check_harmless(message_html(HOSTILE, "problem"))
     check_harmless(scores_html({HOSTILE: {"bison": {"accuracy": 0.5, "accuracy_interval": [0.4, 0.6], "n": 9}}}))
     folder = evaluation(tmp_path / "run", 5, ["bison"], wrong=HOSTILE)
     check_harmless(question_html(Evaluations({HOSTILE: folder}).question("bison", 7), []))
@@ -100,7 +100,7 @@ def test_a_set_that_lacks_columns_is_shown_all_the_same() -> None:
 )
 def test_a_broken_picture_says_so_in_its_place(image: dict[str, Any], tmp_path: Path) -> None:
     broken = shown(image, data_url, ImageFolders([tmp_path]))
-    assert broken.fault
+    assert broken.problem
     html = pair_html(pair_row(0, "v1", "c", 8), [broken, shown(picture("red"), data_url)], "?row=1")
     assert "This picture cannot be shown." in html
     assert html.count("<img ") == 1
@@ -109,14 +109,14 @@ def test_a_broken_picture_says_so_in_its_place(image: dict[str, Any], tmp_path: 
 def test_a_picture_of_too_many_pixels_is_not_decoded() -> None:
     side = int(MAX_PIXELS**0.5) + 1
     header = b"P6 %d %d 255\n" % (side, side)
-    assert "exceeds" in shown({"bytes": header, "path": "bomb.ppm"}, data_url).fault
+    assert "exceeds" in shown({"bytes": header, "path": "bomb.ppm"}, data_url).problem
 
 
 def test_a_picture_that_a_row_only_names_is_looked_up(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "red.png").write_bytes(picture("red", 8)["bytes"])
     found = shown({"bytes": None, "path": "red.png"}, data_url, ImageFolders([tmp_path], search=True))
-    assert (found.width, found.fault) == (8, "")
+    assert (found.width, found.problem) == (8, "")
 
 
 def test_photographs_are_scaled_down() -> None:

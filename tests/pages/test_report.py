@@ -238,7 +238,7 @@ def test_no_models_are_refused(settings: ReportSettings) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "content", "fault"),
+    ("file", "content", "problem"),
     [
         ("evaluation/v2/results.json", "{torn", "cannot be read"),
         ("evaluation/v2/results.json", "[1]", "JSON object"),
@@ -250,11 +250,13 @@ def test_no_models_are_refused(settings: ReportSettings) -> None:
         ("training/v2/training.json", "torn", "cannot be read"),
     ],
 )
-def test_a_broken_file_is_named(settings: ReportSettings, tmp_path: Path, file: str, content: str, fault: str) -> None:
+def test_a_broken_file_is_named(
+    settings: ReportSettings, tmp_path: Path, file: str, content: str, problem: str
+) -> None:
     (tmp_path / file).write_text(content, "utf-8")
-    with pytest.raises(InputError, match=fault) as raised:
+    with pytest.raises(InputError, match=problem) as raised:
         page_of(settings)
-    assert raised.value.place.startswith(str(tmp_path / file))
+    assert raised.value.where.startswith(str(tmp_path / file))
 
 
 def test_an_evaluation_without_results_is_refused(settings: ReportSettings, tmp_path: Path) -> None:

@@ -193,19 +193,19 @@ def test_half_a_character_in_a_prediction_does_not_stop_the_page(settings: Repor
 
 
 @pytest.mark.parametrize(
-    ("file", "content", "fault"),
+    ("file", "content", "problem"),
     [
         ("build.json", '{"files": []}', "not a build's report"),
         ("train-00000-of-00002.parquet", "torn", "cannot be read"),
     ],
 )
 def test_a_broken_file_of_a_data_set_is_named(
-    settings: ReportSettings, tmp_path: Path, file: str, content: str, fault: str
+    settings: ReportSettings, tmp_path: Path, file: str, content: str, problem: str
 ) -> None:
     (tmp_path / "data/v1" / file).write_text(content, "utf-8")
-    with pytest.raises(InputError, match=fault) as raised:
+    with pytest.raises(InputError, match=problem) as raised:
         page_of(settings)
-    assert raised.value.place == str(tmp_path / "data/v1" / file)
+    assert raised.value.where == str(tmp_path / "data/v1" / file)
 
 
 def test_long_loss_curves_are_averaged_and_infinite_losses_left_out() -> None:

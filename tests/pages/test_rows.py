@@ -8,6 +8,7 @@ import pytest
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import v1_features
+from cadvi_hub.hub.loopback import LoopbackHub
 from cadvi_hub.pages.rows import DataRows, RowFilter, open_sets
 from tests.support.hub_folders import publish_data, write_data
 from tests.support.report_parts import data_set, pair_row, write_json
@@ -100,12 +101,12 @@ def test_a_set_without_rows_is_a_set(tmp_path: Path) -> None:
     assert (rows.row(0), rows.total, rows.sources(), rows.find(RowFilter(text="a"))) == (None, 0, [], None)
 
 
-def test_a_folder_without_data_names_the_mend(tmp_path: Path) -> None:
+def test_a_folder_without_data_names_the_hint(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no parquet files of a data set"):
         open_sets(str(tmp_path))
 
 
-def test_a_repository_is_read_without_being_downloaded(hub, tmp_path: Path) -> None:
+def test_a_repository_is_read_without_being_downloaded(hub: LoopbackHub, tmp_path: Path) -> None:
     publish_data(write_data(tmp_path / "data"))
     sets = open_sets("tester/cad-inst")
     assert "v1" in sets

@@ -3,6 +3,8 @@
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,18 +16,18 @@ from tests.support.builds import FakeAnnotator, captioned_source, similar_source
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory):
+def settings(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("explain")
     return BuildSettings("v1", captioned_source(folder / "source"), folder / "out", pairs=PairSettings(min_shared=1))
 
 
 @pytest.fixture(scope="module")
-def built(settings):
+def built(settings: Any):
     return build(replace(settings, max_rows=3), FakeAnnotator(drop=("0.png|1.png", "1.png|0.png")))
 
 
 @pytest.fixture
-def report(built, tmp_path):
+def report(built: Any, tmp_path: Path):
     """The report of a build, and a function that explains a changed one."""
 
     def explained(changed: dict) -> str:
@@ -40,7 +42,7 @@ def numbers(text: str) -> list[tuple[str, int, str]]:
     return [(sign, int(number.replace(",", "")), label) for sign, number, label in found]
 
 
-def test_every_step_adds_up_from_the_source_to_the_rows(built):
+def test_every_step_adds_up_from_the_source_to_the_rows(built: Any) -> None:
     blocks = explain(ExplainSettings(built)).split("\n\n")
     assert numbers(blocks[0]) == [
         (" ", 6, "records of the source"),
@@ -58,18 +60,18 @@ def test_every_step_adds_up_from_the_source_to_the_rows(built):
     assert ends[4][2] == "rows"
 
 
-def test_each_rule_is_shown_with_its_setting(built):
+def test_each_rule_is_shown_with_its_setting(built: Any) -> None:
     labels = [label for _, _, label in numbers(explain(ExplainSettings(built)))]
     assert "captions left out by posting_cap (posting_cap 200)" in labels
     assert "candidates with too few shared nouns (min_shared 1)" in labels
 
 
-def test_steps_name_every_count_of_the_mining():
+def test_steps_name_every_count_of_the_mining() -> None:
     named = {name for start, rules, end in STEPS for name in (start, *rules, end)} - {"captions searched"}
     assert named == set(mine_pairs([], [], PairSettings()).counts)
 
 
-def test_drops_are_listed_by_reason_most_first(report):
+def test_drops_are_listed_by_reason_most_first(report: Any) -> None:
     content, explained = report
     content["drops"]["too_short"] = {"count": content["drops"].get("too_short", {"count": 0})["count"], "first": []}
     text = explained(content)
@@ -79,7 +81,7 @@ def test_drops_are_listed_by_reason_most_first(report):
     assert counts == sorted(counts, reverse=True)
 
 
-def test_the_histogram_has_a_bar_for_every_number_even_a_rare_or_missing_one(report):
+def test_the_histogram_has_a_bar_for_every_number_even_a_rare_or_missing_one(report: Any) -> None:
     content, explained = report
     content["statistics"]["rows_with_shared_nouns"] = {"2": 100_000, "4": 1, "5": 50_000}
     bars = explained(content).split("pairs by shared nouns\n")[1].splitlines()
@@ -91,21 +93,21 @@ def test_the_histogram_has_a_bar_for_every_number_even_a_rare_or_missing_one(rep
     ]
 
 
-def test_numbers_that_do_not_add_up_are_not_explained_away(report):
+def test_numbers_that_do_not_add_up_are_not_explained_away(report: Any) -> None:
     content, explained = report
     content["pair_counts"]["pairs"] += 1
     with pytest.raises(InputError, match="pairs should be left"):
         explained(content)
 
 
-def test_a_report_without_a_needed_count_is_refused_by_its_name(report):
+def test_a_report_without_a_needed_count_is_refused_by_its_name(report: Any) -> None:
     content, explained = report
     del content["pair_counts"]["caption pairs found"]
     with pytest.raises(InputError, match=r"build.json.*caption pairs found.*Build the data set again"):
         explained(content)
 
 
-def test_a_folder_without_mined_pairs_is_refused(tmp_path):
+def test_a_folder_without_mined_pairs_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no build"):
         explain(ExplainSettings(tmp_path))
     (tmp_path / "_work").mkdir()

@@ -4,6 +4,7 @@ import json
 import multiprocessing
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,26 +41,26 @@ def loaded_once():
 
 
 @pytest.fixture
-def small_chunks(monkeypatch):
+def small_chunks(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(extraction, "CHUNK", 50)
     monkeypatch.setattr(extraction, "POOL_FROM", 100)
 
 
-def test_nouns_are_lemmas_in_lower_case_sorted_and_each_once():
+def test_nouns_are_lemmas_in_lower_case_sorted_and_each_once() -> None:
     captions = ["There are two dogs, a dog and three mice near the fences.", "A red car passes a Honda motorcycle."]
     assert list(extract_nouns(captions)) == [("dog", "fence", "mouse"), ("car", "honda", "motorcycle")]
 
 
-def test_words_about_the_picture_say_nothing():
+def test_words_about_the_picture_say_nothing() -> None:
     caption = "In the foreground of this picture, at the left side of the image, there is a scene with a tree."
     assert list(extract_nouns([caption])) == [("tree",)]
 
 
-def test_captions_without_nouns_keep_their_place():
+def test_captions_without_nouns_keep_their_place() -> None:
     assert list(extract_nouns(["", "Running quickly!", "A boat."])) == [(), (), ("boat",)]
 
 
-def test_captions_are_read_as_a_stream():
+def test_captions_are_read_as_a_stream() -> None:
     def captions():
         yield from ["A boat."] * CHUNK
         raise AssertionError("read beyond what was asked for")
@@ -68,7 +69,7 @@ def test_captions_are_read_as_a_stream():
 
 
 @needs_sample
-def test_real_and_odd_captions_give_the_nouns_of_plain_spacy():
+def test_real_and_odd_captions_give_the_nouns_of_plain_spacy() -> None:
     captions = real_captions(1_500) + ODD
     plain = [tuple(sorted({noun_of(token) for token in doc} - {""})) for doc in load_tagger().pipe(captions)]
     nouns = list(extract_nouns(captions))
@@ -78,7 +79,9 @@ def test_real_and_odd_captions_give_the_nouns_of_plain_spacy():
 
 
 @needs_sample
-def test_nouns_and_their_order_do_not_depend_on_the_number_of_processes_which_read_little_ahead(small_chunks):
+def test_nouns_and_their_order_do_not_depend_on_the_number_of_processes_which_read_little_ahead(
+    small_chunks: Any,
+) -> None:
     read = 0
 
     def captions():
@@ -93,14 +96,14 @@ def test_nouns_and_their_order_do_not_depend_on_the_number_of_processes_which_re
     assert [first, *nouns] == list(extract_nouns(captions(), workers=1))
 
 
-def test_a_caption_too_long_to_be_one_is_refused_by_its_number():
+def test_a_caption_too_long_to_be_one_is_refused_by_its_number() -> None:
     captions = ["A boat.", "a dog " * 2_000_000]
     with pytest.raises(InputError, match=r"caption 2 .*12000000 characters, more than the 10000"):
         list(extract_nouns(captions))
     assert list(extract_nouns(["dog ".ljust(LONGEST_CAPTION, "x")]))
 
 
-def test_a_dead_worker_is_an_error_and_not_a_gap(small_chunks):
+def test_a_dead_worker_is_an_error_and_not_a_gap(small_chunks: Any) -> None:
     def captions():
         yield from ["A boat."] * 150
         for child in multiprocessing.active_children():
@@ -111,12 +114,12 @@ def test_a_dead_worker_is_an_error_and_not_a_gap(small_chunks):
         list(extract_nouns(captions(), workers=2))
 
 
-def test_no_number_of_workers_below_one():
+def test_no_number_of_workers_below_one() -> None:
     with pytest.raises(InputError, match="workers: 0 is below 1"):
         list(extract_nouns(["A boat."], workers=0))
 
 
-def test_a_missing_model_is_named_before_any_process_starts(monkeypatch):
+def test_a_missing_model_is_named_before_any_process_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extraction, "MODEL", "no_such_model")
     with pytest.raises(InputError, match=r"no_such_model: the spaCy model is not installed. pip install"):
         next(extract_nouns(["A boat."], workers=2))

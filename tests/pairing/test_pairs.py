@@ -2,6 +2,7 @@
 
 from collections import Counter
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def random_nouns(captions: int, vocabulary: int = 60, seed: int = 0) -> list[tup
     return [tuple(sorted(f"n{number}" for number in draw())) for _ in range(captions)]
 
 
-def test_pair_carries_captions_and_exactly_the_shared_nouns():
+def test_pair_carries_captions_and_exactly_the_shared_nouns() -> None:
     nouns = [("dog", "grass", "tree"), ("car", "street"), ("cat", "grass", "tree")]
     result = mine_pairs(captioned([0, 1, 2]), nouns, PairSettings(min_shared=2))
     (pair,) = result.pairs
@@ -38,7 +39,7 @@ def test_pair_carries_captions_and_exactly_the_shared_nouns():
 
 @settings(max_examples=150, deadline=None)
 @given(st.data())
-def test_greedy_choice_keeps_every_rule_and_leaves_no_possible_pair(data):
+def test_greedy_choice_keeps_every_rule_and_leaves_no_possible_pair(data: Any) -> None:
     count = data.draw(st.integers(0, 14))
     images = data.draw(st.lists(st.integers(0, 8), min_size=count, max_size=count))
     nouns = data.draw(st.lists(st.sets(st.sampled_from("abcdefg")), min_size=count, max_size=count))
@@ -73,7 +74,7 @@ def test_greedy_choice_keeps_every_rule_and_leaves_no_possible_pair(data):
 @pytest.mark.parametrize("min_shared", [1, 3])
 @pytest.mark.parametrize("posting_cap", [3, 200])
 @pytest.mark.parametrize("max_pairs", [5, 10_000])
-def test_every_caption_and_every_candidate_is_accounted_for(min_shared, posting_cap, max_pairs):
+def test_every_caption_and_every_candidate_is_accounted_for(min_shared: int, posting_cap: int, max_pairs: int) -> None:
     nouns = random_nouns(300)
     rules = PairSettings(min_shared=min_shared, max_uses_per_image=2, max_pairs=max_pairs, posting_cap=posting_cap)
     counts = mine_pairs(captioned([k // 2 for k in range(300)]), nouns, rules).counts
@@ -89,7 +90,7 @@ def test_every_caption_and_every_candidate_is_accounted_for(min_shared, posting_
     assert min(counts.values()) >= 0
 
 
-def test_found_caption_pairs_are_those_that_share_enough_nouns():
+def test_found_caption_pairs_are_those_that_share_enough_nouns() -> None:
     images, nouns = captioned([k // 2 for k in range(120)]), random_nouns(120)
     counts = mine_pairs(images, nouns, PairSettings(min_shared=2)).counts
     sharing = [(a, b) for a, b in combinations(range(120), 2) if len(set(nouns[a]) & set(nouns[b])) >= 2]
@@ -97,14 +98,14 @@ def test_found_caption_pairs_are_those_that_share_enough_nouns():
     assert counts["caption pairs of one image"] == sum(a // 2 == b // 2 for a, b in sharing)
 
 
-def test_among_pairs_that_share_as_many_nouns_the_rarer_come_first():
+def test_among_pairs_that_share_as_many_nouns_the_rarer_come_first() -> None:
     nouns = [("man", "shirt", f"n{k}") for k in range(50)] + [("axolotl", "quasar"), ("axolotl", "quasar")]
     pairs = mine_pairs(captioned(list(range(52))), nouns, PairSettings(min_shared=2)).pairs
     assert pairs[0].shared_nouns == ("axolotl", "quasar")
     assert {pair.shared_nouns for pair in pairs[1:]} == {("man", "shirt")}
 
 
-def test_several_captions_of_an_image_never_pair_it_with_itself_or_twice_with_another():
+def test_several_captions_of_an_image_never_pair_it_with_itself_or_twice_with_another() -> None:
     nouns = [("bird", "tree"), ("bird", "nest", "tree"), ("bird", "tree"), ("bird", "nest", "tree")]
     result = mine_pairs(captioned([0, 0, 1, 1]), nouns, PairSettings(min_shared=2))
     (pair,) = result.pairs
@@ -112,14 +113,14 @@ def test_several_captions_of_an_image_never_pair_it_with_itself_or_twice_with_an
     assert result.counts["candidates with the same two images"] == 3
 
 
-def test_images_with_one_and_the_same_caption_are_no_pair():
+def test_images_with_one_and_the_same_caption_are_no_pair() -> None:
     images = [CaptionedImage(str(k), f"{k}.jpg", text, "test") for k, text in enumerate(["A dog.", "a  DOG."])]
     result = mine_pairs(images, [("dog",), ("dog",)], PairSettings(min_shared=1))
     assert result.pairs == []
     assert result.counts["candidates with the same caption twice"] == 1
 
 
-def test_pairs_do_not_depend_on_the_block_size(monkeypatch):
+def test_pairs_do_not_depend_on_the_block_size(monkeypatch: pytest.MonkeyPatch) -> None:
     images, nouns = captioned([k % 150 for k in range(400)]), random_nouns(400)
     whole = mine_pairs(images, nouns, PairSettings(posting_cap=30))
     for products in (1, 1000):
@@ -127,7 +128,7 @@ def test_pairs_do_not_depend_on_the_block_size(monkeypatch):
         assert mine_pairs(images, nouns, PairSettings(posting_cap=30)) == whole
 
 
-def test_seed_decides_between_equals_and_nothing_else_does():
+def test_seed_decides_between_equals_and_nothing_else_does() -> None:
     images, nouns = captioned(list(range(200))), random_nouns(200)
     first, again, other = (mine_pairs(images, nouns, PairSettings(seed=seed)).pairs for seed in (0, 0, 1))
     assert first == again
@@ -135,7 +136,7 @@ def test_seed_decides_between_equals_and_nothing_else_does():
     assert Counter(len(pair.shared_nouns) for pair in first)[7] == Counter(len(p.shared_nouns) for p in other)[7]
 
 
-def test_pairs_of_any_overlap_are_taken_where_the_closest_do_not_come_first():
+def test_pairs_of_any_overlap_are_taken_where_the_closest_do_not_come_first() -> None:
     images, nouns = captioned(list(range(300))), random_nouns(300)
     close, mixed = (
         mine_pairs(images, nouns, PairSettings(min_shared=2, max_pairs=200, closest_first=first)).pairs
@@ -147,13 +148,13 @@ def test_pairs_of_any_overlap_are_taken_where_the_closest_do_not_come_first():
     assert np.mean(shared[0]) > np.mean(shared[1]) + 0.5
 
 
-def test_either_image_may_stand_first():
+def test_either_image_may_stand_first() -> None:
     result = mine_pairs(captioned(list(range(400))), random_nouns(400), PairSettings())
     in_order = [int(a.removesuffix(".jpg")) < int(b.removesuffix(".jpg")) for a, b in (p.images for p in result.pairs)]
     assert 0.3 < np.mean(in_order) < 0.7
 
 
-def test_overlap_survives_the_cap_on_long_postings():
+def test_overlap_survives_the_cap_on_long_postings() -> None:
     nouns = [("man", "shirt", "tree")] * 1000 + [("axolotl", "man", "quasar", "shirt", "tree")] * 2
     result = mine_pairs(captioned(list(range(1002))), nouns, PairSettings(min_shared=3, posting_cap=20))
     assert result.pairs[0].shared_nouns == ("axolotl", "man", "quasar", "shirt", "tree")  # all nouns are counted
@@ -161,13 +162,15 @@ def test_overlap_survives_the_cap_on_long_postings():
 
 
 @pytest.mark.parametrize("nouns", [[], [()], [("dog",)], [(), ()]])
-def test_captions_without_anything_to_share_give_no_pairs(nouns):
+def test_captions_without_anything_to_share_give_no_pairs(
+    nouns: list[Any] | list[tuple[Any, ...]] | list[tuple[str, ...]],
+) -> None:
     result = mine_pairs(captioned(list(range(len(nouns)))), nouns, PairSettings())
     assert result.pairs == []
     assert result.counts["captions"] == len(nouns)
 
 
 @pytest.mark.parametrize("name", ["min_shared", "max_uses_per_image", "max_pairs", "posting_cap"])
-def test_settings_that_allow_no_pair_are_refused_by_name(name):
+def test_settings_that_allow_no_pair_are_refused_by_name(name: str) -> None:
     with pytest.raises(InputError, match=rf"pairs\.{name}: 0 is below 1"):
         mine_pairs([], [], PairSettings(**{name: 0}))

@@ -1,6 +1,8 @@
 """Similarity of images by a CLIP model; here a tiny one of random weights."""
 
 import io
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +28,7 @@ def pair(a: str, b: str) -> ImagePair:
 
 
 @pytest.fixture(scope="module")
-def clip(tmp_path_factory):
+def clip(tmp_path_factory: pytest.TempPathFactory):
     return make_clip(tmp_path_factory.mktemp("clip"))
 
 
@@ -35,7 +37,7 @@ def pictures():
     return {f"{k}.png": encoded(k, (40 + k, 30)) for k in range(7)} | {"copy.png": encoded(0)}
 
 
-def test_scores_are_the_cosines_of_the_models_own_embeddings(clip, pictures):
+def test_scores_are_the_cosines_of_the_models_own_embeddings(clip: Any, pictures: Any) -> None:
     from transformers import CLIPImageProcessorPil, CLIPModel
 
     pairs = [pair("0.png", "1.png"), pair("2.png", "1.png")]
@@ -50,14 +52,14 @@ def test_scores_are_the_cosines_of_the_models_own_embeddings(clip, pictures):
     assert scores[0] != scores[1]
 
 
-def test_equal_pictures_score_one_and_order_within_a_pair_does_not_matter(clip, pictures):
+def test_equal_pictures_score_one_and_order_within_a_pair_does_not_matter(clip: Any, pictures: Any) -> None:
     pairs = [pair("0.png", "copy.png"), pair("0.png", "3.png"), pair("3.png", "0.png")]
     same, forth, back = ImageSimilarity(str(clip)).scores(pairs, pictures.__getitem__)
     assert same == 1.0
     assert forth == back < 1.0
 
 
-def test_each_image_is_read_once_and_the_batch_size_changes_nothing(clip, pictures):
+def test_each_image_is_read_once_and_the_batch_size_changes_nothing(clip: Any, pictures: Any) -> None:
     pairs = [pair(f"{k}.png", f"{(k + step) % 7}.png") for k in range(7) for step in (1, 2)]
     scores = {}
     for batch_size in (1, 3, 32):
@@ -74,22 +76,24 @@ def test_each_image_is_read_once_and_the_batch_size_changes_nothing(clip, pictur
     assert scores[3] == pytest.approx(scores[32], abs=2e-4)
 
 
-def test_no_pairs_need_no_model():
+def test_no_pairs_need_no_model() -> None:
     assert ImageSimilarity("no/such-model").scores([], dict[str, bytes]().__getitem__) == []
 
 
-def test_a_picture_that_does_not_decode_is_named(clip, pictures):
+def test_a_picture_that_does_not_decode_is_named(clip: Any, pictures: Any) -> None:
     with pytest.raises(InputError, match=r"1.png: picture does not decode"):
         ImageSimilarity(str(clip)).scores([pair("0.png", "1.png")], (pictures | {"1.png": b"no"}).__getitem__)
 
 
-def test_folders_without_a_whole_clip_model_in_safetensors_are_refused(clip, pictures, tmp_path):
+def test_folders_without_a_whole_clip_model_in_safetensors_are_refused(
+    clip: Any, pictures: Any, tmp_path: Path
+) -> None:
     from safetensors.torch import load_file, save_file
 
     def refused(folder) -> str:
         with pytest.raises(InputError, match="Name a CLIP model") as caught:
             ImageSimilarity(str(folder)).scores([pair("0.png", "1.png")], pictures.__getitem__)
-        return caught.value.fault
+        return caught.value.problem
 
     assert "cannot be loaded" in refused(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')

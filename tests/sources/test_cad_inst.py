@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,7 +38,7 @@ def publish(folder: Path, *rows: dict[str, object]) -> SourceSettings:
     return SourceSettings(folder / "hub", "cad_inst", images=[folder / "pictures"])
 
 
-def test_published_row_comes_out_in_our_schema_with_its_pictures(tmp_path):
+def test_published_row_comes_out_in_our_schema_with_its_pictures(tmp_path: Path) -> None:
     records, drops = read(read_cad_inst, publish(tmp_path, phase()))
     assert drops == {}
     (record,) = records
@@ -55,21 +56,21 @@ def test_published_row_comes_out_in_our_schema_with_its_pictures(tmp_path):
     assert (record.row["source"], record.row["annotator"], record.row["clip_sim_score"]) == ("cad_inst", "", 0.5)
 
 
-def test_second_phase_has_no_score(tmp_path):
+def test_second_phase_has_no_score(tmp_path: Path) -> None:
     row = phase(id=8)
     del row["clip_sim_score"]
     (record,), _ = read(read_cad_inst, publish(tmp_path, row))
     assert (record.id, record.row["clip_sim_score"]) == ("8", None)
 
 
-def test_missing_score_is_unknown(tmp_path):
+def test_missing_score_is_unknown(tmp_path: Path) -> None:
     records, _ = read(
         read_cad_inst, publish(tmp_path, phase(), phase(clip_sim_score=float("nan")), phase(clip_sim_score=None))
     )
     assert [record.row["clip_sim_score"] for record in records] == [0.5, None, None]
 
 
-def test_answer_of_another_layout_keeps_its_row_without_a_summary(tmp_path):
+def test_answer_of_another_layout_keeps_its_row_without_a_summary(tmp_path: Path) -> None:
     (record,), drops = read(read_cad_inst, publish(tmp_path, phase(conversations=turns(ASK, "They differ."))))
     assert drops == {}
     assert (record.row["commonalities"], record.row["differences"]) == ("", ())
@@ -95,7 +96,9 @@ HOSTILE = {
 
 @pytest.mark.parametrize("column", ["image", "conversations"])
 @pytest.mark.parametrize("written", HOSTILE.values(), ids=HOSTILE)
-def test_string_that_writes_no_list_is_a_bad_row_and_never_run(tmp_path, monkeypatch, column, written):
+def test_string_that_writes_no_list_is_a_bad_row_and_never_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, column: str, written: Any
+) -> None:
     monkeypatch.chdir(tmp_path)
     source = publish(tmp_path, phase(), phase(**{column: written}))
     with pytest.raises(InputError, match=rf"row 1: (key )?{column!r} (is no list|has more than|is missing or not)"):
@@ -108,7 +111,7 @@ def test_string_that_writes_no_list_is_a_bad_row_and_never_run(tmp_path, monkeyp
 
 
 @pytest.mark.parametrize(
-    ("columns", "fault"),
+    ("columns", "problem"),
     [
         ({"image": str([COCO])}, "1 images, which should be 2"),
         ({"image": str([COCO, 3])}, "not a string"),
@@ -124,11 +127,11 @@ def test_string_that_writes_no_list_is_a_bad_row_and_never_run(tmp_path, monkeyp
         ({"id": None}, "'id' is missing"),
     ],
 )
-def test_bad_published_row_is_refused_or_dropped(tmp_path, columns, fault):
+def test_bad_published_row_is_refused_or_dropped(tmp_path: Path, columns: dict[str, Any], problem: str) -> None:
     source = publish(tmp_path, phase(), phase(**columns))
     with pytest.raises(InputError, match="row 1") as caught:
         read(read_cad_inst, source)
-    assert fault in caught.value.fault
+    assert problem in caught.value.problem
     source.bad_rows = "drop"
     records, drops = read(read_cad_inst, source)
     assert len(records) == 1
@@ -140,7 +143,7 @@ def question(**columns: object) -> dict[str, object]:
     return {"id": "2_2", "image": images, "question": ASK, "answer": " Two.\nQuestion: x", **columns}
 
 
-def test_published_question_stays_as_it_stands(tmp_path):
+def test_published_question_stays_as_it_stands(tmp_path: Path) -> None:
     records, drops = read(read_cad_inst_questions, publish(tmp_path, question(), question(answer="")))
     images = ("vg/VG_100K_2/2.jpg", "vg/VG_100K/2.jpg")
     assert records == [PairQuestion("2_2", images, ASK, " Two.\nQuestion: x", "cad_inst")]
@@ -148,15 +151,15 @@ def test_published_question_stays_as_it_stands(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("columns", "fault"),
+    ("columns", "problem"),
     [({"question": "What?"}, "0 <image> for 2 images"), ({"image": "[]"}, "0 images, which should be 2")],
 )
-def test_bad_published_question_is_refused(tmp_path, columns, fault):
+def test_bad_published_question_is_refused(tmp_path: Path, columns: dict[str, Any], problem: str) -> None:
     with pytest.raises(InputError) as caught:
         read(read_cad_inst_questions, publish(tmp_path, question(), question(**columns)))
-    assert fault in caught.value.fault
+    assert problem in caught.value.problem
 
 
-def test_config_without_the_columns_is_refused(tmp_path):
+def test_config_without_the_columns_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no column 'conversations'"):
         read(read_cad_inst, publish(tmp_path, question()))

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ def read_captions(source: SourceSettings):
     return read(read_captioned_dataset, source, DatasetImages(source, "image"))
 
 
-def test_captions_of_embedded_pictures_are_numbered_by_row(tmp_path):
+def test_captions_of_embedded_pictures_are_numbered_by_row(tmp_path: Path) -> None:
     source = parquet_source(
         tmp_path / "d", image=embedded("red", "blue"), caption=[" A red one.", "A blue one."], other=[1, 2]
     )
@@ -41,7 +42,7 @@ def test_captions_of_embedded_pictures_are_numbered_by_row(tmp_path):
     assert DatasetImages(source, "image").read("1") == {"bytes": png("blue"), "path": "blue.png"}
 
 
-def test_columns_are_named_in_the_recipe_even_where_ours_mean_something_else(tmp_path):
+def test_columns_are_named_in_the_recipe_even_where_ours_mean_something_else(tmp_path: Path) -> None:
     columns = {
         "caption": ["no", "no"],
         "text": ["A red one.", "Blue."],
@@ -54,7 +55,7 @@ def test_columns_are_named_in_the_recipe_even_where_ours_mean_something_else(tmp
     assert [(record.image_id, record.caption) for record in records] == [("7", "A red one."), ("8", "Blue.")]
 
 
-def test_list_of_captions_gives_a_record_for_each(tmp_path):
+def test_list_of_captions_gives_a_record_for_each(tmp_path: Path) -> None:
     captions = [["One.", " ", "Two."], [], ["Three."]]
     source = parquet_source(tmp_path / "d", image=embedded("red", "blue", "lime"), caption=captions)
     records, drops = read_captions(source)
@@ -63,14 +64,16 @@ def test_list_of_captions_gives_a_record_for_each(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("caption", "image", "fault"),
+    ("caption", "image", "problem"),
     [(None, "red", "'caption' is missing or not a string"), ("A dog.", None, "image 1 is empty")],
 )
-def test_bad_row_is_refused_or_dropped_with_its_number(tmp_path, caption, image, fault):
+def test_bad_row_is_refused_or_dropped_with_its_number(
+    tmp_path: Path, caption: str | None, image: str | None, problem: str
+) -> None:
     source = parquet_source(tmp_path / "d", image=embedded("red", image), caption=["A cat.", caption])
     with pytest.raises(InputError, match="d, row 1") as caught:
         read_captions(source)
-    assert fault in caught.value.fault
+    assert problem in caught.value.problem
     source.bad_rows = "drop"
     records, drops = read_captions(source)
     assert len(records) == 1
@@ -84,14 +87,14 @@ def image_folder(folder: Path) -> SourceSettings:
     return SourceSettings(folder, "test", columns={"caption": "text"})
 
 
-def test_folder_of_pictures_with_metadata_is_read(tmp_path):
+def test_folder_of_pictures_with_metadata_is_read(tmp_path: Path) -> None:
     source = image_folder(tmp_path / "d")
     records, _ = read_captions(source)
     assert [record.caption for record in records] == ["A cat.", "A dog."]
     assert DatasetImages(source, "image").read("0") == {"bytes": png(), "path": "a.png"}
 
 
-def test_picture_outside_of_the_data_set_is_never_read(tmp_path):
+def test_picture_outside_of_the_data_set_is_never_read(tmp_path: Path) -> None:
     secret = tmp_path / "secret.png"
     secret.write_bytes(b"secret")
     paths = [str(secret), str(tmp_path / "d/../secret.png"), "../secret.png"]
@@ -105,14 +108,14 @@ def test_picture_outside_of_the_data_set_is_never_read(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["2", "-1", "0/0", "x", "", "../0", "٠", "0" * 13, "0/x"])
-def test_name_of_no_picture_is_refused(tmp_path, name):
+def test_name_of_no_picture_is_refused(tmp_path: Path, name: str) -> None:
     store = DatasetImages(parquet_source(tmp_path / "d", image=embedded("red", "blue"), caption=["A", "B"]), "image")
     with pytest.raises(InputError, match="it has no image"):
         store.find(name)
 
 
 @pytest.mark.parametrize(
-    ("columns", "fault"),
+    ("columns", "problem"),
     [
         ({"caption": "text"}, "no column 'text' for our 'caption'; there are image, caption"),
         ({"image_id": "key"}, "no column 'key' for our 'image_id'"),
@@ -120,14 +123,16 @@ def test_name_of_no_picture_is_refused(tmp_path, name):
         ({"image": "caption", "caption": "image"}, "holds no pictures"),
     ],
 )
-def test_wrong_columns_are_refused_with_those_that_are_there(tmp_path, columns, fault):
+def test_wrong_columns_are_refused_with_those_that_are_there(
+    tmp_path: Path, columns: dict[str, Any], problem: str
+) -> None:
     source = parquet_source(tmp_path / "d", image=embedded("red"), caption=["A cat."])
     source.columns = columns
-    with pytest.raises(InputError, match=fault):
+    with pytest.raises(InputError, match=problem):
         read_captions(source)
 
 
-def test_what_cannot_be_loaded_is_refused_with_the_cause(tmp_path):
+def test_what_cannot_be_loaded_is_refused_with_the_cause(tmp_path: Path) -> None:
     source = parquet_source(tmp_path / "d", image=embedded("red"), caption=["A cat."])
     source.split = "validation"
     with pytest.raises(InputError, match=r"data set .*d: it cannot be loaded \(.*validation"):
@@ -141,7 +146,7 @@ def test_what_cannot_be_loaded_is_refused_with_the_cause(tmp_path):
         load_source(SourceSettings(tmp_path / "empty", "test"))
 
 
-def test_folders_of_one_name_with_cards_are_told_apart(tmp_path):
+def test_folders_of_one_name_with_cards_are_told_apart(tmp_path: Path) -> None:
     card = "---\nconfigs:\n- config_name: v1\n  data_files: train-*.parquet\n---\n"
     for place, text in (("a", "A cat."), ("b", "A dog.")):
         source = parquet_source(tmp_path / place / "data", image=embedded("red"), caption=[text])
@@ -151,7 +156,7 @@ def test_folders_of_one_name_with_cards_are_told_apart(tmp_path):
         assert [record.caption for record in records] == [text]
 
 
-def test_fingerprint_follows_the_content_and_not_the_place(tmp_path):
+def test_fingerprint_follows_the_content_and_not_the_place(tmp_path: Path) -> None:
     first = parquet_source(tmp_path / "a", image=embedded("red"), caption=["A cat."])
     same = parquet_source(tmp_path / "b", image=embedded("red"), caption=["A cat."])
     other = parquet_source(tmp_path / "c", image=embedded("blue"), caption=["A cat."])
@@ -159,7 +164,7 @@ def test_fingerprint_follows_the_content_and_not_the_place(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["parquet", "pictures"])
-def test_repository_on_the_hub_is_read(hub: LoopbackHub, tmp_path, kind):
+def test_repository_on_the_hub_is_read(hub: LoopbackHub, tmp_path: Path, kind: str) -> None:
     from huggingface_hub import HfApi
 
     if kind == "parquet":
@@ -188,7 +193,7 @@ def read_pairs(source: SourceSettings):
     return read(read_the_cauldron, source, DatasetImages(source, "images"))
 
 
-def test_cauldron_row_becomes_a_pair_with_all_answers(tmp_path):
+def test_cauldron_row_becomes_a_pair_with_all_answers(tmp_path: Path) -> None:
     images = [embedded("red", "blue"), embedded("lime", "red"), embedded("red", "red")]
     source = cauldron(tmp_path, images, ["One is red. ", "One is blue."], ["It is green."], [" "])
     records, drops = read_pairs(source)
@@ -202,7 +207,7 @@ def test_cauldron_row_becomes_a_pair_with_all_answers(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("images", "answer", "fault"),
+    ("images", "answer", "problem"),
     [
         (embedded("red"), "x", "1 images, which should be 2"),
         (embedded("red", "red", "red"), "x", "3 images, which should be 2"),
@@ -212,18 +217,18 @@ def test_cauldron_row_becomes_a_pair_with_all_answers(tmp_path):
         (embedded("red", "blue"), None, "'assistant' is missing"),
     ],
 )
-def test_bad_cauldron_row_is_refused_or_dropped(tmp_path, images, answer, fault):
+def test_bad_cauldron_row_is_refused_or_dropped(tmp_path: Path, images: Any, answer: str | None, problem: str) -> None:
     source = cauldron(tmp_path, [embedded("red", "blue"), images], ["One is red."], [answer])
     with pytest.raises(InputError, match="d, row 1") as caught:
         read_pairs(source)
-    assert fault in caught.value.fault
+    assert problem in caught.value.problem
     source.bad_rows = "drop"
     records, drops = read_pairs(source)
     assert len(records) == 1
     assert sum(entry["count"] for entry in drops.values()) == 1
 
 
-def test_rows_built_without_pictures_get_them_back(tmp_path):
+def test_rows_built_without_pictures_get_them_back(tmp_path: Path) -> None:
     folder = build(BuildSettings("v2", similar_source(tmp_path / "s"), tmp_path, images="referenced"), FakeAnnotator())
     (tmp_path / "s").rename(tmp_path / "moved")
     source = SourceSettings(folder, "test", images=[tmp_path / "moved"])
@@ -237,7 +242,7 @@ def test_rows_built_without_pictures_get_them_back(tmp_path):
     json.dumps([asdict(record) for record in records])  # they are kept as a stage
 
 
-def test_built_row_whose_picture_is_gone_or_nameless_is_refused_or_dropped(tmp_path):
+def test_built_row_whose_picture_is_gone_or_nameless_is_refused_or_dropped(tmp_path: Path) -> None:
     nameless = {"bytes": png(), "path": None}
     images = [[{"bytes": None, "path": name} for name in ("a.png", "gone.png")], [nameless, nameless], []]
     source = parquet_source(tmp_path / "d", pictures="images", id=["0", "1", "2"], images=images, question=["x"] * 3)
@@ -270,10 +275,10 @@ def test_built_row_whose_picture_is_gone_or_nameless_is_refused_or_dropped(tmp_p
         ("cad_qa", "svit", "captions"),
     ],
 )
-def test_data_sets_are_made_of_these_formats(config, name, holds):
+def test_data_sets_are_made_of_these_formats(config: str, name: str, holds: str) -> None:
     assert format_of(config, SourceSettings(Path("x"), "x", format=name)).holds == holds
 
 
-def test_format_that_a_data_set_cannot_be_made_of_is_refused_with_those_that_fit():
+def test_format_that_a_data_set_cannot_be_made_of_is_refused_with_those_that_fit() -> None:
     with pytest.raises(InputError, match=r"instruct cannot be made of 'svit'.*llava_mix, cad_inst, built"):
         format_of("instruct", SourceSettings(Path("x"), "x", format="svit"))

@@ -3,6 +3,8 @@
 import json
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,7 +19,7 @@ from tests.support.builds import FakeAnnotator, report, similar_source
 from tests.support.readers import parquet_source, png
 
 
-def test_held_out_images_and_scene_graphs_are_told_by_the_pictures_own_names_and_not_by_rows(tmp_path):
+def test_held_out_images_and_scene_graphs_are_told_by_the_pictures_own_names_and_not_by_rows(tmp_path: Path) -> None:
     colours = enumerate(("red", "lime", "blue"), 7)
     pictures = [{"bytes": png(colour), "path": f"VG_100K/{k}.jpg"} for k, colour in colours]
     captions = ["A dog on grass.", "A dog on a bed.", "A dog on grass and a bed."]
@@ -39,7 +41,7 @@ def test_held_out_images_and_scene_graphs_are_told_by_the_pictures_own_names_and
     assert report(checked)["graphs"] == {"images": 2, "images_with_a_graph": 1, "drops": {}}
 
 
-def test_pictures_without_a_name_get_none_and_cannot_be_told_apart_or_referred_to(tmp_path):
+def test_pictures_without_a_name_get_none_and_cannot_be_told_apart_or_referred_to(tmp_path: Path) -> None:
     pictures = [[{"bytes": png(), "path": None}] * 2]
     source = parquet_source(tmp_path / "d", "images", images=pictures, texts=[[{"assistant": "A."}]])
     source.format = "the_cauldron"
@@ -54,7 +56,7 @@ def test_pictures_without_a_name_get_none_and_cannot_be_told_apart_or_referred_t
 
 
 @pytest.mark.parametrize("path", ["../secret.jsonl", "{folder}/secret.jsonl"])
-def test_a_card_that_names_files_outside_of_its_folder_is_refused(tmp_path, path):
+def test_a_card_that_names_files_outside_of_its_folder_is_refused(tmp_path: Path, path: str) -> None:
     (tmp_path / "secret.jsonl").write_text('{"caption": "secret"}\n')
     (tmp_path / "d").mkdir()
     files = path.format(folder=tmp_path)
@@ -63,7 +65,7 @@ def test_a_card_that_names_files_outside_of_its_folder_is_refused(tmp_path, path
         load_source(SourceSettings(tmp_path / "d", "test"))
 
 
-def test_files_that_are_links_into_a_hub_cache_are_read(tmp_path):
+def test_files_that_are_links_into_a_hub_cache_are_read(tmp_path: Path) -> None:
     source = parquet_source(tmp_path / "blobs", image=[{"bytes": png(), "path": "a.png"}], caption=["A cat."])
     (tmp_path / "snapshot").mkdir()
     (tmp_path / "snapshot/train.parquet").symlink_to(source.path / "train-00000-of-00001.parquet")
@@ -73,7 +75,9 @@ def test_files_that_are_links_into_a_hub_cache_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("column", "value"), [("commonalities", None), ("differences", [{"aspect": "Colours", "text": "One is red."}])]
 )
-def test_a_row_that_no_build_of_ours_wrote_is_named(tmp_path, column, value):
+def test_a_row_that_no_build_of_ours_wrote_is_named(
+    tmp_path: Path, column: str, value: list[dict[str, Any]] | None
+) -> None:
     folder = build(BuildSettings("v2", similar_source(tmp_path / "s"), tmp_path / "out"), FakeAnnotator())
     table = pq.read_table(next(folder.glob("*.parquet")))
     rows = table.to_pylist()
@@ -85,7 +89,7 @@ def test_a_row_that_no_build_of_ours_wrote_is_named(tmp_path, column, value):
         build(BuildSettings("v2", source, tmp_path / "joined"))
 
 
-def test_columns_that_none_of_our_data_sets_has_are_not_read(tmp_path):
+def test_columns_that_none_of_our_data_sets_has_are_not_read(tmp_path: Path) -> None:
     folder = build(BuildSettings("v2", similar_source(tmp_path / "s"), tmp_path / "out"), FakeAnnotator())
     table = pq.read_table(next(folder.glob("*.parquet")))
     (tmp_path / "more").mkdir()

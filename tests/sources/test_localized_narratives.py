@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,9 @@ def narrative(image_id: object, dataset_id: str = "mscoco_train2017", **more: ob
         ("ade_20k", "ADE_val_00000001", "ADE_val_00000001.jpg", "ade20k"),
     ],
 )
-def test_each_collection_names_its_pictures_in_its_own_way(source, dataset_id, image_id, file, collection):
+def test_each_collection_names_its_pictures_in_its_own_way(
+    source: SourceSettings, dataset_id: str, image_id: int | str, file: str, collection: str
+) -> None:
     write_lines(source.path / "a_captions.jsonl", [narrative(image_id, dataset_id)])
     draw(source.images[0], file)
     records, drops = read(read_localized_narratives, source)
@@ -46,7 +49,7 @@ def test_each_collection_names_its_pictures_in_its_own_way(source, dataset_id, i
     assert records == [CaptionedImage(str(image_id), file, f"It is {image_id}.", f"narratives/{collection}")]
 
 
-def test_full_and_light_files_and_all_shards_are_read_in_the_order_of_their_names(source):
+def test_full_and_light_files_and_all_shards_are_read_in_the_order_of_their_names(source: SourceSettings) -> None:
     traces = {
         "timed_caption": [{"utterance": "It"}],
         "traces": [[{"x": 0.1, "y": 0.2, "t": 0.0}]],
@@ -62,7 +65,7 @@ def test_full_and_light_files_and_all_shards_are_read_in_the_order_of_their_name
     assert [record.image_id for record in records] == ["0", "1", "2", "3"]
 
 
-def test_a_narrative_that_both_full_and_light_files_have_is_read_once(source):
+def test_a_narrative_that_both_full_and_light_files_have_is_read_once(source: SourceSettings) -> None:
     narratives = [narrative(1), narrative(1, annotator_id=4), narrative(1, caption="Another."), narrative(2)]
     write_lines(source.path / "coco_val_captions.jsonl", narratives)
     full = [{**row, "traces": [], "voice_recording": "v"} for row in narratives]
@@ -76,7 +79,7 @@ def test_a_narrative_that_both_full_and_light_files_have_is_read_once(source):
     }
 
 
-def test_five_narratives_of_one_image_are_five_records_of_one_picture(source):
+def test_five_narratives_of_one_image_are_five_records_of_one_picture(source: SourceSettings) -> None:
     rows = [narrative(139, annotator_id=k) for k in range(4)] + [narrative("000000000139")]
     write_lines(source.path / "coco.jsonl", rows)
     draw(source.images[0], "000000000139.jpg")
@@ -85,7 +88,7 @@ def test_five_narratives_of_one_image_are_five_records_of_one_picture(source):
 
 
 @pytest.mark.parametrize(
-    ("row", "fault"),
+    ("row", "problem"),
     [
         (narrative(1, "visual_genome"), "unknown dataset_id 'visual_genome'"),
         (narrative("1_3"), "is no number"),
@@ -97,37 +100,37 @@ def test_five_narratives_of_one_image_are_five_records_of_one_picture(source):
         (narrative(1, caption=None), "'caption' is missing"),
     ],
 )
-def test_bad_narrative_is_refused_or_dropped_with_its_line(source, row, fault):
+def test_bad_narrative_is_refused_or_dropped_with_its_line(source: SourceSettings, row: Any, problem: str) -> None:
     draw(source.images[0], "000000000001.jpg", "../secret.jpg")
     write_lines(source.path / "a.jsonl", [narrative(1)])
     write_lines(source.path / "b.jsonl", [narrative(1, annotator_id=4), row])
     with pytest.raises(InputError) as caught:
         read(read_localized_narratives, source)
-    assert caught.value.place == f"{source.path / 'b.jsonl'}, line 2"
-    assert fault in caught.value.fault
+    assert caught.value.where == f"{source.path / 'b.jsonl'}, line 2"
+    assert problem in caught.value.problem
     source.bad_rows = "drop"
     records, drops = read(read_localized_narratives, source)
     assert len(records) == 2
     assert [entry["count"] for entry in drops.values()] == [1]
 
 
-def test_torn_or_wrongly_encoded_shard_is_refused_with_its_line(source):
+def test_torn_or_wrongly_encoded_shard_is_refused_with_its_line(source: SourceSettings) -> None:
     draw(source.images[0], "000000000001.jpg")
     source.path.mkdir()
-    for line, fault in ((b'{"dataset_id": "mscoco", "ima', "not valid JSON"), (b'{"caption": "\xe9"}', "not UTF-8")):
+    for line, problem in ((b'{"dataset_id": "mscoco", "ima', "not valid JSON"), (b'{"caption": "\xe9"}', "not UTF-8")):
         (source.path / "a.jsonl").write_bytes(json.dumps(narrative(1)).encode() + b"\n" + line)
-        with pytest.raises(InputError, match=f"line 2: {fault}"):
+        with pytest.raises(InputError, match=f"line 2: {problem}"):
             read(read_localized_narratives, source)
 
 
-def test_folder_without_caption_files_is_refused(source):
+def test_folder_without_caption_files_is_refused(source: SourceSettings) -> None:
     source.path.mkdir()
     with pytest.raises(InputError, match=r"no \*\.jsonl file is there"):
         read(read_localized_narratives, source)
 
 
 @pytest.mark.skipif(not SAMPLE.is_file(), reason="the sample captions are not beside this checkout")
-def test_real_captions_find_their_pictures(source):
+def test_real_captions_find_their_pictures(source: SourceSettings) -> None:
     source.path, source.bad_rows = SAMPLE.parent, "drop"
     rows = [json.loads(line) for line in SAMPLE.read_text().splitlines()]
     drawn = sorted({int(row["image_id"]) for row in rows})[:40]

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,7 @@ def read_all(source: SourceSettings):
     return read(read_mimic_it, source, decoded_images(source))
 
 
-def test_rows_of_one_pair_become_one_record_with_all_answers(tmp_path):
+def test_rows_of_one_pair_become_one_record_with_all_answers(tmp_path: Path) -> None:
     source = write_source(
         tmp_path,
         CGD_INS_0=note("One is red.", "CGD_IMG_000000000139", "CGD_IMG_000000000002", related="CGD_INS_2"),
@@ -52,7 +53,7 @@ def test_rows_of_one_pair_become_one_record_with_all_answers(tmp_path):
     assert [store.read(name)["bytes"] for name in first] == [PICTURES[f"CGD_IMG_{n:012d}"] for n in (139, 2)]
 
 
-def test_pictures_are_decoded_into_the_first_folder_of_images(tmp_path):
+def test_pictures_are_decoded_into_the_first_folder_of_images(tmp_path: Path) -> None:
     source = write_source(tmp_path / "a", CGD_INS_0=note("One is red.", "CGD_IMG_139", "CGD_IMG_2"))
     source.images = [tmp_path / "b/pictures"]
     (record,), _ = read_all(source)
@@ -61,7 +62,9 @@ def test_pictures_are_decoded_into_the_first_folder_of_images(tmp_path):
     assert record.images == ("CGD_IMG_139", "CGD_IMG_2")
 
 
-def test_decoded_pictures_serve_without_their_file_and_in_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
+def test_decoded_pictures_serve_without_their_file_and_in_a_folder_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = write_source(tmp_path, CGD_INS_0=note("One is red.", "CGD_IMG_139", "CGD_IMG_2"))
     before = read_all(source)
     monkeypatch.setattr(mimic_it, "_locked", lambda folder: pytest.fail("it was opened for writing"))
@@ -85,7 +88,9 @@ def _decode_and_die(folder: Path, after: int) -> None:
 
 
 @pytest.mark.parametrize("after", range(5))
-def test_decoding_that_was_killed_goes_on_where_it_stood(tmp_path, monkeypatch, after):
+def test_decoding_that_was_killed_goes_on_where_it_stood(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: Any
+) -> None:
     source = write_source(tmp_path)
     child = multiprocessing.get_context("spawn").Process(target=_decode_and_die, args=(tmp_path, after))
     child.start()
@@ -101,7 +106,7 @@ def test_decoding_that_was_killed_goes_on_where_it_stood(tmp_path, monkeypatch, 
     assert json.loads((tmp_path / "CGD/_decoded.json").read_bytes())["whole"]
 
 
-def test_folder_of_another_file_is_refused(tmp_path):
+def test_folder_of_another_file_is_refused(tmp_path: Path) -> None:
     source = write_source(tmp_path)
     decoded_images(source)
     write_source(tmp_path, pictures={"CGD_IMG_7": "AAAA"})
@@ -110,7 +115,7 @@ def test_folder_of_another_file_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "fault"),
+    ("key", "value", "problem"),
     [
         ("../../x.jpg", "AAAA", "its key is no name for a file"),
         ("/x.jpg", "AAAA", "its key is no name for a file"),
@@ -124,13 +129,15 @@ def test_folder_of_another_file_is_refused(tmp_path):
         ("CGD_IMG_7", {"a": 1}, "'picture' is missing or not a string"),
     ],
 )
-def test_entry_that_is_no_picture_is_refused_or_missing_to_its_pair(tmp_path, key, value, fault):
+def test_entry_that_is_no_picture_is_refused_or_missing_to_its_pair(
+    tmp_path: Path, key: str, value: dict[str, Any] | str | None, problem: str
+) -> None:
     folder = tmp_path / "a/b"
     pairs = {"CGD_INS_0": note("x", "CGD_IMG_139", key or "none"), "CGD_INS_1": note("y", "CGD_IMG_139", "CGD_IMG_2")}
     source = write_source(folder, pictures={key: value}, **pairs)
     with pytest.raises(InputError, match=r"CGD\.json, row 4") as caught:
         decoded_images(source)
-    assert fault in caught.value.fault
+    assert problem in caught.value.problem
     source.bad_rows = "drop"
     records, drops = read_all(source)
     assert [record.pair_id for record in records] == ["CGD_INS_1"]
@@ -141,13 +148,13 @@ def test_entry_that_is_no_picture_is_refused_or_missing_to_its_pair(tmp_path, ke
     }
 
 
-def test_both_base64_alphabets_are_read(tmp_path):
+def test_both_base64_alphabets_are_read(tmp_path: Path) -> None:
     source = write_source(tmp_path, pictures={"CGD_IMG_7": "+/+/", "CGD_IMG_8": "-_-_"})
     store = decoded_images(source)
     assert store.read("CGD_IMG_7")["bytes"] == store.read("CGD_IMG_8")["bytes"] == b"\xfb\xff\xbf"
 
 
-def test_torn_file_of_pictures_names_the_row_after_which_and_is_not_taken_for_whole(tmp_path):
+def test_torn_file_of_pictures_names_the_row_after_which_and_is_not_taken_for_whole(tmp_path: Path) -> None:
     source = write_source(tmp_path)
     file = tmp_path / "CGD.json"
     whole = file.read_bytes()
@@ -157,7 +164,7 @@ def test_torn_file_of_pictures_names_the_row_after_which_and_is_not_taken_for_wh
     assert not json.loads((tmp_path / "CGD/_decoded.json").read_bytes())["whole"]
 
 
-def test_folder_that_cannot_be_written_is_named_with_a_mend(tmp_path):
+def test_folder_that_cannot_be_written_is_named_with_a_hint(tmp_path: Path) -> None:
     source = write_source(tmp_path)
     (tmp_path / "CGD").write_text("a file")
     with pytest.raises(InputError, match=r"CGD: pictures cannot be written there .*source\.images"):
@@ -165,7 +172,7 @@ def test_folder_that_cannot_be_written_is_named_with_a_mend(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("row", "fault"),
+    ("row", "problem"),
     [
         (note("x", "CGD_IMG_139", "CGD_IMG_404"), "'CGD_IMG_404' is missing"),
         (note("x", "CGD_IMG_139", "../CGD_instructions.json"), "is no key"),
@@ -177,18 +184,18 @@ def test_folder_that_cannot_be_written_is_named_with_a_mend(tmp_path):
         ("x", "not a JSON object"),
     ],
 )
-def test_bad_row_is_refused_or_dropped_with_its_id(tmp_path, row, fault):
+def test_bad_row_is_refused_or_dropped_with_its_id(tmp_path: Path, row: Any, problem: str) -> None:
     source = write_source(tmp_path, CGD_INS_0=note("One is red.", "CGD_IMG_139", "CGD_IMG_2"), CGD_INS_1=row)
     with pytest.raises(InputError, match=r"CGD_instructions\.json, row 2 \(CGD_INS_1\)") as caught:
         read_all(source)
-    assert fault in caught.value.fault
+    assert problem in caught.value.problem
     source.bad_rows = "drop"
     records, drops = read_all(source)
     assert [record.context for record in records] == ["One is red."]
     assert sum(entry["count"] for entry in drops.values()) == 1
 
 
-def test_missing_files_are_named(tmp_path):
+def test_missing_files_are_named(tmp_path: Path) -> None:
     source = write_source(tmp_path)
     (tmp_path / "CGD.json").unlink()
     with pytest.raises(InputError, match=r"no CGD\.json or CGD_images\.json is there"):

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,19 +56,19 @@ BAD_LINES = {
 }
 
 
-@pytest.mark.parametrize(("line", "fault"), BAD_LINES.values(), ids=BAD_LINES)
-def test_bad_line_is_refused_with_file_line_and_mend(folder, line, fault):
+@pytest.mark.parametrize(("line", "problem"), BAD_LINES.values(), ids=BAD_LINES)
+def test_bad_line_is_refused_with_file_line_and_hint(folder: Path, line: Any, problem: Any) -> None:
     (folder.parent / "outside.png").write_bytes(b"secret")
     write_lines(folder / "captions.jsonl", caption(), line, caption())
     with pytest.raises(InputError) as caught:
         read(read_captioned_folder, folder)
-    assert caught.value.place == f"{folder / 'captions.jsonl'}, line 2"
-    assert fault in caught.value.fault
-    assert "source.bad_rows" in caught.value.mend
+    assert caught.value.where == f"{folder / 'captions.jsonl'}, line 2"
+    assert problem in caught.value.problem
+    assert "source.bad_rows" in caught.value.hint
 
 
-@pytest.mark.parametrize(("line", "fault"), BAD_LINES.values(), ids=BAD_LINES)
-def test_bad_line_is_dropped_and_counted_where_the_recipe_says_so(folder, line, fault):
+@pytest.mark.parametrize(("line", "problem"), BAD_LINES.values(), ids=BAD_LINES)
+def test_bad_line_is_dropped_and_counted_where_the_recipe_says_so(folder: Path, line: Any, problem: Any) -> None:
     write_lines(folder / "captions.jsonl", caption(), line, caption())
     records, drops = read(read_captioned_folder, folder, "drop")
     assert len(records) == 2
@@ -78,25 +79,25 @@ def test_bad_line_is_dropped_and_counted_where_the_recipe_says_so(folder, line, 
     assert str(folder) not in json.dumps(drops)  # it goes on the card
 
 
-def test_byte_order_mark_of_windows_is_not_part_of_the_first_line(folder):
+def test_byte_order_mark_of_windows_is_not_part_of_the_first_line(folder: Path) -> None:
     write_lines(folder / "captions.jsonl", b"\xef\xbb\xbf" + json.dumps(caption()).encode(), caption())
     assert len(read(read_captioned_folder, folder)[0]) == 2
 
 
-def test_folder_of_pictures_that_is_not_there_is_named_before_any_row_is_read(folder):
+def test_folder_of_pictures_that_is_not_there_is_named_before_any_row_is_read(folder: Path) -> None:
     settings = SourceSettings(folder, "test", images=[folder, folder / "typo"])
     with pytest.raises(InputError, match=r"source\.images: .*typo is no folder"):
         FORMATS["captioned_folder"].images(settings)
 
 
-def test_empty_caption_is_always_dropped_and_counted_with_its_line(folder):
+def test_empty_caption_is_always_dropped_and_counted_with_its_line(folder: Path) -> None:
     write_lines(folder / "captions.jsonl", caption(""), caption(), caption(" \t"))
     records, drops = read(read_captioned_folder, folder)
     assert len(records) == 1
     assert drops == {"empty caption": {"count": 2, "first": ["captions.jsonl, line 1", "captions.jsonl, line 3"]}}
 
 
-def test_ledger_keeps_the_first_five_places_and_counts_on():
+def test_ledger_keeps_the_first_five_places_and_counts_on() -> None:
     drops, more = Drops(), Drops()
     for line in range(4):
         drops.add("torn", f"line {line}")
@@ -107,7 +108,7 @@ def test_ledger_keeps_the_first_five_places_and_counts_on():
     }
 
 
-def test_captions_stream_in_order_without_blank_lines_and_with_numeric_ids(folder):
+def test_captions_stream_in_order_without_blank_lines_and_with_numeric_ids(folder: Path) -> None:
     row = {"dataset_id": "mscoco", "image_id": 139, "annotator_id": 4, "caption": " A cat. ", "image": "b.png"}
     write_lines(folder / "captions.jsonl", caption(), b"  ", row)
     drops = Drops()
@@ -117,13 +118,13 @@ def test_captions_stream_in_order_without_blank_lines_and_with_numeric_ids(folde
 
 
 @pytest.mark.parametrize("reader", [read_captioned_folder, read_similar_pairs, read_llava_mix, read_cad_qa_file])
-def test_missing_file_is_named(reader, tmp_path):
+def test_missing_file_is_named(reader: Any, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"\.jsonl?: cannot be read \(No such file or directory\)"):
         read(reader, tmp_path)
 
 
 @pytest.mark.skipif(not SAMPLE.is_dir(), reason="the sample pictures are not beside this checkout")
-def test_real_captions_are_read_whole():
+def test_real_captions_are_read_whole() -> None:
     records, drops = read(read_captioned_folder, SAMPLE)
     assert len(records) == 245
     assert drops == {}
@@ -134,7 +135,7 @@ def note(answer: object) -> dict[str, object]:
     return {"user": "What differs?", "assistant": answer, "source": "MIMIC-IT"}
 
 
-def test_similar_pair_joins_all_answers_as_context(folder):
+def test_similar_pair_joins_all_answers_as_context(folder: Path) -> None:
     texts = [note("One dog is black. "), note("The other runs.")]
     names = ["a.png", "b.png"]
     write_lines(folder / "pairs.jsonl", {"images": names, "texts": texts}, {"id": 7, "images": names, "texts": texts})
@@ -147,7 +148,7 @@ def test_similar_pair_joins_all_answers_as_context(folder):
 
 
 @pytest.mark.parametrize(
-    ("row", "fault"),
+    ("row", "problem"),
     [
         ({"images": ["a.png", "gone.png"], "texts": [note("x")]}, "'gone.png' is missing"),
         ({"images": ["a.png"], "texts": [note("x")]}, "two different file names"),
@@ -158,17 +159,17 @@ def test_similar_pair_joins_all_answers_as_context(folder):
         ({"images": ["a.png", "b.png"]}, "'texts'"),
     ],
 )
-def test_bad_similar_pair_is_refused_or_dropped(folder, row, fault):
+def test_bad_similar_pair_is_refused_or_dropped(folder: Path, row: dict[str, Any], problem: str) -> None:
     write_lines(folder / "pairs.jsonl", row)
     with pytest.raises(InputError, match=r"pairs\.jsonl, line 1") as caught:
         read(read_similar_pairs, folder)
-    assert fault in caught.value.fault
+    assert problem in caught.value.problem
     records, drops = read(read_similar_pairs, folder, "drop")
     assert records == []
     assert sum(entry["count"] for entry in drops.values()) == 1
 
 
-def test_similar_pair_without_a_note_is_dropped_and_counted(folder):
+def test_similar_pair_without_a_note_is_dropped_and_counted(folder: Path) -> None:
     write_lines(folder / "pairs.jsonl", {"images": ["a.png", "b.png"], "texts": [note(" ")]})
     assert read(read_similar_pairs, folder) == (
         [],
@@ -188,7 +189,7 @@ LLAVA_ROWS = [
 
 
 @pytest.mark.parametrize("name", ["instruct.json", "instruct.jsonl", "llava_v1_5_mix665k.json"])
-def test_llava_rows_become_messages_with_image_parts_in_place(folder, name):
+def test_llava_rows_become_messages_with_image_parts_in_place(folder: Path, name: str) -> None:
     if name.endswith("l"):
         write_lines(folder / name, *LLAVA_ROWS)
     else:
@@ -204,7 +205,7 @@ def test_llava_rows_become_messages_with_image_parts_in_place(folder, name):
 
 
 @pytest.mark.parametrize(
-    ("row", "fault"),
+    ("row", "problem"),
     [
         ({"id": "1", "image": "gone.png", "conversations": turns("<image>", "x")}, "'gone.png' is missing"),
         ({"id": "1", "image": "a.png", "conversations": turns("What?", "x")}, "0 <image> for 1 images"),
@@ -216,24 +217,24 @@ def test_llava_rows_become_messages_with_image_parts_in_place(folder, name):
         ({"conversations": turns("What?", "x")}, "'id'"),
     ],
 )
-def test_bad_llava_row_is_refused_or_dropped_with_its_number(folder, row, fault):
+def test_bad_llava_row_is_refused_or_dropped_with_its_number(folder: Path, row: dict[str, Any], problem: str) -> None:
     (folder / "instruct.json").write_text(json.dumps([LLAVA_ROWS[1], row]))
     with pytest.raises(InputError, match=r"instruct\.json, row 2") as caught:
         read(read_llava_mix, folder)
-    assert fault in caught.value.fault
+    assert problem in caught.value.problem
     records, drops = read(read_llava_mix, folder, "drop")
     assert len(records) == 1
     assert sum(entry["count"] for entry in drops.values()) == 1
 
 
 @pytest.mark.parametrize("content", ['[{"id": ', '{"id": "1"}', "[" * 100_000])
-def test_llava_file_that_is_no_list_is_refused(folder, content):
+def test_llava_file_that_is_no_list_is_refused(folder: Path, content: str) -> None:
     (folder / "instruct.json").write_text(content)
     with pytest.raises(InputError, match=r"instruct\.json: not (valid JSON|a JSON list)"):
         read(read_llava_mix, folder)
 
 
-def test_torn_llava_list_names_the_row_after_which(folder):
+def test_torn_llava_list_names_the_row_after_which(folder: Path) -> None:
     (folder / "instruct.json").write_text(json.dumps(LLAVA_ROWS)[:-40])
     records = read_llava_mix(SourceSettings(folder, "test", "drop"), ImageFolders([folder]), Drops())
     assert [next(records).id, next(records).id] == ["000", "001"]  # streamed: what stands before the tear is there
@@ -246,7 +247,7 @@ def open_question(**changes: object) -> dict[str, object]:
     return {"image": ["a.png", "b.png"], "text": text, "answer": "The colour.", "question_id": 7, **changes}
 
 
-def test_open_question_and_its_answer_stay_as_they_stand(folder):
+def test_open_question_and_its_answer_stay_as_they_stand(folder: Path) -> None:
     write_lines(folder / "cad_qa.jsonl", open_question(), b"", open_question(question_id="8", answer=" Two.\n"))
     records, drops = read(read_cad_qa_file, folder)
     assert drops == {}
@@ -258,7 +259,7 @@ def test_open_question_and_its_answer_stay_as_they_stand(folder):
 
 
 @pytest.mark.parametrize(
-    ("changes", "fault"),
+    ("changes", "problem"),
     [
         ({"image": ["a.png", "gone.png"]}, "'gone.png' is missing"),
         ({"image": ["a.png", "../outside.png"]}, "leads out of the folder"),
@@ -272,18 +273,18 @@ def test_open_question_and_its_answer_stay_as_they_stand(folder):
         ({"question_id": None}, "'question_id' is missing or not a string"),
     ],
 )
-def test_bad_open_question_is_refused_or_dropped(folder, changes, fault):
+def test_bad_open_question_is_refused_or_dropped(folder: Path, changes: dict[str, Any], problem: str) -> None:
     (folder.parent / "outside.png").write_bytes(b"secret")
     write_lines(folder / "cad_qa.jsonl", open_question(), open_question(**changes))
     with pytest.raises(InputError, match=r"cad_qa\.jsonl, line 2") as caught:
         read(read_cad_qa_file, folder)
-    assert fault in caught.value.fault
+    assert problem in caught.value.problem
     records, drops = read(read_cad_qa_file, folder, "drop")
     assert len(records) == 1
     assert sum(entry["count"] for entry in drops.values()) == 1
 
 
-def test_open_question_with_an_empty_answer_is_always_dropped_and_counted(folder):
+def test_open_question_with_an_empty_answer_is_always_dropped_and_counted(folder: Path) -> None:
     write_lines(folder / "cad_qa.jsonl", open_question(answer=" "), open_question())
     records, drops = read(read_cad_qa_file, folder)
     assert len(records) == 1

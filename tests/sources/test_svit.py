@@ -1,6 +1,7 @@
 """SVIT's descriptions: what says where a picture is, what is dropped, what is refused."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,7 @@ def describe(source: SourceSettings, *rows: object) -> None:
     write_json(source.path / "detail_description.json", rows)
 
 
-def test_descriptions_become_captions_of_the_picture_in_the_listed_folder(source):
+def test_descriptions_become_captions_of_the_picture_in_the_listed_folder(source: SourceSettings) -> None:
     describe(source, described(61512, " A street. "), described("2", "A man.", "He runs."))
     records, drops = read(read_svit, source)
     assert drops == {}
@@ -41,7 +42,7 @@ def test_descriptions_become_captions_of_the_picture_in_the_listed_folder(source
     ]
 
 
-def test_pictures_are_found_below_another_folder(source, tmp_path):
+def test_pictures_are_found_below_another_folder(source: SourceSettings, tmp_path: Path) -> None:
     draw(tmp_path / "elsewhere", "visual_genome/images/VG_100K/3.jpg")
     source.images = [tmp_path / "elsewhere"]
     describe(source, described(3, "A cat."))
@@ -49,7 +50,7 @@ def test_pictures_are_found_below_another_folder(source, tmp_path):
     assert [record.image for record in records] == ["visual_genome/images/VG_100K/3.jpg"]
 
 
-def test_empty_description_is_always_dropped_and_counted(source):
+def test_empty_description_is_always_dropped_and_counted(source: SourceSettings) -> None:
     describe(source, described(2, " "), described(2), described(61512, "A street."))
     records, drops = read(read_svit, source)
     assert len(records) == 1
@@ -58,7 +59,7 @@ def test_empty_description_is_always_dropped_and_counted(source):
 
 
 @pytest.mark.parametrize(
-    ("row", "reason", "fault"),
+    ("row", "reason", "problem"),
     [
         (described(5, "x"), "image not listed in image_data.json", "image '5' is not in image_data.json"),
         (described("../2", "x"), "image not listed in image_data.json", "image '../2'"),
@@ -70,11 +71,13 @@ def test_empty_description_is_always_dropped_and_counted(source):
         ("x", "unreadable row", "not a JSON object"),
     ],
 )
-def test_bad_description_is_refused_or_dropped_with_its_row(source, row, reason, fault):
+def test_bad_description_is_refused_or_dropped_with_its_row(
+    source: SourceSettings, row: Any, reason: str, problem: str
+) -> None:
     describe(source, described(2, "A man."), row)
     with pytest.raises(InputError, match=r"detail_description\.json, row 2") as caught:
         read(read_svit, source)
-    assert fault in caught.value.fault
+    assert problem in caught.value.problem
     source.bad_rows = "drop"
     records, drops = read(read_svit, source)
     assert len(records) == 1
@@ -84,14 +87,14 @@ def test_bad_description_is_refused_or_dropped_with_its_row(source, row, reason,
 @pytest.mark.parametrize(
     "url", ["https://example.org/VG_100K_3/2.jpg", "VG_100K/../2.jpg", "https://e.org/VG_100K/2.png", 3]
 )
-def test_listed_picture_of_no_known_folder_is_refused_with_its_row(source, url):
+def test_listed_picture_of_no_known_folder_is_refused_with_its_row(source: SourceSettings, url: int | str) -> None:
     write_json(source.path / "image_data.json", [listed(3, "VG_100K"), {"image_id": 2, "url": url}])
     describe(source, described(2, "A man."))
     with pytest.raises(InputError, match=r"image_data\.json, row 2: .*url"):
         read(read_svit, source)
 
 
-def test_missing_files_are_named(source):
+def test_missing_files_are_named(source: SourceSettings) -> None:
     with pytest.raises(InputError, match=r"no detail\*\.json file is there"):
         read(read_svit, source)
     (source.path / "image_data.json").unlink()
@@ -99,7 +102,7 @@ def test_missing_files_are_named(source):
         read(read_svit, source)
 
 
-def test_torn_description_file_names_the_row_after_which(source):
+def test_torn_description_file_names_the_row_after_which(source: SourceSettings) -> None:
     describe(source, described(2, "A man."), described(2, "A dog."))
     file = source.path / "detail_description.json"
     file.write_bytes(file.read_bytes()[:-30])

@@ -105,10 +105,10 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("entry", "fault"), BAD)
-def test_a_bad_entry_is_named_with_its_file_and_row(tmp_path: Path, entry: dict, fault: str) -> None:
+@pytest.mark.parametrize(("entry", "problem"), BAD)
+def test_a_bad_entry_is_named_with_its_file_and_row(tmp_path: Path, entry: dict, problem: str) -> None:
     settings = write(tmp_path, scene_graphs=[*scene_graphs(5), entry])
-    with pytest.raises(InputError, match=fault) as caught:
+    with pytest.raises(InputError, match=problem) as caught:
         list(read_scene_graphs(settings, {1, 5}, Drops()))
     assert "scene_graphs.json, row 2" in str(caught.value)
 

@@ -174,7 +174,7 @@ def test_rows_counted_by_two_processes_are_the_same(processor: LlavaProcessor) -
 
 
 @pytest.mark.parametrize(
-    ("pictures", "turns", "fault"),
+    ("pictures", "turns", "problem"),
     [
         ([picture()] * 2, ("<image>What?", "A dog."), "1 image places for 2 images"),
         ([], ("<image>What?", "A dog."), "1 image places for 0 images"),
@@ -184,20 +184,20 @@ def test_rows_counted_by_two_processes_are_the_same(processor: LlavaProcessor) -
     ],
 )
 def test_bad_row_is_refused_with_its_data_set_and_number(
-    processor: LlavaProcessor, pictures: list[dict[str, Any]], turns: Sequence[str], fault: str
+    processor: LlavaProcessor, pictures: list[dict[str, Any]], turns: Sequence[str], problem: str
 ) -> None:
     rows = dataset([([picture()], ("<image>What?", "A dog.")), ([], ("Hi", "Hello")), (pictures, turns)])
-    with pytest.raises(InputError, match=fault) as caught:
+    with pytest.raises(InputError, match=problem) as caught:
         fit_rows(rows, "pairs", processor, 100)
-    assert caught.value.place == "data set 'pairs', row 2"
+    assert caught.value.where == "data set 'pairs', row 2"
 
 
 @pytest.mark.parametrize(
-    ("family", "fault"),
+    ("family", "problem"),
     [(ProcessorMixin, "how many tokens a picture"), (LlavaOnevisionProcessor, "the only one of its row")],
 )
-def test_processor_that_cannot_count_image_tokens_is_refused(family: type[ProcessorMixin], fault: str) -> None:
-    with pytest.raises(InputError, match=fault):
+def test_processor_that_cannot_count_image_tokens_is_refused(family: type[ProcessorMixin], problem: str) -> None:
+    with pytest.raises(InputError, match=problem):
         fit_rows(dataset([([], ("Hi", "Hello"))]), "v1", family.__new__(family), 100)
 
 

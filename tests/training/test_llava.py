@@ -166,7 +166,7 @@ def broken(changes: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("stored", "fault"),
+    ("stored", "problem"),
     [
         (broken({"model.mm_projector.2.bias": None}), "and not model.mm_projector.0.weight"),
         (broken({"model.mm_projector.4.weight": torch.ones(1)}), r"mm_projector\.4\.weight"),
@@ -178,10 +178,10 @@ def broken(changes: dict[str, Any]) -> dict[str, Any]:
     ],
 )
 def test_projector_of_another_depth_size_or_kind_is_refused(
-    parts: Path, tmp_path: Path, stored: Any, fault: str
+    parts: Path, tmp_path: Path, stored: Any, problem: str
 ) -> None:
     torch.save(stored, tmp_path / "projector.bin")
-    with pytest.raises(InputError, match=fault):
+    with pytest.raises(InputError, match=problem):
         assemble(str(parts / "vicuna"), str(parts / "clip"), str(tmp_path / "projector.bin"), tmp_path / "llava")
     assert not (tmp_path / "llava").exists()
 
@@ -207,7 +207,7 @@ def test_missing_parts_and_parts_in_the_wrong_place_are_refused(parts: Path, tmp
     )
     (tmp_path / "empty").mkdir()
     empty = str(tmp_path / "empty")
-    for arguments, fault in {
+    for arguments, problem in {
         (empty, clip, projector): "does not load as LlamaForCausalLM",
         (vicuna, empty, projector): "does not load as CLIPVisionModel",
         (vicuna, clip, empty): "no projector is there",
@@ -215,7 +215,7 @@ def test_missing_parts_and_parts_in_the_wrong_place_are_refused(parts: Path, tmp
         (clip, clip, projector): "it is of the type clip, not llama",
         (vicuna, vicuna, projector): "it is of the type llama, not clip",
     }.items():
-        with pytest.raises(InputError, match=fault):
+        with pytest.raises(InputError, match=problem):
             assemble(*arguments, out / "llava")
     assert not (out / "llava").exists()
 

@@ -117,7 +117,7 @@ def test_damaged_picture_is_refused_with_its_row(write: Write, processor: LlavaP
 
 
 @pytest.mark.parametrize(
-    ("bad", "fault"),
+    ("bad", "problem"),
     [
         (row("one place", 2, text="<image>"), "1 image places for 2 images"),
         (row("no image", 0, text="<image>"), "1 image places for 0 images"),
@@ -126,12 +126,12 @@ def test_damaged_picture_is_refused_with_its_row(write: Write, processor: LlavaP
     ],
 )
 def test_bad_row_is_refused_with_its_data_set_and_number(
-    write: Write, processor: LlavaProcessor, bad: dict[str, Any], fault: str
+    write: Write, processor: LlavaProcessor, bad: dict[str, Any], problem: str
 ) -> None:
     folder = str(write("v1", [row("fine", 1), bad]))
-    with pytest.raises(InputError, match=fault) as caught:
+    with pytest.raises(InputError, match=problem) as caught:
         load_mixture({"pairs": {"path": folder, "config": "v1"}}, processor, max_tokens=100, seed=0)
-    assert caught.value.place == "data set 'pairs', row 1"
+    assert caught.value.where == "data set 'pairs', row 1"
 
 
 def test_rows_that_only_name_their_pictures_are_refused_with_the_way_to_join_them(
@@ -162,7 +162,7 @@ def test_missing_and_broken_files_are_refused(tmp_path: Path, processor: LlavaPr
 
 
 @pytest.mark.parametrize(
-    ("settings", "fault"),
+    ("settings", "problem"),
     [
         ({}, "no source"),
         ({"v1": {"config": "v1"}}, "no path"),
@@ -174,8 +174,8 @@ def test_missing_and_broken_files_are_refused(tmp_path: Path, processor: LlavaPr
         ({"v1": {"path": "data", "max_rows": 2.5}}, r"max_rows is 2\.5"),
     ],
 )
-def test_mixture_settings_are_checked(settings: dict[str, Any], fault: str) -> None:
-    with pytest.raises(InputError, match=fault):
+def test_mixture_settings_are_checked(settings: dict[str, Any], problem: str) -> None:
+    with pytest.raises(InputError, match=problem):
         parse_sources(settings)
 
 

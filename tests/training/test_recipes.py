@@ -114,7 +114,7 @@ def test_mixture_is_json_on_the_command_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "extra", "fault"),
+    ("content", "extra", "problem"),
     [
         ("learning_rat: 1.0", [], "learning_rat"),
         ("lora_r: 8", ["--lora_rank", "8"], "--lora_rank"),
@@ -125,10 +125,10 @@ def test_mixture_is_json_on_the_command_line() -> None:
         ("lora_r: many", [], "many"),
     ],
 )
-def test_unknown_key_or_broken_recipe_is_refused(tmp_path: Path, content: str, extra: list[str], fault: str) -> None:
+def test_unknown_key_or_broken_recipe_is_refused(tmp_path: Path, content: str, extra: list[str], problem: str) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(content)
-    with pytest.raises(InputError, match=fault):
+    with pytest.raises(InputError, match=problem):
         parse(["--config", str(recipe), "--use_cpu", "true", "--bf16", "false", *extra])
 
 
@@ -138,7 +138,7 @@ def test_missing_recipe_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "fault"),
+    ("changed", "problem"),
     [
         ({"max_length": 512}, "max_tokens"),
         ({"assistant_only_loss": False}, "assistant_only_loss"),
@@ -148,11 +148,11 @@ def test_missing_recipe_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_setting_that_the_method_cannot_follow_is_refused(
-    tmp_path: Path, changed: dict, fault: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, changed: dict, problem: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("transformers.integrations.integration_utils.is_wandb_available", lambda: False)
     args = TuningConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, **changed)
-    with pytest.raises(InputError, match=fault) as caught:
+    with pytest.raises(InputError, match=problem) as caught:
         check_settings(args, TuningModel(model_name_or_path="base"))
     assert "hf_secret" not in str(caught.value)
 

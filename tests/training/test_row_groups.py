@@ -69,17 +69,17 @@ def test_missing_broken_and_empty_files_are_refused(tmp_path: Path, processor: L
 
 
 @pytest.mark.parametrize(
-    ("columns", "fault"),
+    ("columns", "problem"),
     [
         ({"messages": [[message("user", "Hi")]]}, "no column images"),
         ({"messages": [[message("user", "Hi")]], "images": ["a.png"]}, "its columns have other types"),
     ],
 )
 def test_files_with_other_columns_are_refused(
-    tmp_path: Path, processor: LlavaProcessor, columns: dict[str, Any], fault: str
+    tmp_path: Path, processor: LlavaProcessor, columns: dict[str, Any], problem: str
 ) -> None:
     Dataset.from_dict(columns).to_parquet(str(tmp_path / "train.parquet"))
-    with pytest.raises(InputError, match=rf"train\.parquet: {fault}"):
+    with pytest.raises(InputError, match=rf"train\.parquet: {problem}"):
         stream_mixture({"text": {"path": str(tmp_path)}}, processor, max_tokens=100, seed=0)
 
 
@@ -116,19 +116,19 @@ def test_repository_is_streamed_at_its_commit_and_nothing_is_copied(
 
 
 @pytest.mark.parametrize(
-    ("file", "fault"),
+    ("file", "problem"),
     [
         ("train.jsonl", r"not made of parquet files\. Leave streaming off"),
         ("README.md", "Data files don't belong to tester/odd"),
     ],
 )
 def test_repository_of_other_files_or_files_elsewhere_is_refused(
-    hub: Any, tmp_path: Path, processor: LlavaProcessor, file: str, fault: str
+    hub: Any, tmp_path: Path, processor: LlavaProcessor, file: str, problem: str
 ) -> None:
     write(tmp_path / "private", [numbered(0)])
     card = f"---\nconfigs:\n- config_name: default\n  data_files: {tmp_path}/private/*.parquet\n---\n"
     added = CommitOperationAdd(file, card.encode() if file == "README.md" else b'{"messages": []}')
     HfApi().create_repo("tester/odd", repo_type="dataset")
     HfApi().create_commit("tester/odd", [added], commit_message="Odd", repo_type="dataset")
-    with pytest.raises(InputError, match=rf"data set 'odd' .*{fault}"):
+    with pytest.raises(InputError, match=rf"data set 'odd' .*{problem}"):
         stream_mixture({"odd": {"path": "tester/odd"}}, processor, max_tokens=100, seed=0)

@@ -206,7 +206,7 @@ def test_adapter_is_pushed_with_card_and_the_commits_of_base_and_data(hub: Any, 
 
 
 @pytest.mark.parametrize(
-    ("model", "changed", "fault"),
+    ("model", "changed", "problem"),
     [
         ({}, {"push_to_hub": True, "hub_model_id": "tester/x"}, "needs its base on the Hub"),
         ({}, {"push_to_hub": True}, "hub_model_id"),
@@ -217,10 +217,10 @@ def test_adapter_is_pushed_with_card_and_the_commits_of_base_and_data(hub: Any, 
     ],
 )
 def test_setting_that_cannot_work_here_is_refused(
-    room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: Any, changed: Any, fault: str
+    room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: Any, changed: Any, problem: str
 ) -> None:
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
     monkeypatch.setattr(settings, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match=fault):
+    with pytest.raises(InputError, match=problem):
         run(room, tmp_path / "out", model, **changed)
     assert not (tmp_path / "out").exists()

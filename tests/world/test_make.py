@@ -184,7 +184,7 @@ def test_a_folder_that_cannot_be_written_is_an_error_that_names_it(tmp_path: Pat
     blocked.write_text("in the way")
     with pytest.raises(InputError, match="cannot be written") as error:
         make_world(settings(blocked / "world"))
-    assert str(blocked) in error.value.place
+    assert str(blocked) in error.value.where
 
 
 def test_pictures_are_small_rgb_pngs(made: Path) -> None:

@@ -62,7 +62,7 @@ def test_every_box_that_is_not_empty_is_read_once_though_two_sentences_speak_of_
 def test_a_torn_line_is_an_error_that_names_file_and_line(tmp_path: Path, torn: str) -> None:
     with pytest.raises(InputError) as error:
         list(read_boxes(written(tmp_path, row(), torn), "dev.jsonl"))
-    assert error.value.place == f"{tmp_path / 'dev.jsonl'}, line 2"
+    assert error.value.where == f"{tmp_path / 'dev.jsonl'}, line 2"
 
 
 @pytest.mark.parametrize("name", ["../a.png", "/etc/hostname", "images/none.png"])

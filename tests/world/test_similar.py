@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -51,7 +51,7 @@ def test_notes_tell_every_change_or_all_but_one() -> None:
 
 
 @pytest.mark.parametrize("edit", NEAR_EDITS)
-def test_the_note_on_one_edit_tells_the_new_value(edit) -> None:
+def test_the_note_on_one_edit_tells_the_new_value(edit: Any) -> None:
     rng = random.Random(edit)
     noted = 0
     for _ in range(80):

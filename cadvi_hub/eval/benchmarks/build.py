@@ -15,10 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from cadvi_hub.core.digest import digest_of_files
 from cadvi_hub.core.drops import Drops
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.core.files import write_json
+from cadvi_hub.core.files import digest_of_files, write_json
 from cadvi_hub.eval.benchmarks.bison import read_bison
 from cadvi_hub.eval.benchmarks.cad_summary import read_summaries
 from cadvi_hub.eval.benchmarks.cola import read_cola
@@ -101,8 +100,8 @@ def _build(settings: BenchmarkSettings) -> str:
         rows = embedded_rows(task, counted, pictures, missing, KeptQuestions(shards))
         written = write_questions(rows, out, missing.questions, kept={task: shards} if shards else {}).get(task, 0)
     if not written:
-        fault = f"of {counter.total} questions none has its pictures"
-        raise InputError(f"{out / task}", fault, "Check --images; missing.jsonl there names what was looked for")
+        problem = f"of {counter.total} questions none has its pictures"
+        raise InputError(f"{out / task}", problem, "Check --images; missing.jsonl there names what was looked for")
     report = {
         "config": task,
         "format": _format(settings),
@@ -187,7 +186,7 @@ class _Missing:
         self._file, self._last = file, ""
 
     def add(self, question: Question, name: str, error: PictureError) -> None:
-        line = {"question": question.id, "image": name, "reason": error.reason, "fault": error.fault}
+        line = {"question": question.id, "image": name, "reason": error.reason, "fault": error.problem}
         self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
         if question.place + question.id != self._last:
             self._last = question.place + question.id

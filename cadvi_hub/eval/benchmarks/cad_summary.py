@@ -67,8 +67,8 @@ def _rows(file: Path) -> Iterator[tuple[str, Row]]:
     try:
         with pq.ParquetFile(file) as shard:
             if lacking := [name for name in _COLUMNS if name not in shard.schema_arrow.names]:
-                fault = f"no column {', '.join(lacking)}"
-                raise InputError(str(file), fault, "Name the folder of a data set with summaries")
+                problem = f"no column {', '.join(lacking)}"
+                raise InputError(str(file), problem, "Name the folder of a data set with summaries")
             for batch in shard.iter_batches(batch_size=16, columns=_COLUMNS):
                 for row in batch.to_pylist():
                     yield f"row {number}", row

@@ -83,12 +83,12 @@ def _nested(file: Path, place: str, below: Any, depth: int = 0) -> Iterator[tupl
         for number, row in enumerate(below, 1):
             yield f"{place}, pair {number}", _pair(file, f"{place}, pair {number}", row)
     else:
-        raise InputError(f"{file}, {place}", "neither a list of pairs nor lists by subject", "Mend the file")
+        raise InputError(f"{file}, {place}", "neither a list of pairs nor lists by subject", "Fix the file")
 
 
 def _pair(file: Path, position: str, row: Any) -> Row:
     if not isinstance(row, dict):
-        raise InputError(f"{file}, {position}", "not a JSON object", "Mend the row")
+        raise InputError(f"{file}, {position}", "not a JSON object", "Fix the row")
     return mapping(row, "the pair")
 
 

@@ -1,4 +1,4 @@
-"""Faults of the published files: counted and told, never mended, since results must stay comparable."""
+"""Faults of the published files: counted and told, never fixed, since results must stay comparable."""
 
 from __future__ import annotations
 

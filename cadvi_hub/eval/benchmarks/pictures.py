@@ -29,7 +29,7 @@ class PictureError(InputError):
     """A picture that cannot be embedded; `reason` is what such pictures are counted under."""
 
     def __init__(self, reason: str, error: InputError):
-        super().__init__(error.place, error.fault, error.mend)
+        super().__init__(error.where, error.problem, error.hint)
         self.reason = reason
 
 
@@ -144,8 +144,8 @@ def embedded_rows(
                     faults[name] = error
             rows.append(question.row(task, images))
         for question in unit:
-            for name, fault in faults.items():
-                missing.add(question, name, fault)
+            for name, problem in faults.items():
+                missing.add(question, name, problem)
         if not faults:
             kept.check_no_more()
             yield from rows

@@ -40,7 +40,7 @@ def read_questions(path: Path, image_root: Path, task: str) -> Iterator[dict[str
         try:
             images = [pictures.embed(image) for image in question.images]
         except InputError as error:
-            raise InputError(question.place, f"{error.place}: {error.fault}", error.mend) from error
+            raise InputError(question.place, f"{error.where}: {error.problem}", error.hint) from error
         yield question.row(task, images)
 
 
@@ -65,10 +65,10 @@ def read_question_file(path: Path, task: str) -> Iterator[Question]:
     for group, members in groupby(questions, key=lambda question: question.group):
         halves = list(members)
         if len(halves) != 2 or group in seen:
-            fault = f"pair {group!r} has {len(halves)} question(s) in a row, not 2"
+            problem = f"pair {group!r} has {len(halves)} question(s) in a row, not 2"
             if group in seen:
-                fault = f"pair {group!r} is there a second time"
-            raise InputError(str(path), fault, "Put both questions of a pair under each other, once")
+                problem = f"pair {group!r} is there a second time"
+            raise InputError(str(path), problem, "Put both questions of a pair under each other, once")
         seen.add(group)
         yield from halves
 

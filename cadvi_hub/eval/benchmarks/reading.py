@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.json_stream import list_rows
 from cadvi_hub.sources.rows import UNREADABLE, Row, RowError
 
 Made = TypeVar("Made")
@@ -26,13 +27,13 @@ def make_all(file: Path, rows: Iterable[tuple[str, Row]], make: Callable[[Row, s
         try:
             made = make(row, place)
         except RowError as bad:
-            raise InputError(place, bad.fault, bad.mend or "Mend the row") from bad
+            raise InputError(place, bad.problem, bad.hint or "Fix the row") from bad
         yield made
 
 
-def bad(fault: str) -> RowError:
-    """A row that cannot be used, since `fault`."""
-    return RowError(UNREADABLE, fault, "Mend the row")
+def bad(problem: str) -> RowError:
+    """A row that cannot be used, since `problem`."""
+    return RowError(UNREADABLE, problem, "Fix the row")
 
 
 def json_lines(file: Path) -> Rows:
@@ -42,10 +43,10 @@ def json_lines(file: Path) -> Rows:
             try:
                 row = json.loads(line.decode("utf-8-sig"))
             except (ValueError, RecursionError) as error:
-                fault = f"not one JSON object ({str(error) or type(error).__name__})"
-                raise InputError(f"{file}, line {number}", fault, "Mend the line") from error
+                problem = f"not one JSON object ({str(error) or type(error).__name__})"
+                raise InputError(f"{file}, line {number}", problem, "Fix the line") from error
             if not isinstance(row, dict):
-                raise InputError(f"{file}, line {number}", "not one JSON object", "Mend the line")
+                raise InputError(f"{file}, line {number}", "not one JSON object", "Fix the line")
             yield f"line {number}", row
 
 
@@ -58,30 +59,19 @@ def csv_rows(file: Path, columns: Iterable[str]) -> Rows:
                 raise InputError(str(file), f"no column {', '.join(lacking)}", "Take the file as it was published")
             for row in reader:
                 if None in row or None in row.values():
-                    fault = f"it does not have {len(reader.fieldnames or ())} fields"
-                    raise InputError(f"{file}, line {reader.line_num}", fault, "Mend the line")
+                    problem = f"it does not have {len(reader.fieldnames or ())} fields"
+                    raise InputError(f"{file}, line {reader.line_num}", problem, "Fix the line")
                 yield f"line {reader.line_num}", row
         except (csv.Error, UnicodeDecodeError) as error:
-            raise InputError(f"{file}, after line {reader.line_num}", f"no CSV ({error})", "Mend the file") from error
+            raise InputError(f"{file}, after line {reader.line_num}", f"no CSV ({error})", "Fix the file") from error
 
 
 def rows_at(file: Path, key: str) -> Rows:
     """`("row 1", {…})` and so on: the list at `key` of a file that is one JSON object, streamed."""
-    import ijson
-
-    number = 0
-    try:
-        with _opened(file).open("rb") as content:
-            for number, row in enumerate(ijson.items(content, f"{key}.item", use_float=True), 1):
-                if not isinstance(row, dict):
-                    raise InputError(f"{file}, row {number}", "not a JSON object", "Mend the row")
-                yield f"row {number}", row
-    except ijson.JSONError as error:
-        raise InputError(
-            str(file), f"not valid JSON after row {number}", "Mend the file, or fetch it again"
-        ) from error
-    if not number:
-        raise InputError(str(file), f"it has no list {key!r}", "Take the file as it was published, or another format")
+    for position, row in list_rows(_opened(file), key):
+        if not isinstance(row, dict):
+            raise InputError(f"{file}, {position}", "not a JSON object", "Fix the row")
+        yield position, row
 
 
 def _opened(file: Path) -> Path:

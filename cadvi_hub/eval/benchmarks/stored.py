@@ -39,9 +39,9 @@ def check_complete(data: str, task: str) -> None:
         InputError: questions are missing, or as of `missing_questions`.
     """
     if missing := missing_questions(data, task):
-        fault = f"{missing} question(s) are missing, since their pictures were not there"
-        mend = "Build it again with all pictures (missing.jsonl names them), or set allow_partial to true"
-        raise InputError(_place(data, task), fault, mend)
+        problem = f"{missing} question(s) are missing, since their pictures were not there"
+        hint = "Build it again with all pictures (missing.jsonl names them), or set allow_partial to true"
+        raise InputError(_place(data, task), problem, hint)
 
 
 def read_texts(data: str, task: str) -> list[dict[str, Any]]:
@@ -66,7 +66,7 @@ def read_texts(data: str, task: str) -> list[dict[str, Any]]:
 
 
 def _of_each_file(data: str, task: str, read: Callable[[IO[bytes]], _T]) -> list[_T]:
-    """What `read` finds in each file of the set; a fault becomes an InputError that names the set."""
+    """What `read` finds in each file of the set; a problem becomes an InputError that names the set."""
     import httpx
     import pyarrow as pa
 

@@ -6,7 +6,6 @@ folders are named there, and a picture that was missing and is there now ends th
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count, takewhile
@@ -35,10 +34,10 @@ def under_way(folder: Path, inputs: dict[str, Any]) -> Iterator[list[Path]]:
     Raises:
         InputError: another build is writing to this folder, or it cannot be written.
     """
-    work, fault = folder / WORK, "another build is writing to this folder"
+    work, problem = folder / WORK, "another build is writing to this folder"
     try:
         work.mkdir(parents=True, exist_ok=True)
-        with locked(work / ".lock", fcntl.LOCK_EX, folder, fault):
+        with locked(work / ".lock", folder, problem):
             made_of = work / "inputs.json"
             if not made_of.is_file() or read_json(made_of) != inputs:
                 _remove_shards(work)

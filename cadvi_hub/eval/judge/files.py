@@ -31,7 +31,7 @@ def read_judged(file: Path, needed: str) -> Row:
     Raises:
         InputError: it cannot be read, or holds something else.
     """
-    mend = "Remove it and run the judge again"
+    hint = "Remove it and run the judge again"
     if not file.exists():
         return {}
     try:
@@ -39,9 +39,9 @@ def read_judged(file: Path, needed: str) -> Row:
         known = isinstance(content["endpoint"], dict) and isinstance(content["judge"], str)
         known = known and all(needed in scores for scores in content["tasks"].values())
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(str(file), f"cannot be read ({error!r})", mend) from error
+        raise InputError(str(file), f"cannot be read ({error!r})", hint) from error
     if not known:
-        raise InputError(str(file), "these are no results of a judge", mend)
+        raise InputError(str(file), "these are no results of a judge", hint)
     return content
 
 

@@ -75,7 +75,7 @@ class Judge:
         }
 
     def rate(self, task: str, answered: Sequence[Answered]) -> Iterator[dict[str, Any]]:
-        """`rating`, `reason`, `readable`, `fault` and `cut` per answer, in their order."""
+        """`rating`, `reason`, `readable`, `problem` and `cut` per answer, in their order."""
         settings, unread = self._settings, iter(answered)
         requests = (rating_request(task, each, settings.max_chars, self._decoding, self._schema) for each in unread)
         outcomes = self._generator.generate(MadeAsRead(requests, unread))
@@ -85,7 +85,7 @@ class Judge:
                 "rating": rating.value,
                 "reason": rating.reason,
                 "readable": rating.value is not None,
-                "fault": rating.fault,
+                "fault": rating.problem,
                 "cut": len(each.answer) > settings.max_chars,
             }
 

@@ -52,11 +52,11 @@ class Answered(NamedTuple):
 
 
 class Rating(NamedTuple):
-    """A rating from 0 to 5 with its reason; None with the `fault` for which it cannot be read."""
+    """A rating from 0 to 5 with its reason; None with the `problem` for which it cannot be read."""
 
     value: float | None
     reason: str
-    fault: str = ""
+    problem: str = ""
 
 
 def rating_schema(max_reason: int = 400) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def judge_answers(settings: JudgeSettings) -> dict[str, Any]:
 
     - replies.sqlite: every reply, so that a stopped run goes on, and a rerun asks nothing but what was refused;
     - <judge>/<task>.jsonl: per prediction `index`, `id`, `rating` (None where it cannot be read), `reason`,
-      `readable`, `fault` and `cut`, in the order of the predictions;
+      `readable`, `problem` and `cut`, in the order of the predictions;
     - <judge>/judge.json: what this function returns. `evaluate` leaves it alone.
 
     Returns:
@@ -97,8 +97,8 @@ def read_ratings(results: Path) -> dict[str, dict[str, Row]]:
         judged = read_judged(file, "predictions")
         for task, scores in judged["tasks"].items():
             if scores["predictions"] != file_digest(predictions_file(results, task)):
-                fault = f"it rates other answers to {task} than those of {results}, which were written later"
-                raise InputError(str(file), fault, "Run `cadvi judge run` again")
+                problem = f"it rates other answers to {task} than those of {results}, which were written later"
+                raise InputError(str(file), problem, "Run `cadvi judge run` again")
         if judged["tasks"]:
             found[judged["judge"]] = judged["tasks"]
     return found
@@ -134,8 +134,8 @@ def rating_text(scores: Mapping[str, Any]) -> str:
 def check_open(tasks: Sequence[str]) -> None:
     """Make sure that a judge can rate the answers of all `tasks`; raises InputError if not."""
     if closed := sorted(set(tasks) - set(PROMPTS)):
-        fault = f"{', '.join(closed)}: a judge rates open answers, and these have none"
-        raise InputError("tasks", fault, f"Use some of {', '.join(PROMPTS)}")
+        problem = f"{', '.join(closed)}: a judge rates open answers, and these have none"
+        raise InputError("tasks", problem, f"Use some of {', '.join(PROMPTS)}")
 
 
 def judge_identity(judge: Judge, earlier: Mapping[str, Any]) -> Row:
@@ -146,8 +146,8 @@ def judge_identity(judge: Judge, earlier: Mapping[str, Any]) -> Row:
     """
     told, told_earlier = judge.told(), earlier.get("endpoint", {})
     if told and told_earlier and told != told_earlier:
-        fault = f"the endpoint serves {told}; the stored ratings are by {told_earlier}"
-        raise InputError(f"judge {judge.name}", fault, "Tell the two apart with --judge.revision")
+        problem = f"the endpoint serves {told}; the stored ratings are by {told_earlier}"
+        raise InputError(f"judge {judge.name}", problem, "Tell the two apart with --judge.revision")
     return {"judge": judge.name, "endpoint": told or told_earlier}
 
 
@@ -156,8 +156,8 @@ def _chosen(settings: JudgeSettings) -> list[str]:
     results = Path(settings.results)
     chosen = list(settings.tasks) or [task for task in PROMPTS if predictions_file(results, task).is_file()]
     if not chosen:
-        fault = f"it has no predictions for {' or '.join(PROMPTS)}"
-        raise InputError(str(results), fault, "Run `cadvi evaluate` on one of these sets first")
+        problem = f"it has no predictions for {' or '.join(PROMPTS)}"
+        raise InputError(str(results), problem, "Run `cadvi evaluate` on one of these sets first")
     return chosen
 
 
@@ -169,9 +169,9 @@ def _answered(results: Path, task: str, place: str) -> tuple[list[Row], list[Ans
         for row in rows:
             asked = questions[row["index"]] if 0 <= row["index"] < len(questions) else {}
             if any(asked.get(key) != row[key] for key in ("id", "answer")):
-                fault = f"question {row['id']!r} is not row {row['index']} of {place}, or has another answer there"
-                mend = "Name the data that the model was evaluated on"
-                raise InputError(str(predictions_file(results, task)), fault, mend)
+                problem = f"question {row['id']!r} is not row {row['index']} of {place}, or has another answer there"
+                hint = "Name the data that the model was evaluated on"
+                raise InputError(str(predictions_file(results, task)), problem, hint)
             yield Answered(asked["question"], asked["answer"], row["prediction"])
 
     return rows, list(texts())
@@ -187,7 +187,7 @@ def _begun(folder: Path, judge: Judge) -> Row:
 
 
 def _line(task: str, scores: Mapping[str, Any]) -> str:
-    faults = ", ".join(f"{number} {fault}" for fault, number in scores["faults"].items())
+    faults = ", ".join(f"{number} {problem}" for problem, number in scores["faults"].items())
     facts = [f"n {scores['rating_n']} of {scores['n']}", f"unreadable {100 * scores['unreadable']:.1f} %"]
     facts += [f"({faults})"] if faults else []
     facts += [f"cut {scores['cut']}"] if scores["cut"] else []

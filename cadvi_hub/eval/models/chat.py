@@ -40,8 +40,8 @@ def greedy_answers(generator: Generator, docs: list[Doc], picture_format: Pictur
     answers: dict[int, ModelResponse] = {}
     for index, outcome in zip(order, generator.generate(MadeAsRead(requests, unread)), strict=True):
         if isinstance(outcome, Failed):
-            mend = "Use a model that takes such prompts, or leave the question out of the set"
-            raise InputError(_place(docs[index]), f"no answer ({outcome.reason})", mend)
+            hint = "Use a model that takes such prompts, or leave the question out of the set"
+            raise InputError(_place(docs[index]), f"no answer ({outcome.reason})", hint)
         answers[index] = ModelResponse(input=docs[index].query, text=[outcome.text])
     return [answers[index] for index in range(len(docs))]
 
@@ -70,16 +70,16 @@ def chat_request(doc: Doc, picture_format: PictureFormat = "PPM") -> ChatRequest
         raise InputError(f"task {doc.task_name}", "few-shot examples are not supported", "Use the task as `name|0`")
     images, places = doc.images or [], doc.query.count(IMAGE)
     if len(images) != places:
-        fault = f"its text has {places} {IMAGE} and {len(images)} images are there"
-        raise InputError(_place(doc), fault, "Mend the row, so that each image has its place in the text")
+        problem = f"its text has {places} {IMAGE} and {len(images)} images are there"
+        raise InputError(_place(doc), problem, "Fix the row, so that each image has its place in the text")
     try:
         if isinstance(images, RowImages) and picture_format == "PNG":
             pictures = tuple(images.encoded())  # as PNG: 24 ms for 1.4, ten times the bytes (640 × 480)
         else:
             pictures = tuple(_encode(image, picture_format) for image in images)
     except (OSError, SyntaxError) as error:  # Pillow reads a file's pixels late
-        fault = f"one of its pictures does not decode ({error})"
-        raise InputError(_place(doc), fault, "Replace the picture, or remove the question from the set") from error
+        problem = f"one of its pictures does not decode ({error})"
+        raise InputError(_place(doc), problem, "Replace the picture, or remove the question from the set") from error
     return ChatRequest([message("user", doc.query)], pictures, Decoding(max_tokens=doc.generation_size or 256))
 
 

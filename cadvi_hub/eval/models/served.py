@@ -67,8 +67,8 @@ class ServedModel(LightevalModel):
     def loglikelihood_rolling(self, docs: list[Doc]) -> list[ModelResponse]:
         raise self._lacks("a chat model over images has no perplexity of a bare text")
 
-    def _lacks(self, fault: str) -> InputError:
-        return InputError(f"served model {self.config.model_name}", fault, "Evaluate the model's folder for that")
+    def _lacks(self, problem: str) -> InputError:
+        return InputError(f"served model {self.config.model_name}", problem, "Evaluate the model's folder for that")
 
 
 def _from_environment(model: str) -> ServerGenerator:

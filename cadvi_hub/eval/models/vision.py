@@ -69,8 +69,8 @@ class VisionModel(LightevalModel):
         return rank_options(self._ranker, docs)
 
     def loglikelihood_rolling(self, docs: list[Doc]) -> list[ModelResponse]:
-        fault = "a chat model over images has no perplexity of a bare text"
-        raise InputError(self.config.model_name, fault, "Use tasks that ask for an answer or rank choices")
+        problem = "a chat model over images has no perplexity of a bare text"
+        raise InputError(self.config.model_name, problem, "Use tasks that ask for an answer or rank choices")
 
 
 def local_model(model: str, batch_size: int = 16) -> LocalGenerator:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import tqdm
 
-from cadvi_hub.core.digest import digest_of_files
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.files import digest_of_files
 
 
 def test_the_digest_changes_with_what_files_hold_and_their_order_alone(tmp_path: Path) -> None:
@@ -27,7 +27,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 
 def test_a_bar_shows_the_bytes_that_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cadvi_hub.core.digest._CHUNK", 4)
+    monkeypatch.setattr("cadvi_hub.core.files._CHUNK", 4)
     shown = []
 
     class Bar(tqdm.tqdm):
