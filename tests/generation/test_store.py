@@ -192,7 +192,7 @@ def test_what_is_handed_on_is_what_a_rerun_will_give(store: ReplyStore) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from cadvi_hub.generation import Reply
+from cadvi_hub.generation.chat import Reply
 from cadvi_hub.generation.store import ReplyStore
 store, name = ReplyStore(Path(sys.argv[1])), sys.argv[2]
 for i in range(int(sys.argv[3])):

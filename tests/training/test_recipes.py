@@ -6,12 +6,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-import cadvi_hub.training as training
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import message
 from cadvi_hub.training.settings import TuningConfig, TuningModel, check_settings, parse
 
-ROOM = Path(training.__file__).parent
+ROOM = Path(__file__).parents[2] / "training"
 RECIPES = ROOM / "recipes" / "llava-1.5-7b"
 CONVERSATION = [
     message("user", "<image>\nand <image>\nWhat differs?"),
