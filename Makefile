@@ -4,11 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= out/demo
 SEED ?= 0
+LOCK := requirements-dev.lock
 TORCH := torch==2.13.0
-# Where there is no GPU the CPU build does; indexes that have one label it +cpu, others get the plain build.
+# Without a GPU the CPU build is enough. Indexes that have one label it +cpu; elsewhere the plain build is installed.
 GPU := $(shell nvidia-smi -L 2>/dev/null | head -n 1)
+install_torch = $(if $(GPU),,$(1)/python -m pip install -q "$(TORCH)+cpu" 2>/dev/null ||) $(1)/python -m pip install -q "$(TORCH)"
 
-.PHONY: demo test browser_test slow_test bench style quality vllm clean
+.PHONY: demo test browser_test slow_test bench style quality lock vllm clean
 
 demo: $(VENV)/installed
 	$(BIN)/cadvi demo --config demo --out $(OUT) --seed $(SEED) $(ARGS)
@@ -19,7 +21,7 @@ test: $(VENV)/installed
 slow_test: $(VENV)/installed vllm
 	$(BIN)/python -m pytest -m slow tests/slow
 
-# `cadvi view` in Debian's Chromium.
+# `cadvi view` in Debian's Chromium. gradio needs a pillow below the locked one.
 browser_test: $(VENV)/installed
 	$(BIN)/python -m pip install -q -e ".[view]" selenium
 	test -x /usr/bin/chromedriver || apt-get install -y chromium chromium-driver
@@ -32,21 +34,34 @@ style: $(VENV)/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Style, types, layers, and the proof that types and layers are checked across rooms.
 quality: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
-$(VENV)/installed: pyproject.toml
+$(VENV)/installed: pyproject.toml $(LOCK)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(if $(GPU),,$(BIN)/python -m pip install -q "$(TORCH)+cpu" 2>/dev/null ||) $(BIN)/python -m pip install -q "$(TORCH)"
-	$(BIN)/python -m pip install -q -e ".[train,eval,dev]"
+	$(call install_torch,$(BIN))
+	$(BIN)/python -m pip install -q -c $(LOCK) -e ".[train,eval,dev]"
 	touch $@
+
+# The newest versions that the ranges in pyproject.toml allow. Run the tests before you commit the result.
+# torch is left out: which of its builds is installed depends on the machine.
+lock:
+	rm -rf .venv-lock
+	$(PYTHON) -m venv .venv-lock
+	$(call install_torch,.venv-lock/bin)
+	.venv-lock/bin/python -m pip install -q -e ".[train,eval,dev]"
+	echo "# Versions of the development environment, made by \`make lock\`." > $(LOCK)
+	.venv-lock/bin/python -m pip freeze --exclude-editable --exclude torch >> $(LOCK)
+	rm -rf .venv-lock
 
 vllm: .venv-vllm/installed
 
-# The server's own environment: it pins another transformers. Two packages that it brings break beside a CPU torch;
-# torchvision, which LLaVA needs, is told the names of two operators that it lacks.
+# The server's own environment: it pins another transformers. Two packages that it installs do not work beside a CPU
+# torch; torchvision, which LLaVA needs, gets the names of two operators that it lacks.
 .venv-vllm/installed: requirements-vllm.txt $(wildcard tests/slow/vllm_site/*)
 	test -x .venv-vllm/bin/python || $(PYTHON) -m venv .venv-vllm
 	.venv-vllm/bin/python -m pip install -q -r requirements-vllm.txt
@@ -55,4 +70,4 @@ vllm: .venv-vllm/installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-vllm
+	rm -rf $(VENV) .venv-vllm .venv-lock
