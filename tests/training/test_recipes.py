@@ -8,6 +8,7 @@ import yaml
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import message
+from cadvi_hub.training.models import TEMPLATES
 from cadvi_hub.training.settings import TuningConfig, TuningModel, check_settings, parse
 
 ROOM = Path(__file__).parents[2] / "training"
@@ -165,7 +166,7 @@ def test_base_model_must_be_named(tmp_path: Path) -> None:
 def render(name: str, conversation: list[dict], prompt: bool = False) -> tuple[str, list[str]]:
     from transformers.utils.chat_template_utils import render_jinja_template
 
-    template = (ROOM / "chat_templates" / name).read_text()
+    template = (TEMPLATES / name).read_text()
     texts, spans = render_jinja_template(
         [conversation],
         chat_template=template,
