@@ -21,11 +21,8 @@ from cadvi_hub.core.schema import CaptionedImage, ImagePair
 from cadvi_hub.grounding.store import write_graphs
 from cadvi_hub.pairing.nouns import extract_nouns
 from cadvi_hub.pairing.pairs import mine_pairs
-from cadvi_hub.sources.built import BuiltRow
-from cadvi_hub.sources.cad_qa_file import PairQuestion
 from cadvi_hub.sources.formats import Format, format_of
 from cadvi_hub.sources.held_out import leave_out, read_held_out
-from cadvi_hub.sources.llava_mix import InstructExample
 
 if TYPE_CHECKING:
     from cadvi_hub.builder.build import BuildSettings
@@ -83,14 +80,6 @@ def _read(settings: BuildSettings, source_format: Format, counted: Row) -> Itera
         number += 1
         yield record
     counted |= {"records_read": number, "drops": drops.as_dict(), "pair_counts": {}}
-
-
-def record_of(row: Row) -> Any:
-    """The record that a row of the stage `RECORDS` holds: a pair, a conversation, a question, or a made row."""
-    tuples: Row = {key: tuple(row[key]) for key in ("images", "captions", "shared_nouns") if key in row}
-    kinds = {"row": BuiltRow, "messages": InstructExample, "answer": PairQuestion}  # each by a field of its own
-    kind = next((kind for field, kind in kinds.items() if field in row), ImagePair)
-    return kind(**{**row, **tuples})
 
 
 def _apart(settings: BuildSettings, records: Iterator[Any], images: ImageStore, drops: Drops) -> Iterator[Any]:

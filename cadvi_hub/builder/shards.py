@@ -13,7 +13,7 @@ from cadvi_hub.annotation.annotators import Annotator, GroundedAnnotator, LlmAnn
 from cadvi_hub.annotation.questions import QuestionWriter
 from cadvi_hub.builder.folder import BuildFolder
 from cadvi_hub.builder.pictures import Pictures
-from cadvi_hub.builder.records import GRAPHS, GRAPHS_FILE, RECORDS, record_of
+from cadvi_hub.builder.records import GRAPHS, GRAPHS_FILE, RECORDS
 from cadvi_hub.builder.rows import built_rows, cad_qa_rows, cad_rows, instruct_rows, statistics, written_rows
 from cadvi_hub.core import schema
 from cadvi_hub.core.drops import Drops
@@ -58,8 +58,8 @@ class ShardMaker:
         self.settings, self.folder = settings, folder
         self.annotator, self.writer = authors or make_authors(settings)
         self._features = getattr(schema, f"{settings.config}_features")()
-        source_format = format_of(settings.config, settings.source)
-        self._holds, store = source_format.holds, source_format.images(settings.source)
+        self._format = format_of(settings.config, settings.source)
+        store = self._format.images(settings.source)
         self._pictures = Pictures(store, settings.source.bad_rows == "refuse", settings.images == "embedded")
         self._similarity = ImageSimilarity(settings.clip_model) if settings.clip_model else None
         if self.annotator and settings.graphs:
@@ -69,13 +69,13 @@ class ShardMaker:
     def make(self, number: int) -> int:
         """Write shard `number`; returns how many records went into it."""
         settings, facts = self.settings, Row()
-        records = list(map(record_of, self.folder.stages.read_block(RECORDS, number)))
+        records: list[Any] = list(map(self._format.record_from, self.folder.stages.read_block(RECORDS, number)))
         if self.annotator and self.writer:
             rows = written_rows(records, self.annotator, self.writer, self._pictures, facts)
         elif self.annotator:
             kind = (settings.config, settings.turns, settings.seed)
             rows = cad_rows(kind, records, self.annotator, self._pictures, self._similarity, facts)
-        elif self._holds == "rows":
+        elif self._format.holds == "rows":
             rows = built_rows(records, self._features, self._pictures, facts)
         elif settings.config == "cad_qa":
             rows = cad_qa_rows(records, settings.questions.max_words, self._pictures, facts)

@@ -1,7 +1,7 @@
 """The one way to write a file, to take a lock and to digest a file.
 
 A file or folder that is written here is whole, or it is not there: it gets a temporary name beside its own and is
-renamed at the end. Where the disk does not take it, the error is a WriteError that names the place.
+renamed at the end. If it cannot be written, the error is a WriteError that names the place.
 """
 
 from __future__ import annotations
@@ -23,24 +23,26 @@ Json = dict[str, Any]
 _CHUNK = 2**20  # bytes read at a time
 _BAR_AFTER = 2.0  # seconds
 _SHORT = 10.0  # seconds
-# What the disk says to a writer. Other errors inside a block may come from what the block reads.
+# Errors that only writing causes. Others inside a block may come from what the block reads.
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 
 
 class WriteError(InputError):
-    """The disk does not take a file: it is full or read-only, or the folder is not ours to write to."""
+    """A file cannot be written: the disk is full or read-only, or the folder belongs to somebody else."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file that appears at `path` when the block ends well; otherwise what was there stays.
+    """A file that replaces `path` when the block ends without an error; otherwise `path` stays as it was.
 
     Raises:
         WriteError: it cannot be written.
     """
     temporary = temporary_name(path)
+    with writing(path, every_error=True):
+        file = temporary.open("wb")
     try:
-        with writing(path), temporary.open("wb") as file:
+        with writing(path), file:
             yield file
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -51,7 +53,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """A folder to fill, which takes the place of `path` when the block ends well; otherwise it stays for inspection.
+    """A folder to fill. It replaces `path` when the block ends without an error, and is left behind otherwise.
 
     Raises:
         WriteError: it cannot be written.
@@ -79,13 +81,12 @@ def writing(
     *,
     every_error: bool = False,
 ) -> Iterator[None]:
-    """Turn what the disk says to a writer into a WriteError that names `place`.
+    """Turn an OSError of the block into a WriteError that names `place`.
 
     Args:
-        place: file or folder that is written in the block.
+        place: the file or folder that the block writes.
         hint: what the user can do.
-        every_error: whether every OSError in the block comes from writing; otherwise only those of a full or
-            read-only disk count.
+        every_error: whether every OSError comes from writing; otherwise only those of a full or read-only disk do.
     """
     try:
         yield
@@ -96,18 +97,18 @@ def writing(
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` in UTF-8, at once; WriteError where it cannot be written."""
-    with writing(path, every_error=True), replacing(path) as file:
+    """Write `text` to `path` in UTF-8, whole or not at all; WriteError if it cannot be written."""
+    with replacing(path) as file:
         file.write(text.encode())
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write `content` to `path` as JSON, at once; WriteError where it cannot be written."""
+    """Write `content` to `path` as JSON, whole or not at all; WriteError if it cannot be written."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def write_json_lines(path: Path, rows: Iterable[Any]) -> None:
-    """Write `rows` to `path`, one JSON value per line, at once; WriteError where it cannot be written."""
+    """Write `rows` to `path` as one JSON value per line, whole or not at all; WriteError if it cannot be written."""
     with replacing(path) as file:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
@@ -117,7 +118,7 @@ def read_json(path: Path, hint: str = "Remove the folder, or choose another out"
     """The JSON object in `path`.
 
     Raises:
-        InputError: it cannot be read or holds no JSON object; `hint` says what to do.
+        InputError: it cannot be read or does not hold a JSON object; `hint` says what to do.
     """
     try:
         content = json.loads(path.read_bytes())
@@ -132,16 +133,17 @@ def read_json(path: Path, hint: str = "Remove the folder, or choose another out"
 
 @contextmanager
 def locked(file: Path, place: Path, problem: str, timeout: float = 0) -> Iterator[None]:
-    """Hold the lock `file`. It is free again when this process ends, however it ends.
+    """Hold the lock `file`. It is free again when this process ends, even by kill -9.
 
     Args:
         file: the lock; its folder must exist.
         place: what it protects, for the message.
-        problem: what is wrong when somebody else holds it.
+        problem: what is wrong when another process holds it.
         timeout: seconds to wait for it; -1 waits for ever.
 
     Raises:
-        InputError: somebody else holds it.
+        InputError: another process holds it.
+        WriteError: it cannot be written.
     """
     from filelock import FileLock, Timeout
 
@@ -150,6 +152,9 @@ def locked(file: Path, place: Path, problem: str, timeout: float = 0) -> Iterato
         lock.acquire(timeout=timeout)
     except Timeout as error:
         raise InputError(str(place), problem, "Wait for it, or choose another out") from error
+    except OSError as error:
+        hint = "Choose a folder that you can write to"
+        raise WriteError(str(place), f"cannot be locked ({error.strerror or error})", hint) from error
     try:
         yield
     finally:
@@ -158,38 +163,38 @@ def locked(file: Path, place: Path, problem: str, timeout: float = 0) -> Iterato
 
 @contextmanager
 def shared(file: Path, place: Path, problem: str) -> Iterator[None]:
-    """Share the lock `file` with others that share it; `locked_alone` keeps out while one of them does.
+    """Share the lock `file` with others that share it; meanwhile `locked_alone` fails.
 
-    Each holder has a lock file of its own beside `file`: a lock that several processes hold needs no more than locks
-    that one holds, which every network disk has.
+    Each holder locks a file of its own beside `file`, because not every network disk has shared locks.
 
     Raises:
-        InputError: somebody holds it alone.
+        InputError: another process holds it alone.
     """
     own = file.with_name(f"{file.name}.{uuid.uuid4().hex}")
     with ExitStack() as stack:
         with locked(file, place, problem, timeout=_SHORT):  # others that begin to share hold it for a moment
+            stack.callback(own.unlink, missing_ok=True)  # after its release: Windows does not remove an open file
             stack.enter_context(locked(own, place, problem))
-        stack.callback(own.unlink, missing_ok=True)
         yield
 
 
 @contextmanager
 def locked_alone(file: Path, place: Path, problem: str) -> Iterator[None]:
-    """Hold the lock `file`, which others may share.
+    """Hold the lock `file` that others can share.
 
     Raises:
-        InputError: somebody else holds or shares it.
+        InputError: another process holds or shares it.
     """
     with locked(file, place, problem):
         for other in file.parent.glob(f"{file.name}.*"):
             with locked(other, place, problem):
-                other.unlink(missing_ok=True)  # of a process that was killed
+                pass
+            other.unlink(missing_ok=True)  # its process was killed
         yield
 
 
 def remove(path: Path) -> None:
-    """Remove a folder or a file, if it is there."""
+    """Remove a folder or a file if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -197,7 +202,7 @@ def remove(path: Path) -> None:
 
 
 def digest_of_files(files: Sequence[Path]) -> str:
-    """SHA-256 over the contents of `files` in their order; a bar shows how much is read where that takes long.
+    """SHA-256 over the contents of `files` in their order; a bar shows the progress if it takes long.
 
     Raises:
         InputError: a file cannot be read.

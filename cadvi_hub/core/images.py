@@ -4,7 +4,7 @@ import io
 import os
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Protocol
@@ -26,29 +26,6 @@ _KNOWN = 10_000  # pictures whose place is remembered: looking a name up takes l
 def image_id(name: str) -> str:
     """The name of an image by which it is known in all sets that hold it."""
     return _COLA_PREFIX.sub("", _COCO_PREFIX.sub("", _SUFFIX.sub("", name.rpartition("/")[2])))
-
-
-def names_in_parquet(file: Path) -> Iterator[list[str | None]]:
-    """The image names of every row of a built data set's file, without reading a picture.
-
-    Raises:
-        LookupError: it has no column of images.
-        InputError: it cannot be read.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(file) as shard:
-            leaves = [shard.schema.column(index).path for index in range(len(shard.schema))]
-            columns = [leaf for leaf in leaves if leaf.startswith("images.") and leaf.endswith(".path")]
-            if not columns:
-                raise LookupError(file)
-            for batch in shard.iter_batches(columns=columns):
-                for images in batch.column(0).to_pylist():
-                    yield [image and image["path"] for image in images or []]
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(str(file), f"it does not read as parquet ({str(error).strip()})", "Build it again") from error
 
 
 def image_file(root: Path, name: str) -> Path:

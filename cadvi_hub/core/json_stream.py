@@ -1,135 +1,201 @@
 """JSON files of many gigabytes, read value by value; a bar shows how much of a file is read.
 
+Memory is bounded whatever a file holds: by `MAX_DEPTH` and by `MAX_VALUE` for one value.
+
 The parser (yajl, by ijson) reads a lone surrogate, which JSON can escape and UTF-8 cannot hold, as "?".
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.files import Json
 
-MAX_DEPTH = 100  # lists and objects within each other; a file of nothing but `[` would else fill the memory
+MAX_DEPTH = 100  # lists and objects within each other
+MAX_VALUE = (
+    2**25
+)  # bytes of one value or line: a picture of 24 MB in base64; Python objects take up to 20 times as much
 _OPENING = re.compile(rb"\s*(.)", re.DOTALL)
-_STARTS, _ENDS = ("start_map", "start_array"), ("end_map", "end_array")
-
-Events = Iterator[tuple[str, Any]]
+_STARTS, _ENDS = {"list": "start_array", "object": "start_map"}, ("end_array", "end_map")
+_CHECK = "Check source.path and source.format"
 
 
 def list_rows(file: Path, key: str | None = None) -> Iterator[tuple[str, Any]]:
     """`("row 1", …)` and so on: the entries of a file that is one list, or of the list at `key` of an object.
 
     Raises:
-        InputError: it cannot be read, is no list or has none at `key`, or is torn or no JSON; the error names the row
-            after which.
+        InputError: the file cannot be read, is not a list or has none at `key`, is not valid JSON, or holds a value
+            that is too large; the error names the last good row.
     """
-    if key is None:
-        with _events(file, b"[", "list") as events:
-            for number, _, row in _members(file, events):
-                yield f"row {number}", row
-        return
-    found = False
-    with _events(file, b"{", "object") as events:
-        for _, name, value in _members(file, events, whole_but=key):
-            if name == key and value == "start_array":
-                found = True
-                for number, _, row in _members(file, events):
-                    yield f"row {number}", row
-    if not found:
-        raise InputError(str(file), f"it has no list {key!r}", "Check the file")
+    for position, _, row in _rows(file, "list", key):
+        yield position, row
 
 
 def entries(file: Path, key: str | None = None) -> Iterator[tuple[str, str, Any]]:
     """`("row 1", its key, its value)` and so on: a file that is one object, or the object at its `key`.
 
     Raises:
-        InputError: it cannot be read, is no object, has none at `key`, or is torn or no JSON; the error names the row
-            after which.
+        InputError: as `list_rows`, of an object.
     """
-    found = key is None
-    with _events(file, b"{", "object") as events:
-        for number, name, value in _members(file, events, whole_but=key):
-            if key is None:
-                yield f"row {number}", name, value
-            elif name == key and value == "start_map":
-                found = True
-                for within, inner, content in _members(file, events):
-                    yield f"row {within}", inner, content
-    if not found:
-        raise InputError(str(file), f"it has no object {key!r}", "Check the file")
+    return _rows(file, "object", key)
 
 
-def _members(file: Path, events: Events, whole_but: str | None = None) -> Iterator[tuple[int, str, Any]]:
-    """Number, key and value of each member of the list or object that has begun; for `whole_but`, its first event."""
-    import ijson
+def json_lines(file: Path) -> Iterator[tuple[str, bytes]]:
+    """`("line 1", b"…")` and so on, without blank lines; `json_object` reads a line.
 
-    number, key = 0, ""
+    Raises:
+        InputError: the file cannot be read, or a line has more than `MAX_VALUE` bytes.
+    """
+    with _reading(file) as lines:
+        number = 0
+        while line := lines.readline(MAX_VALUE + 1):
+            number += 1
+            if len(line) > MAX_VALUE:
+                raise InputError(f"{file}, line {number}", f"it has more than {MAX_VALUE:,} bytes", "Shorten the line")
+            if line.strip():
+                yield f"line {number}", line
+
+
+def json_object(line: bytes) -> Json:
+    """The JSON object that a line holds.
+
+    Raises:
+        ValueError: it holds something else; the text of the error says what is wrong.
+    """
     try:
-        for event, value in events:
+        value = json.loads(line.decode("utf-8-sig"))  # Windows begins a file with a byte order mark
+    except UnicodeDecodeError as error:
+        raise ValueError("not UTF-8") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not valid JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")
+    return value
+
+
+def _rows(file: Path, kind: str, key: str | None) -> Iterator[tuple[str, str, Any]]:
+    """Position, key and value of each member of the list or object that the file is or has at `key`."""
+    with _parsing(file, kind if key is None else "object") as stream:
+        if key is not None and not stream.find(key, _STARTS[kind]):
+            raise InputError(str(file), f"it has no {kind} {key!r}", "Check the file")
+        for name, event, value in stream.members():
+            built = stream.build(event, value)
+            stream.row += 1
+            yield f"row {stream.row}", name, built
+        if key is not None:
+            stream.find()  # the rest must be JSON, too
+
+
+class _Stream:
+    """A parser's events in one file. `read` is what the parser calls; it refuses to read too far for one value."""
+
+    def __init__(self, read: Callable[[int], bytes]):
+        import ijson
+
+        self.row, self._ended = 0, False  # the last row that was read
+        self._read, self._position, self._limit = read, 0, MAX_VALUE
+        self._events = iter(ijson.basic_parse(self, use_float=True))
+        next(self._events)
+
+    def read(self, size: int) -> bytes:
+        if self._position > self._limit:
+            raise _TooLargeError(f"a value of more than {MAX_VALUE:,} bytes")
+        data = self._read(size)
+        self._position += len(data)
+        return data
+
+    def members(self) -> Iterator[tuple[str, str, Any]]:
+        """Key and first event of each member of the list or object that has begun; the caller reads the others."""
+        key = ""
+        while True:
+            self._limit = self._position + MAX_VALUE
+            event, value = next(self._events)
             if event in _ENDS:
-                break
+                return
             if event == "map_key":
                 key = value
-                continue
-            member = event if key == whole_but else _built(event, value, events)
-            number += 1
-            yield number, key, member
-    except (ijson.JSONError, RecursionError) as error:
-        raise _broken(file, f"after row {number}", error) from error
+            else:
+                yield key, event, value
 
+    def build(self, event: str, value: Any) -> Any:
+        """The value that begins with `event`."""
+        import ijson
 
-def _built(event: str, value: Any, events: Events) -> Any:
-    """The value that begins with `event`."""
-    import ijson
+        builder = ijson.ObjectBuilder()
+        for each in self._within(event, value):
+            builder.event(*each)
+        return builder.value
 
-    if event not in _STARTS:
-        return value
-    builder = ijson.ObjectBuilder()
-    builder.event(event, value)
-    depth = 1
-    while depth:
-        event, value = next(events)
-        builder.event(event, value)
-        if event in _STARTS:
-            depth += 1
+    def find(self, key: str | None = None, start: str = "") -> bool:
+        """Skip members up to the one at `key` that begins with `start`, or to the end; whether it was found."""
+        for name, event, value in self.members():
+            if name == key and event == start:
+                return True
+            for _ in self._within(event, value):
+                self._limit = self._position + MAX_VALUE  # nothing is kept of it
+        return False
+
+    @property
+    def place(self) -> str:
+        """Where the parser is, in words."""
+        return "after its end" if self._ended else f"after row {self.row}"
+
+    def close(self) -> None:
+        """Check that nothing follows; the parser raises where something does."""
+        self._ended = True
+        next(self._events, None)
+
+    def _within(self, event: str, value: Any) -> Iterator[tuple[str, Any]]:
+        """All events of the value that begins with this one."""
+        depth = 0
+        while True:
+            yield event, value
+            depth += (event in _STARTS.values()) - (event in _ENDS)
             if depth > MAX_DEPTH:
-                raise RecursionError(f"more than {MAX_DEPTH} lists and objects within each other")
-        elif event in _ENDS:
-            depth -= 1
-    return builder.value
+                raise _TooLargeError(f"more than {MAX_DEPTH} lists and objects within each other")
+            if not depth:
+                return
+            event, value = next(self._events)
+
+
+class _TooLargeError(ValueError):
+    """A value that would fill the memory."""
 
 
 @contextmanager
-def _events(file: Path, opening: bytes, kind: str) -> Iterator[Events]:
-    """What the parser finds after the start of the one list or object that `file` is."""
+def _parsing(file: Path, kind: str) -> Iterator[_Stream]:
+    """The parser's events after the start of the one list or object that `file` is."""
     import ijson
     from tqdm import tqdm
 
+    opening = {"list": b"[", "object": b"{"}[kind]
+    with _reading(file) as content:
+        first = _OPENING.match(content.read(1024))
+        if first is None or first[1] != opening:
+            raise InputError(str(file), f"not a JSON {kind} in UTF-8", f"Save it as one JSON {kind} in UTF-8")
+        content.seek(0)
+        size = file.stat().st_size
+        with tqdm.wrapattr(content, "read", total=size, desc=file.name, disable=None) as shown:
+            stream = _Stream(shown.read)
+            try:
+                yield stream
+                stream.close()
+            except (ijson.JSONError, _TooLargeError) as error:
+                told = error.args[0].decode(errors="replace") if isinstance(error.args[0], bytes) else str(error)
+                problem = f"not valid JSON {stream.place} ({told.strip().splitlines()[0]})"
+                raise InputError(str(file), problem, "Fix the file, or fetch it again") from error
+
+
+@contextmanager
+def _reading(file: Path) -> Iterator[IO[bytes]]:
     try:
         with file.open("rb") as content:
-            first = _OPENING.match(content.read(1024))
-            if first is None or first[1] != opening:
-                raise InputError(str(file), f"not a JSON {kind} in UTF-8", f"Save it as one JSON {kind} in UTF-8")
-            content.seek(0)
-            size = file.stat().st_size
-            with tqdm.wrapattr(content, "read", total=size, desc=file.name, disable=None) as shown:
-                events = ijson.basic_parse(shown, use_float=True)
-                next(events)
-                yield events
-                next(events, None)  # there is one, or an error, where something follows
-    except ijson.JSONError as error:
-        raise _broken(file, "after its end", error) from error
+            yield content
     except OSError as error:
-        raise InputError(
-            str(file), f"cannot be read ({error.strerror})", "Check source.path and source.format"
-        ) from error
-
-
-def _broken(file: Path, where: str, error: Exception) -> InputError:
-    reason = error.args[0].decode(errors="replace") if isinstance(error.args[0], bytes) else str(error.args[0])
-    problem = f"not valid JSON {where} ({reason.strip().splitlines()[0]})"
-    return InputError(str(file), problem, "Fix the file, or fetch it again")
+        raise InputError(str(file), f"cannot be read ({error.strerror})", _CHECK) from error

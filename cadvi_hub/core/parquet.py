@@ -1,4 +1,4 @@
-"""The one way to open a parquet file: what it raises becomes an InputError that names the file."""
+"""The one way to open a parquet file: its errors become an InputError that names the file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def open_parquet(file: Path, hint: str = "Build it again") -> Iterator[ParquetFi
     """The parquet file, open for the block.
 
     Raises:
-        InputError: it cannot be read, now or within the block.
+        InputError: it cannot be read.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -36,13 +36,13 @@ def open_parquet(file: Path, hint: str = "Build it again") -> Iterator[ParquetFi
 def read_rows(
     file: Path, columns: Sequence[str], needed: Sequence[str] = (), hint: str = "Build it again"
 ) -> Iterator[dict[str, Any]]:
-    """The rows of a parquet file, of which a batch is in memory.
+    """The rows of a parquet file; one batch is in memory at a time.
 
     Args:
         file: the file.
-        columns: what is read of each row, where the file has it.
+        columns: what to read of each row; those that the file lacks are left out.
         needed: columns that the file must have.
-        hint: what to do where it cannot be used.
+        hint: what the user can do if the file is of no use.
 
     Raises:
         InputError: it cannot be read, or lacks a column of `needed`.
@@ -55,14 +55,31 @@ def read_rows(
             yield from batch.to_pylist()
 
 
+def image_names(file: Path) -> Iterator[list[str | None]]:
+    """The image names of every row of a built data set's file, without reading a picture.
+
+    Raises:
+        LookupError: it has no column of images.
+        InputError: it cannot be read.
+    """
+    with open_parquet(file) as opened:
+        leaves = [opened.schema.column(index).path for index in range(len(opened.schema))]
+        columns = [leaf for leaf in leaves if leaf.startswith("images.") and leaf.endswith(".path")]
+        if not columns:
+            raise LookupError(file)
+        for batch in opened.iter_batches(columns=columns):
+            for images in batch.column(0).to_pylist():
+                yield [image and image["path"] for image in images or []]
+
+
 def count_rows(file: Path) -> int:
-    """How many rows the file's footer tells; InputError where it cannot be read."""
+    """The number of rows in the file's footer; InputError if it cannot be read."""
     with open_parquet(file) as opened:
         return int(opened.metadata.num_rows)
 
 
 def is_whole(file: Path) -> bool:
-    """Whether the file is there with a footer that reads."""
+    """Whether the file exists and its footer can be read."""
     try:
         count_rows(file)
     except InputError:

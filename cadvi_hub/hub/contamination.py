@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.core.images import image_id, names_in_parquet
+from cadvi_hub.core.images import image_id
+from cadvi_hub.core.parquet import image_names
 from cadvi_hub.sources.held_out import Names, names_of_rows
 
 
@@ -54,7 +55,7 @@ def find_overlaps(configs: Mapping[str, Sequence[Path]], others: Mapping[str, Pa
     Raises:
         InputError: a place of `others` cannot be read or names no image.
     """
-    ids = {config: _ids(_names_in_parquet(files, config)) for config, files in configs.items()}
+    ids = {config: _ids(_image_names(files, config)) for config, files in configs.items()}
     ids = {config: images for config, images in ids.items() if images}
     shared: dict[str, dict[str, set[str]]] = {config: {} for config in ids}
     for config, images in ids.items():
@@ -78,7 +79,7 @@ def find_overlaps(configs: Mapping[str, Sequence[Path]], others: Mapping[str, Pa
 
 def _count(config: str, files: Sequence[Path], images: int, shared: Mapping[str, set[str]]) -> list[Overlap]:
     rows, unnamed, shared_rows = 0, 0, dict.fromkeys(shared, 0)
-    for names in _names_in_parquet(files, config):
+    for names in _image_names(files, config):
         row = {image_id(name) for name in names if name}
         rows += 1
         unnamed += len([name for name in names if not name])
@@ -94,10 +95,10 @@ def _ids(rows: Iterable[Names]) -> set[str]:
     return {image_id(name) for names in rows for name in names if name}
 
 
-def _names_in_parquet(files: Sequence[Path], name: str) -> Iterator[Names]:
+def _image_names(files: Sequence[Path], name: str) -> Iterator[Names]:
     """The image names of every row; nothing for files that have no column of images."""
     from tqdm import tqdm
 
     for path in tqdm(files, desc=f"images of {name}", unit="file", disable=None):
         with suppress(LookupError):
-            yield from names_in_parquet(path)
+            yield from image_names(path)

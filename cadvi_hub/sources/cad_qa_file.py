@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from cadvi_hub.core.drops import Drops
 from cadvi_hub.core.images import ImageStore
+from cadvi_hub.core.json_stream import json_lines
 from cadvi_hub.core.schema import IMAGE_PLACEHOLDER
 from cadvi_hub.sources.rows import (
     UNREADABLE,
@@ -21,7 +22,6 @@ from cadvi_hub.sources.rows import (
     identifier,
     image_name,
     items,
-    json_lines,
     read_rows,
     text,
 )

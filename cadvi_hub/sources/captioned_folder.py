@@ -12,8 +12,9 @@ from collections.abc import Iterator
 
 from cadvi_hub.core.drops import Drops
 from cadvi_hub.core.images import ImageStore
+from cadvi_hub.core.json_stream import json_lines
 from cadvi_hub.core.schema import CaptionedImage
-from cadvi_hub.sources.rows import Row, caption, identifier, image_name, json_lines, read_rows
+from cadvi_hub.sources.rows import Row, caption, identifier, image_name, read_rows
 from cadvi_hub.sources.settings import SourceSettings
 
 FILE = "captions.jsonl"

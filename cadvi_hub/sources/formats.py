@@ -11,6 +11,7 @@ from cadvi_hub.core.drops import Drops
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.files import digest_of_files
 from cadvi_hub.core.images import ImageFolders, ImageStore
+from cadvi_hub.core.schema import ImagePair
 from cadvi_hub.sources import (
     built,
     cad_inst,
@@ -25,9 +26,22 @@ from cadvi_hub.sources import (
     svit,
     the_cauldron,
 )
+from cadvi_hub.sources.built import BuiltRow
+from cadvi_hub.sources.cad_qa_file import PairQuestion
+from cadvi_hub.sources.llava_mix import InstructExample
 from cadvi_hub.sources.settings import SourceSettings
 
 Holds = Literal["captions", "pairs", "instruct", "questions", "rows"]
+Record = ImagePair | InstructExample | PairQuestion | BuiltRow  # what a row is made of
+
+_RECORDS: dict[Holds, type[Record]] = {
+    "captions": ImagePair,  # mined from them
+    "pairs": ImagePair,
+    "instruct": InstructExample,
+    "questions": PairQuestion,
+    "rows": BuiltRow,
+}
+_TUPLES = ("images", "captions", "shared_nouns")  # fields of records; JSON makes lists of them
 
 
 def _folders(settings: SourceSettings) -> ImageStore:
@@ -57,7 +71,7 @@ class Format:
 
     Attributes:
         holds: the kind of records that `read` yields.
-        read: streams the records.
+        read: yields the records one by one.
         digest: changes with the content of the files.
         images: opens the pictures.
     """
@@ -66,6 +80,11 @@ class Format:
     read: Callable[[SourceSettings, ImageStore, Drops], Iterator[Any]]
     digest: Callable[[SourceSettings], str]
     images: Callable[[SourceSettings], ImageStore] = _folders
+
+    def record_from(self, fields: dict[str, Any]) -> Record:
+        """The record that a row is made of, from its `dataclasses.asdict`, which may have been JSON since."""
+        tuples = {name: tuple(fields[name]) for name in _TUPLES if name in fields}
+        return _RECORDS[self.holds](**{**fields, **tuples})
 
 
 FORMATS: dict[str, Format] = {

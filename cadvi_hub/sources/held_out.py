@@ -7,7 +7,6 @@ Visual Genome's images are COCO's, and `coco_id` in its `image_data.json` tells 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -15,9 +14,9 @@ from typing import TypeVar
 
 from cadvi_hub.core.drops import Drops
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.core.images import image_id, names_in_parquet
-from cadvi_hub.core.json_stream import list_rows
-from cadvi_hub.sources.rows import json_lines
+from cadvi_hub.core.images import image_id
+from cadvi_hub.core.json_stream import json_lines, json_object, list_rows
+from cadvi_hub.core.parquet import image_names
 
 HELD_OUT = "image is held out"
 
@@ -81,7 +80,7 @@ def _names_in_folder(folder: Path) -> Iterator[Names]:
         raise InputError(str(folder), "no parquet file is there", "Give the folder of one config, or a file")
     for file in tqdm(files, desc=f"images of {folder.name}", unit="file", disable=None):
         try:
-            yield from names_in_parquet(file)
+            yield from image_names(file)
         except LookupError as error:
             hint = "Give the folder of a built data set"
             raise InputError(str(file), "it has no column of images", hint) from error
@@ -94,9 +93,9 @@ def _names_in_json(file: Path) -> Iterator[Names]:
     for position, row in tqdm(rows, desc=f"images of {file.name}", unit="row", disable=None):
         if isinstance(row, bytes):
             try:
-                row = json.loads(row)
-            except (ValueError, RecursionError) as error:
-                raise InputError(f"{file}, {position}", f"not valid JSON ({error})", "Fix the line") from error
+                row = json_object(row)
+            except ValueError as error:
+                raise InputError(f"{file}, {position}", str(error), "Fix the line") from error
         names = row.get("image", row.get("images")) if isinstance(row, dict) else False
         names = [] if names is None else [names] if isinstance(names, str) else names
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

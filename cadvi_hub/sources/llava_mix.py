@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from cadvi_hub.core.drops import Drops
 from cadvi_hub.core.images import ImageStore
-from cadvi_hub.core.json_stream import list_rows
+from cadvi_hub.core.json_stream import json_lines, list_rows
 from cadvi_hub.core.schema import IMAGE_PLACEHOLDER, Message, message
 from cadvi_hub.sources.rows import (
     UNREADABLE,
@@ -21,7 +21,6 @@ from cadvi_hub.sources.rows import (
     identifier,
     image_name,
     items,
-    json_lines,
     mapping,
     read_rows,
     text,

@@ -16,6 +16,7 @@ from hashlib import blake2b
 from cadvi_hub.core.drops import Drops
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.images import ImageStore
+from cadvi_hub.core.json_stream import json_lines
 from cadvi_hub.core.schema import CaptionedImage
 from cadvi_hub.sources.rows import (
     UNREADABLE,
@@ -25,7 +26,6 @@ from cadvi_hub.sources.rows import (
     caption,
     found,
     identifier,
-    json_lines,
     read_rows,
     text,
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,6 +9,7 @@ from typing import Any, TypeVar
 from cadvi_hub.core.drops import Drops
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.images import ImageStore
+from cadvi_hub.core.json_stream import json_object
 from cadvi_hub.core.schema import LONGEST_CAPTION
 from cadvi_hub.sources.settings import SourceSettings
 
@@ -58,19 +58,6 @@ def read_rows(
             drops.add(bad.reason, place if bad.problem == bad.reason else f"{place}: {bad.problem}")
         else:
             yield record
-
-
-def json_lines(file: Path) -> Iterator[tuple[str, bytes]]:
-    """`("line 1", b"…")` and so on, blank lines left out, without holding the file in memory."""
-    try:
-        with file.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    yield f"line {number}", line
-    except OSError as error:
-        raise InputError(
-            str(file), f"cannot be read ({error.strerror})", "Check source.path and source.format"
-        ) from error
 
 
 def text(row: Row, key: str) -> str:
@@ -133,9 +120,7 @@ def found(name: str, images: ImageStore) -> str:
 def _parse(row: Any) -> Row:
     if isinstance(row, bytes):
         try:
-            row = json.loads(row.decode("utf-8-sig"))  # Windows begins a file with a mark
-        except UnicodeDecodeError as error:
-            raise RowError(UNREADABLE, "not UTF-8", "Save the file as UTF-8") from error
-        except (ValueError, RecursionError) as error:
-            raise RowError(UNREADABLE, f"not valid JSON ({error})", "Fix or remove the line") from error
+            return json_object(row)
+        except ValueError as error:
+            raise RowError(UNREADABLE, str(error), "Fix or remove the line") from error
     return mapping(row, "the row")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from cadvi_hub.core.drops import Drops
 from cadvi_hub.core.images import ImageStore
+from cadvi_hub.core.json_stream import json_lines
 from cadvi_hub.core.schema import ImagePair
 from cadvi_hub.sources.rows import (
     UNREADABLE,
@@ -19,7 +20,6 @@ from cadvi_hub.sources.rows import (
     identifier,
     image_name,
     items,
-    json_lines,
     read_rows,
 )
 from cadvi_hub.sources.settings import SourceSettings

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.json_stream import json_lines, json_object
 from cadvi_hub.core.scene_graph import GraphObject, SceneGraph
-from cadvi_hub.sources.rows import json_lines
 from cadvi_hub.world.captions import SETTINGS, relations
 from cadvi_hub.world.scene import Scene
 
@@ -42,7 +41,7 @@ def read_scenes(folder: Path, wanted: Collection[str]) -> dict[str, SceneGraph]:
     file = folder / FILE
     for place, line in json_lines(file):
         try:
-            row = json.loads(line)
+            row = json_object(line)
             name = PurePosixPath(row["image"]).name
             graph = graph_of(Scene.from_dict(row["scene"])) if name in wanted else None
         except (ValueError, KeyError, TypeError) as error:

@@ -84,7 +84,7 @@ def test_the_lines_that_place_the_images_name_none() -> None:
 
 
 def published() -> list[PairQuestion]:
-    from cadvi_hub.sources.rows import json_lines
+    from cadvi_hub.core.json_stream import json_lines
 
     if not CAD_QA.exists():
         pytest.skip("the published CaD-QA questions are not here")

@@ -5,14 +5,16 @@ import json
 import multiprocessing
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
+from cadvi_hub.core import files
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import ImagePair
-from cadvi_hub.sources import mimic_it
 from cadvi_hub.sources.mimic_it import decoded_images, read_mimic_it
 from cadvi_hub.sources.settings import SourceSettings
 from tests.support.readers import png, read, write_json
@@ -31,7 +33,7 @@ def write_source(folder: Path, *, pictures: dict[str, object] | None = None, **n
     return SourceSettings(folder, "mimic")
 
 
-def read_all(source: SourceSettings):
+def read_all(source: SourceSettings) -> tuple[list[Any], dict[str, Any]]:
     return read(read_mimic_it, source, decoded_images(source))
 
 
@@ -67,23 +69,26 @@ def test_decoded_pictures_serve_without_their_file_and_in_a_folder_that_cannot_b
 ) -> None:
     source = write_source(tmp_path, CGD_INS_0=note("One is red.", "CGD_IMG_139", "CGD_IMG_2"))
     before = read_all(source)
-    monkeypatch.setattr(mimic_it, "_locked", lambda folder: pytest.fail("it was opened for writing"))
+    monkeypatch.setattr(files, "locked", lambda *_, **__: pytest.fail("it was opened for writing"))
     assert read_all(source) == before
     (tmp_path / "CGD.json").unlink()
     assert read_all(source) == before
 
 
 def _decode_and_die(folder: Path, after: int) -> None:
-    written, write = [], mimic_it._write
+    written: list[Path] = []
+    replacing = files.replacing
 
-    def write_and_die(file: Path, data: bytes) -> None:
-        written.append(file)
-        if len(written) > after:
-            file.with_name(mimic_it.UNFINISHED).write_bytes(data[:10])
-            os.kill(os.getpid(), signal.SIGKILL)
-        write(file, data)
+    @contextmanager
+    def replacing_until_death(path: Path) -> Iterator[IO[bytes]]:
+        written.append(path)
+        with replacing(path) as file:
+            yield file
+            if len(written) > after:
+                file.truncate(10)
+                os.kill(os.getpid(), signal.SIGKILL)
 
-    mimic_it._write = write_and_die
+    files.replacing = replacing_until_death
     decoded_images(SourceSettings(folder, "mimic"))
 
 
@@ -98,8 +103,8 @@ def test_decoding_that_was_killed_goes_on_where_it_stood(
     assert child.exitcode == -signal.SIGKILL
     there = {file.name for file in (tmp_path / "CGD").glob("CGD*")}
     assert len(there) == max(0, after - 1)
-    written, write = [], mimic_it._write
-    monkeypatch.setattr(mimic_it, "_write", lambda file, data: (written.append(file.name), write(file, data)))
+    written, replacing = list[str](), files.replacing
+    monkeypatch.setattr(files, "replacing", lambda path: (written.append(path.name), replacing(path))[1])
     store = decoded_images(source)
     assert sorted(store.read(f"CGD_IMG_{n}")["bytes"] for n in (139, 2, 30)) == sorted(PICTURES.values())
     assert not there & set(written)  # nothing is written twice
@@ -117,14 +122,14 @@ def test_folder_of_another_file_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "problem"),
     [
-        ("../../x.jpg", "AAAA", "its key is no name for a file"),
-        ("/x.jpg", "AAAA", "its key is no name for a file"),
-        ("_decoded.json", "AAAA", "its key is no name for a file"),
-        ("", "AAAA", "its key is no name for a file"),
-        ("a" * 200, "AAAA", "its key is no name for a file"),
-        ("CGD_IMG_7", "A?AA", "no base64 text"),
-        ("CGD_IMG_7", "AAA", "no base64 text"),
-        ("CGD_IMG_7", "é", "no base64 text"),
+        ("../../x.jpg", "AAAA", "its key cannot be a file name"),
+        ("/x.jpg", "AAAA", "its key cannot be a file name"),
+        ("_decoded.json", "AAAA", "its key cannot be a file name"),
+        ("", "AAAA", "its key cannot be a file name"),
+        ("a" * 200, "AAAA", "its key cannot be a file name"),
+        ("CGD_IMG_7", "A?AA", "not base64 text"),
+        ("CGD_IMG_7", "AAA", "not base64 text"),
+        ("CGD_IMG_7", "é", "not base64 text"),
         ("CGD_IMG_7", None, "'picture' is missing or not a string"),
         ("CGD_IMG_7", {"a": 1}, "'picture' is missing or not a string"),
     ],
@@ -167,7 +172,7 @@ def test_torn_file_of_pictures_names_the_row_after_which_and_is_not_taken_for_wh
 def test_folder_that_cannot_be_written_is_named_with_a_hint(tmp_path: Path) -> None:
     source = write_source(tmp_path)
     (tmp_path / "CGD").write_text("a file")
-    with pytest.raises(InputError, match=r"CGD: pictures cannot be written there .*source\.images"):
+    with pytest.raises(InputError, match=r"CGD: cannot be written .*source\.images"):
         decoded_images(source)
 
 
@@ -175,8 +180,8 @@ def test_folder_that_cannot_be_written_is_named_with_a_hint(tmp_path: Path) -> N
     ("row", "problem"),
     [
         (note("x", "CGD_IMG_139", "CGD_IMG_404"), "'CGD_IMG_404' is missing"),
-        (note("x", "CGD_IMG_139", "../CGD_instructions.json"), "is no key"),
-        (note("x", "CGD_IMG_139", "_decoded.json"), "is no key"),
+        (note("x", "CGD_IMG_139", "../CGD_instructions.json"), "is not a valid key"),
+        (note("x", "CGD_IMG_139", "_decoded.json"), "is not a valid key"),
         (note("x", "CGD_IMG_139"), "two different images"),
         (note("x", "CGD_IMG_139", "CGD_IMG_0139"), "two different images"),
         (note("x", "CGD_IMG_139", 2), "'image_ids' is missing or not a string"),

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+from cadvi_hub.core import json_stream
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.core.json_stream import list_rows
 from cadvi_hub.sources.rows import UNREADABLE, Row, RowError
 
 Made = TypeVar("Made")
@@ -37,17 +36,12 @@ def bad(problem: str) -> RowError:
 
 
 def json_lines(file: Path) -> Rows:
-    """`("line 1", {…})` and so on: a file of one JSON object per line, none blank."""
-    with _opened(file).open("rb") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                row = json.loads(line.decode("utf-8-sig"))
-            except (ValueError, RecursionError) as error:
-                problem = f"not one JSON object ({str(error) or type(error).__name__})"
-                raise InputError(f"{file}, line {number}", problem, "Fix the line") from error
-            if not isinstance(row, dict):
-                raise InputError(f"{file}, line {number}", "not one JSON object", "Fix the line")
-            yield f"line {number}", row
+    """`("line 1", {…})` and so on: a file of one JSON object per line."""
+    for position, line in json_stream.json_lines(_opened(file)):
+        try:
+            yield position, json_stream.json_object(line)
+        except ValueError as error:
+            raise InputError(f"{file}, {position}", f"not one JSON object ({error})", "Fix the line") from error
 
 
 def csv_rows(file: Path, columns: Iterable[str]) -> Rows:
@@ -68,7 +62,7 @@ def csv_rows(file: Path, columns: Iterable[str]) -> Rows:
 
 def rows_at(file: Path, key: str) -> Rows:
     """`("row 1", {…})` and so on: the list at `key` of a file that is one JSON object, streamed."""
-    for position, row in list_rows(_opened(file), key):
+    for position, row in json_stream.list_rows(_opened(file), key):
         if not isinstance(row, dict):
             raise InputError(f"{file}, {position}", "not a JSON object", "Fix the row")
         yield position, row

@@ -14,7 +14,7 @@ from typing import Any
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.files import locked, read_json, remove, write_json
-from cadvi_hub.core.images import names_in_parquet
+from cadvi_hub.core.parquet import image_names
 from cadvi_hub.eval.benchmarks.question import Question
 from cadvi_hub.eval.benchmarks.stored import TEXTS
 
@@ -116,4 +116,4 @@ def _rows(shards: Sequence[Path]) -> Iterator[tuple[dict[str, Any], list[str | N
 
     for shard in shards:
         texts = pq.read_table(shard, columns=TEXTS).to_pylist()
-        yield from zip(texts, names_in_parquet(shard), strict=True)
+        yield from zip(texts, image_names(shard), strict=True)
