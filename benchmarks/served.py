@@ -81,8 +81,9 @@ def evaluation_load(given: argparse.Namespace) -> Load:
     from datasets import Dataset
 
     from cadvi_hub.eval.models.chat import asking_order, chat_request
-    from cadvi_hub.eval.models.load import EndpointSettings, load_model
+    from cadvi_hub.eval.models.load import load_model
     from cadvi_hub.eval.models.row_images import RowImages
+    from cadvi_hub.generation.settings import EndpointSettings
 
     questions = evaluation.make_questions("cola", given.requests, given.max_tokens)
     rows = Dataset.from_list([{"id": question.id, "images": jpegs(question.images)} for question in questions])

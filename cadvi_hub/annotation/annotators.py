@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path, PurePosixPath
-from typing import Literal, Protocol
+from typing import Protocol
 
 from cadvi_hub.annotation.filters import Dropped, DropReason, check_grounded, check_summary, read_summary
 from cadvi_hub.annotation.prompt import prompt_hash, render_prompt
+from cadvi_hub.annotation.settings import AnnotatorSettings
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.images import ImageStore, plain_bytes
 from cadvi_hub.core.schema import Aspect, CadSummary, ImagePair, Provenance
 from cadvi_hub.core.summaries import summary_json_schema
 from cadvi_hub.generation.chat import ChatRequest, Decoding, Failed, Generator, MadeAsRead, Reply
+from cadvi_hub.generation.make import make_generator
+from cadvi_hub.generation.settings import SamplingSettings
 from cadvi_hub.grounding.check import check_grounding
 from cadvi_hub.grounding.store import GraphStore
-
-Prompt = Literal["summary_from_captions", "summary_from_images"]
 
 
 class Annotator(Protocol):
@@ -36,50 +37,6 @@ class Annotator(Protocol):
     ) -> Iterator[tuple[ImagePair, CadSummary | Dropped]]:
         """One result per pair, in order; `images` holds their pictures."""
         ...
-
-
-@dataclass
-class AnnotatorSettings:
-    """Who writes the summaries, and which ones are kept.
-
-    Attributes:
-        kind: `mentions` (no model, offline), `server` (an OpenAI-compatible endpoint), or `local` (a transformers
-            model in this process).
-        prompt: `summary_from_captions` (V1) or `summary_from_images` (V2); `mentions` reads captions only.
-        model: name of the model at the endpoint; for `local` a Hub id or a folder.
-        base_url: the endpoint, up to and including `/v1`, or a list of endpoints that serve the same model.
-        api_key_env: name of the environment variable that holds the endpoint's key; unset means no key.
-        concurrency: requests at an endpoint at once.
-        timeout: seconds until a request counts as lost.
-        max_retries: times that a request is sent again after a timeout, a lost connection, 429 or 5xx.
-        batch_size: requests per forward pass of a `local` model.
-        max_tokens: longest reply.
-        temperature: 0 is greedy.
-        top_p: nucleus sampling, where the temperature is above 0.
-        seed: of the sampling.
-        json_schema: whether the endpoint has to answer in JSON of a given form.
-        min_words: shorter summaries are dropped; the paper's have 157 words on average.
-        max_words: longer summaries are dropped.
-        reply_store: file that keeps every reply; default `replies.sqlite` in the output folder.
-    """
-
-    kind: Literal["mentions", "server", "local"] = "mentions"
-    prompt: Prompt = "summary_from_captions"
-    model: str = ""
-    base_url: str | list[str] = "http://127.0.0.1:8000/v1"
-    api_key_env: str = "OPENAI_API_KEY"
-    concurrency: int = 32
-    timeout: float = 300.0
-    max_retries: int = 6
-    batch_size: int = 8
-    max_tokens: int = 512
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int = 0
-    json_schema: bool = False
-    min_words: int = 8
-    max_words: int = 400
-    reply_store: str | None = None
 
 
 def make_annotator(settings: AnnotatorSettings, out: Path) -> Annotator:
@@ -96,37 +53,22 @@ def make_annotator(settings: AnnotatorSettings, out: Path) -> Annotator:
         raise InputError(
             "annotator.json_schema", "a local model cannot be held to JSON", "Leave it out or use a server"
         )
-    return LlmAnnotator(make_generator(settings, out), settings)
+    return LlmAnnotator(annotator_model(settings, out), settings)
 
 
-def make_generator(settings: AnnotatorSettings, out: Path) -> Generator:
-    """The model that `settings` describe, every reply of which is kept; `out` is the output folder.
+def annotator_model(settings: AnnotatorSettings, out: Path) -> Generator:
+    """The model that `settings` name; every reply is kept. `out` is the output folder.
 
     Raises:
         InputError: no model is named.
     """
     if settings.kind == "mentions" or not settings.model:
         raise InputError("annotator.model", "no model is named", "Name one, and take the kind server or local")
-    from cadvi_hub.generation.store import ReplyStore, StoredGenerator
-
-    store = ReplyStore(Path(settings.reply_store) if settings.reply_store else out / "replies.sqlite")
-    return StoredGenerator(_plain_generator(settings), store)
-
-
-def _plain_generator(settings: AnnotatorSettings) -> Generator:
-    if settings.kind == "local":
-        from cadvi_hub.generation.local import LocalGenerator
-
-        return LocalGenerator(settings.model, batch_size=settings.batch_size)
-    from cadvi_hub.generation.server import ServerGenerator
-
-    return ServerGenerator(
+    return make_generator(
         settings.model,
-        base_url=settings.base_url,
-        api_key_env=settings.api_key_env,
-        concurrency=settings.concurrency,
-        timeout=settings.timeout,
-        max_retries=settings.max_retries,
+        settings if settings.kind == "server" else None,
+        batch_size=settings.batch_size,
+        replies=Path(settings.reply_store) if settings.reply_store else out / "replies.sqlite",
     )
 
 
@@ -148,17 +90,7 @@ class MentionsAnnotator:
             yield pair, check_summary(summary, min_words=self._min_words, max_words=self._max_words) or summary
 
 
-class Sampling(Protocol):
-    """The settings that say how a model's replies are sampled."""
-
-    temperature: float
-    max_tokens: int
-    top_p: float
-    seed: int
-    json_schema: bool
-
-
-def decoding_of(generator: Generator, prompt: str, settings: Sampling) -> tuple[Decoding, Provenance]:
+def decoding_of(generator: Generator, prompt: str, settings: SamplingSettings) -> tuple[Decoding, Provenance]:
     """How replies to `prompt` are sampled, and what the rows made of them say about it."""
     decoding = Decoding(settings.temperature, settings.max_tokens, settings.top_p, settings.seed)
     recorded = json.dumps({**asdict(decoding), "json_schema": settings.json_schema}, sort_keys=True)

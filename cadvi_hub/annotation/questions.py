@@ -20,33 +20,13 @@ from cadvi_hub.annotation.question_layout import (
     parse_questions_json,
     questions_json_schema,
 )
+from cadvi_hub.annotation.settings import QuestionSettings
 from cadvi_hub.core.schema import IMAGE_PLACEHOLDER, CadSummary, ImagePair
 from cadvi_hub.core.summaries import render_summary
 from cadvi_hub.generation.chat import ChatRequest, Failed, Generator, MadeAsRead, Reply
 
 PROMPT = "questions_from_summary"
 NO_QUESTION = "no_question_left"  # why a pair is dropped of whose questions every one is flagged
-
-
-@dataclass
-class QuestionSettings:
-    """How questions are written and which of them are kept; the annotator's model writes them.
-
-    Attributes:
-        max_tokens: longest reply: three to five questions with their answers.
-        temperature: 0 is greedy.
-        top_p: nucleus sampling, where the temperature is above 0.
-        seed: of the sampling, the example that a pair is shown, and the question that is kept of it.
-        json_schema: whether the endpoint has to answer in JSON of a given form.
-        max_words: longer questions and answers are left out; the paper's answers have 26 words on average.
-    """
-
-    max_tokens: int = 768
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int = 0
-    json_schema: bool = False
-    max_words: int = 100
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from cadvi_hub.annotation.annotators import Annotator, AnnotatorSettings
-from cadvi_hub.annotation.questions import QuestionSettings
+from cadvi_hub.annotation.annotators import Annotator
+from cadvi_hub.annotation.settings import AnnotatorSettings, QuestionSettings
 from cadvi_hub.builder.folder import BuildFolder
 from cadvi_hub.builder.plan import Plan, make_plan, output_faults
 from cadvi_hub.builder.records import GRAPHS, RECORDS, stage_graphs, stage_records

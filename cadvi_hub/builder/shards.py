@@ -9,7 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from cadvi_hub.annotation.annotators import Annotator, GroundedAnnotator, LlmAnnotator, make_annotator, make_generator
+from cadvi_hub.annotation.annotators import Annotator, GroundedAnnotator, LlmAnnotator, annotator_model, make_annotator
 from cadvi_hub.annotation.questions import QuestionWriter
 from cadvi_hub.builder.folder import BuildFolder
 from cadvi_hub.builder.pictures import Pictures
@@ -47,7 +47,7 @@ def make_authors(settings: BuildSettings, annotator: Annotator | None = None) ->
         return annotator or make_annotator(settings.annotator, settings.out), None
     if settings.annotator.kind == "local" and (settings.annotator.json_schema or settings.questions.json_schema):
         raise InputError("json_schema", "a local model cannot be held to JSON", "Leave it out or use a server")
-    generator = make_generator(settings.annotator, settings.out)  # one for both: it may hold a model
+    generator = annotator_model(settings.annotator, settings.out)  # one for both: it may hold a model
     return annotator or LlmAnnotator(generator, settings.annotator), QuestionWriter(generator, settings.questions)
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Literal
 
-from cadvi_hub.annotation.annotators import AnnotatorSettings
+from cadvi_hub.annotation.settings import AnnotatorSettings
 from cadvi_hub.builder.build import BuildSettings, build
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.processes import worker_pool

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.eval.benchmarks.question import TASKS
 from cadvi_hub.eval.benchmarks.stored import check_complete, missing_questions
-from cadvi_hub.eval.models.load import EndpointSettings, load_model
+from cadvi_hub.eval.models.load import load_model
 from cadvi_hub.eval.score_table import format_scores
 from cadvi_hub.eval.scoring import SWAPPED, task_scores
 from cadvi_hub.generation.chat import public_name
+from cadvi_hub.generation.settings import EndpointSettings
 from cadvi_hub.hub.upload import hub_faults
 
 if TYPE_CHECKING:

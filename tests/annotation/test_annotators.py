@@ -10,9 +10,10 @@ import jinja2
 import pytest
 from PIL import Image
 
-from cadvi_hub.annotation.annotators import AnnotatorSettings, make_annotator
+from cadvi_hub.annotation.annotators import make_annotator
 from cadvi_hub.annotation.filters import Dropped, DropReason, check_summary, read_summary
 from cadvi_hub.annotation.prompt import prompt_hash, render_prompt
+from cadvi_hub.annotation.settings import AnnotatorSettings
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.images import ImageFolders
 from cadvi_hub.core.schema import Aspect, CadSummary, Difference, ImagePair, Message

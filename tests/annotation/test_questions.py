@@ -14,12 +14,12 @@ from cadvi_hub.annotation.question_flags import Flag, question_flags
 from cadvi_hub.annotation.question_layout import QuestionAnswer, questions_json_schema, render_questions
 from cadvi_hub.annotation.questions import (
     NO_QUESTION,
-    QuestionSettings,
     QuestionWriter,
     WrittenQuestions,
     read_questions,
     with_images,
 )
+from cadvi_hub.annotation.settings import QuestionSettings
 from cadvi_hub.cli import parse_settings
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import Aspect, CadSummary, Difference, ImagePair, Message

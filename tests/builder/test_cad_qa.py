@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from cadvi_hub import cli
-from cadvi_hub.annotation.annotators import AnnotatorSettings
 from cadvi_hub.annotation.prompt import prompt_hash
-from cadvi_hub.annotation.questions import QuestionSettings
+from cadvi_hub.annotation.settings import AnnotatorSettings, QuestionSettings
 from cadvi_hub.builder.build import BuildSettings, build
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.pairing.pairs import PairSettings

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from cadvi_hub.annotation.annotators import AnnotatorSettings
+from cadvi_hub.annotation.settings import AnnotatorSettings
 from cadvi_hub.builder.build import BuildSettings, build
 from cadvi_hub.builder.cluster import finish, make_share, read_and_pair
 from cadvi_hub.builder.folder import share_build_folder
@@ -65,7 +65,9 @@ def server():
 @pytest.fixture
 def settings(tmp_path: Path, server: Any) -> BuildSettings:
     source = similar_source(tmp_path / "similar")
-    annotator = AnnotatorSettings("server", "summary_from_images", "a-model", server.base_url)
+    annotator = AnnotatorSettings(
+        kind="server", prompt="summary_from_images", model="a-model", base_url=server.base_url
+    )
     return BuildSettings("v2", source, tmp_path / "one", annotator=annotator, rows_per_shard=2)
 
 
@@ -113,10 +115,11 @@ def test_workers_die_with_the_process_that_started_them(settings: BuildSettings,
 
     script = (
         "import sys; from pathlib import Path\n"
-        "from cadvi_hub.annotation.annotators import *; from cadvi_hub.builder.build import *\n"
+        "from cadvi_hub.annotation.settings import *; from cadvi_hub.builder.build import *\n"
         "from cadvi_hub.sources.settings import *\n"
         "if __name__ == '__main__':\n"
-        "    annotator = AnnotatorSettings('server', 'summary_from_images', 'a-model', sys.argv[3])\n"
+        "    kind = {'kind': 'server', 'prompt': 'summary_from_images'}\n"
+        "    annotator = AnnotatorSettings(model='a-model', base_url=sys.argv[3], **kind)\n"
         "    source = SourceSettings(Path(sys.argv[1]), 'similar')\n"
         "    build(BuildSettings('v2', source, Path(sys.argv[2]), annotator=annotator, rows_per_shard=2, workers=2))\n"
     )

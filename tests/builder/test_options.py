@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from cadvi_hub.annotation.annotators import AnnotatorSettings
+from cadvi_hub.annotation.settings import AnnotatorSettings
 from cadvi_hub.builder.build import BuildSettings, build
 from cadvi_hub.builder.plan import make_plan
 from cadvi_hub.cli import main

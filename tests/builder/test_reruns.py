@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cadvi_hub.annotation.annotators import AnnotatorSettings
+from cadvi_hub.annotation.settings import AnnotatorSettings
 from cadvi_hub.builder.build import BuildSettings, build, mine
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.pairing.pairs import PairSettings

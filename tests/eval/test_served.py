@@ -16,10 +16,11 @@ from PIL import Image
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.eval.models import served as served_model
-from cadvi_hub.eval.models.load import EndpointSettings, load_model
+from cadvi_hub.eval.models.load import load_model
 from cadvi_hub.eval.models.row_images import LazyRows, RowImages
 from cadvi_hub.eval.models.served import ServedModel
 from cadvi_hub.generation.server import ServerGenerator
+from cadvi_hub.generation.settings import EndpointSettings
 from tests.support.openai_server import Answer, OpenAIServer, echo, openai_server, said
 
 RED, BLUE = Image.new("RGB", (40, 40), "red"), Image.new("RGB", (32, 48), "blue")

@@ -11,7 +11,8 @@ from lighteval.tasks.requests import Doc
 from PIL import Image
 
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.eval.models.load import EndpointSettings, load_model
+from cadvi_hub.eval.models.load import load_model
+from cadvi_hub.generation.settings import EndpointSettings
 from tests.slow.vllm_server import PYTHON, VllmServer
 
 QUERY = "Image 1: <image>\nImage 2: <image>\nWhich image suits the caption {} better?"

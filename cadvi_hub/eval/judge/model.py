@@ -12,9 +12,9 @@ from typing import Any
 from cadvi_hub.annotation.prompt import prompt_hash
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.eval.judge.rating import PROMPTS, Answered, rating_request, read_rating
-from cadvi_hub.eval.models.load import EndpointSettings
-from cadvi_hub.generation.chat import Decoding, Generator, MadeAsRead, public_name
-from cadvi_hub.generation.store import ReplyStore, StoredGenerator
+from cadvi_hub.generation.chat import Decoding, MadeAsRead, public_name
+from cadvi_hub.generation.make import make_generator
+from cadvi_hub.generation.settings import EndpointSettings
 
 TOLD = ("root", "revision")  # of what `GET /models` says of a model; vLLM's root is what it loaded
 
@@ -56,9 +56,16 @@ class Judge:
     def __init__(self, settings: JudgeModelSettings, replies: Path):
         self._settings = settings
         self._schema = settings.json_schema and bool(settings.base_url)  # only a server can hold a model to it
-        generator = _generator(settings)
-        self.name = generator.name  # with the revision
-        self._generator = StoredGenerator(generator, ReplyStore(replies))
+        if not settings.model:
+            raise InputError("judge.model", "no model is named", "Name the model that rates")
+        self._generator = make_generator(
+            settings.model,
+            settings if settings.base_url else None,
+            revision=settings.revision,
+            batch_size=settings.batch_size,
+            replies=replies,
+        )
+        self.name = self._generator.name  # with the revision
 
     @property
     def folder_name(self) -> str:
@@ -102,28 +109,6 @@ class Judge:
     @property
     def _decoding(self) -> Decoding:
         return Decoding(max_tokens=self._settings.max_tokens)
-
-
-def _generator(settings: JudgeModelSettings) -> Generator:
-    if not settings.model:
-        raise InputError("judge.model", "no model is named", "Name the model that rates")
-    if not settings.base_url:
-        from cadvi_hub.generation.local import LocalGenerator
-
-        return LocalGenerator(settings.model, settings.revision or "main", settings.batch_size)
-    from cadvi_hub.generation.server import ServerGenerator
-
-    served = ServerGenerator(
-        settings.model,
-        settings.base_url,
-        api_key_env=settings.api_key_env,
-        concurrency=settings.concurrency,
-        timeout=settings.timeout,
-        max_retries=settings.max_retries,
-    )
-    if settings.revision:
-        served.name = f"{served.name}@{settings.revision}"
-    return served
 
 
 def _models(address: str, key: str) -> list[Any]:

@@ -1,33 +1,15 @@
 """The model that `evaluate` asks: local, served, or the constant baseline."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from cadvi_hub.generation.make import make_generator
+from cadvi_hub.generation.settings import EndpointSettings
 
 if TYPE_CHECKING:
     from lighteval.models.abstract_model import LightevalModel
 
 CONSTANT = "constant"
-
-
-@dataclass
-class EndpointSettings:
-    """An OpenAI-compatible endpoint that serves the model.
-
-    Attributes:
-        base_url: its address, up to and including `/v1`, or a list of endpoints that serve the same model; "" runs the
-            model in this process.
-        api_key_env: name of the environment variable that holds the key; unset means no key.
-        concurrency: requests at an endpoint at once.
-        timeout: seconds until a request counts as lost.
-        max_retries: times that a request is sent again after a timeout, a lost connection, 429 or 5xx.
-    """
-
-    base_url: str | list[str] = ""
-    api_key_env: str = "OPENAI_API_KEY"
-    concurrency: int = 32
-    timeout: float = 300.0
-    max_retries: int = 6
 
 
 def load_model(
@@ -53,23 +35,13 @@ def load_model(
 
         return ConstantModel(config)
 
-    from cadvi_hub.generation.store import ReplyStore
-
+    replies = out / "replies.sqlite"
     if endpoint and endpoint.base_url:
         from cadvi_hub.eval.models.served import ServedModel
-        from cadvi_hub.generation.server import ServerGenerator
 
-        served = ServerGenerator(
-            model,
-            endpoint.base_url,
-            api_key_env=endpoint.api_key_env,
-            concurrency=endpoint.concurrency,
-            timeout=endpoint.timeout,
-            max_retries=endpoint.max_retries,
-        )
-        return ServedModel(config, served, ReplyStore(out / "replies.sqlite"))
+        return ServedModel(config, make_generator(model, endpoint, replies=replies))
 
     from cadvi_hub.eval.models.vision import VisionModel, local_model
+    from cadvi_hub.generation.store import ReplyStore
 
-    local = local_model(model, batch_size)
-    return VisionModel(config, local, ReplyStore(out / "replies.sqlite"))
+    return VisionModel(config, local_model(model, batch_size), ReplyStore(replies))

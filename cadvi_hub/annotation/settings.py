@@ -1,0 +1,50 @@
+"""Who writes summaries and questions, and which of them are kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from cadvi_hub.generation.settings import EndpointSettings, SamplingSettings
+
+SummaryPrompt = Literal["summary_from_captions", "summary_from_images"]
+
+
+@dataclass
+class AnnotatorSettings(SamplingSettings, EndpointSettings):
+    """Who writes the summaries, and which ones are kept.
+
+    Attributes:
+        kind: `mentions` (no model, offline), `server` (an OpenAI-compatible endpoint), or `local` (a transformers
+            model in this process).
+        prompt: `summary_from_captions` (V1) or `summary_from_images` (V2); `mentions` reads captions only.
+        model: name of the model at the endpoint; for `local` a Hub id or a folder.
+        base_url: the endpoint, up to and including `/v1`, or a list of endpoints that serve the same model.
+        batch_size: requests per forward pass of a `local` model.
+        min_words: shorter summaries are dropped; the paper's have 157 words on average.
+        max_words: longer summaries are dropped.
+        reply_store: file that keeps every reply; default `replies.sqlite` in the output folder.
+    """
+
+    kind: Literal["mentions", "server", "local"] = "mentions"
+    prompt: SummaryPrompt = "summary_from_captions"
+    model: str = ""
+    base_url: str | list[str] = "http://127.0.0.1:8000/v1"
+    batch_size: int = 8
+    min_words: int = 8
+    max_words: int = 400
+    reply_store: str | None = None
+
+
+@dataclass
+class QuestionSettings(SamplingSettings):
+    """How questions are written and which of them are kept; the annotator's model writes them.
+
+    Attributes:
+        max_tokens: longest reply: three to five questions with their answers.
+        seed: of the sampling, the example that a pair is shown, and the question that is kept of it.
+        max_words: longer questions and answers are left out; the paper's answers have 26 words on average.
+    """
+
+    max_tokens: int = 768
+    max_words: int = 100

@@ -1,0 +1,50 @@
+"""The model that settings name, behind the seam."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cadvi_hub.generation.chat import Generator
+from cadvi_hub.generation.settings import EndpointSettings
+from cadvi_hub.generation.store import ReplyStore, StoredGenerator
+
+
+def make_generator(
+    model: str,
+    endpoint: EndpointSettings | None,
+    *,
+    revision: str = "",
+    batch_size: int = 8,
+    replies: Path | None = None,
+) -> Generator:
+    """The model at `endpoint`; without an endpoint, the model in this process.
+
+    Args:
+        model: its name at the endpoint; in this process a Hub id or a folder.
+        endpoint: where it is served.
+        revision: of its weights; part of the generator's name. "" takes `main` of a Hub id.
+        batch_size: requests per forward pass in this process.
+        replies: file that keeps every reply, so that a rerun asks nothing twice; None keeps none.
+
+    Raises:
+        InputError: an address is not valid, no model is there, or `replies` cannot be written.
+    """
+    generator: Generator
+    if endpoint is None:
+        from cadvi_hub.generation.local import LocalGenerator
+
+        generator = LocalGenerator(model, revision or "main", batch_size)
+    else:
+        from cadvi_hub.generation.server import ServerGenerator
+
+        served = generator = ServerGenerator(
+            model,
+            endpoint.base_url,
+            api_key_env=endpoint.api_key_env,
+            concurrency=endpoint.concurrency,
+            timeout=endpoint.timeout,
+            max_retries=endpoint.max_retries,
+        )
+        if revision:
+            served.name = f"{served.name}@{revision}"
+    return generator if replies is None else StoredGenerator(generator, ReplyStore(replies))

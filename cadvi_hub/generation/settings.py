@@ -1,0 +1,44 @@
+"""Where a model is served, and how its replies are sampled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass
+class EndpointSettings:
+    """An OpenAI-compatible endpoint that serves the model.
+
+    Attributes:
+        base_url: its address, up to and including `/v1`, or a list of endpoints that serve the same model; "" runs the
+            model in this process.
+        api_key_env: name of the environment variable that holds the key; unset means no key.
+        concurrency: requests at an endpoint at once.
+        timeout: seconds until a request counts as lost.
+        max_retries: times that a request is sent again after a timeout, a lost connection, 429 or 5xx.
+    """
+
+    base_url: str | list[str] = ""
+    api_key_env: str = "OPENAI_API_KEY"
+    concurrency: int = 32
+    timeout: float = 300.0
+    max_retries: int = 6
+
+
+@dataclass
+class SamplingSettings:
+    """How replies are sampled.
+
+    Attributes:
+        max_tokens: longest reply.
+        temperature: 0 is greedy.
+        top_p: nucleus sampling, where the temperature is above 0.
+        seed: of the sampling.
+        json_schema: whether the endpoint has to answer in JSON of a given form.
+    """
+
+    max_tokens: int = 512
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    json_schema: bool = False
