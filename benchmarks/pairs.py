@@ -25,7 +25,8 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from cadvi_hub.core.schema import CaptionedImage
-from cadvi_hub.pairing.pairs import PairSettings, mine_pairs
+from cadvi_hub.pairing.pairs import mine_pairs
+from cadvi_hub.pairing.settings import PairSettings
 
 NOUNS, TOPICS, MEAN_NOUNS = 15_000, 200, 8.5
 SIZES = (50_000, 200_000, 873_000)

@@ -24,7 +24,7 @@ from cadvi_hub.builder.rows import Turns
 from cadvi_hub.builder.shards import make_shards, summed
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.pairing.explain import explain_mined
-from cadvi_hub.pairing.pairs import PairSettings
+from cadvi_hub.pairing.settings import PairSettings
 from cadvi_hub.sources.formats import format_of
 from cadvi_hub.sources.settings import SourceSettings
 

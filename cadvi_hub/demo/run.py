@@ -24,9 +24,10 @@ from cadvi_hub.builder.build import BuildSettings, build
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.processes import worker_pool
 from cadvi_hub.demo.base_recipe import BaseRecipe, base_folder
-from cadvi_hub.pairing.pairs import PairSettings
+from cadvi_hub.pairing.settings import PairSettings
 from cadvi_hub.sources.settings import SourceSettings
-from cadvi_hub.world.make import WorldSettings, make_world
+from cadvi_hub.world.make import make_world
+from cadvi_hub.world.settings import WorldSettings
 
 NOTE = (
     "V1's summaries were written by the annotator “mentions”, which notes down what the two captions say, aspect by "

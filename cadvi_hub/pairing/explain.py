@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.pairing.settings import ExplainSettings
 
 BAR = 40  # characters of the longest bar
 
@@ -42,17 +42,6 @@ STEPS = (
         "pairs",
     ),
 )
-
-
-@dataclass
-class ExplainSettings:
-    """Which data set to explain.
-
-    Attributes:
-        folder: of a finished build whose pairs were mined from captions, with its `build.json`.
-    """
-
-    folder: Path
 
 
 def explain(settings: ExplainSettings) -> str:

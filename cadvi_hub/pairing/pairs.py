@@ -17,6 +17,7 @@ import numpy as np
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import CaptionedImage, ImagePair
+from cadvi_hub.pairing.settings import PairSettings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,29 +29,6 @@ BLOCK_PRODUCTS = 10_000_000  # elements of the sparse product held at once, abou
 MIN_CANDIDATES = 16  # best candidates kept per caption
 ONE_SHARED = 1 << 16  # in a score, above the sum of all rarities: the count decides, and among equals the rarity
 RAREST = 1_000  # rarity of a noun that stands in one caption; 65 shared nouns fit below ONE_SHARED
-
-
-@dataclass
-class PairSettings:
-    """How pairs are mined from captions.
-
-    Attributes:
-        min_shared: nouns that two captions must share at least.
-        max_uses_per_image: pairs in which one image may stand.
-        max_pairs: pairs at most.
-        closest_first: whether pairs that share the most nouns are taken first, or any that share `min_shared`. The
-            closest pairs differ least: they are the hardest to tell apart, and the published ones are not all close.
-        posting_cap: captions per noun that take part in the search for candidates.
-        seed: decides between pairs whose shared nouns are as many and as rare, which captions take part, and which
-            image of a pair comes first.
-    """
-
-    min_shared: int = 2
-    max_uses_per_image: int = 4
-    max_pairs: int = 278_000
-    posting_cap: int = 200
-    closest_first: bool = True
-    seed: int = 0
 
 
 @dataclass(frozen=True)

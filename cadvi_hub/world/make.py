@@ -14,7 +14,7 @@ import json
 import random
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,37 +25,11 @@ from cadvi_hub.world.instruct import image_conversation
 from cadvi_hub.world.questions import MAKERS
 from cadvi_hub.world.render import render
 from cadvi_hub.world.scene import Scene, draw_scene
+from cadvi_hub.world.settings import WorldSettings
 from cadvi_hub.world.similar import QUESTIONS, draw_similar_pair
 
 if TYPE_CHECKING:
     from PIL import Image
-
-
-@dataclass
-class WorldSettings:
-    """How much of the world is drawn.
-
-    Attributes:
-        seed: Of everything drawn; another seed draws other scenes.
-        captioned: Captioned images, the source of V1.
-        similar: Similar pairs with difference notes, the source of V2.
-        instruct: Single-image conversations.
-        questions: Questions per benchmark (pairs of questions for EQBEN and COLA).
-        boxes_share: Share of the training images in the look of NLVR's boxes.
-        tell: How much the captions tell, from 0 to 1.
-        max_groups: Groups of like items in a sketch at most: the fewer, the easier a picture is to read.
-        out: Output folder.
-    """
-
-    seed: int = 0
-    captioned: int = 3000
-    similar: int = 1500
-    instruct: int = 3000
-    questions: int = 240
-    boxes_share: float = 0.06
-    tell: float = 0.6
-    max_groups: int = 3
-    out: Path = Path("out/world")
 
 
 class SceneFolder:

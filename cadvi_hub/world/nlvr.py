@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
@@ -21,29 +20,11 @@ from cadvi_hub.world.captions import make_caption
 from cadvi_hub.world.make import SceneFolder
 from cadvi_hub.world.render import BOX_PIXELS
 from cadvi_hub.world.scene import Item, Scene, make_scene
+from cadvi_hub.world.settings import NlvrSettings
 
 BOX_STEP = 150  # pixels from one box to the next
 COLORS = {"yellow": "yellow", "black": "black", "#0099ff": "blue"}
 SIZES = {10: "small", 20: "medium", 30: "big"}
-
-
-@dataclass
-class NlvrSettings:
-    """Which NLVR file becomes captioned images.
-
-    Attributes:
-        path: Folder with the annotation file and the pictures that it names (key `image`).
-        out: Folder to write: captions.jsonl, images/, scenes.jsonl.
-        annotations: Name of the annotation file.
-        tell: How much the captions tell, from 0 to 1.
-        seed: Of the captions.
-    """
-
-    path: Path
-    out: Path
-    annotations: str = "dev.jsonl"
-    tell: float = 0.7
-    seed: int = 0
 
 
 def box_scene(items: list[dict]) -> Scene:

@@ -13,7 +13,7 @@ from cadvi_hub.builder.build import BuildSettings, build
 from cadvi_hub.cli import parse_settings
 from cadvi_hub.core import schema
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.pairing.pairs import PairSettings
+from cadvi_hub.pairing.settings import PairSettings
 from cadvi_hub.sources.formats import format_of
 from cadvi_hub.sources.settings import SourceSettings
 from tests.support.builds import FakeAnnotator, captioned_source, load, picture, report, similar_source

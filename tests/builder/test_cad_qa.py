@@ -12,7 +12,7 @@ from cadvi_hub.annotation.prompt import prompt_hash
 from cadvi_hub.annotation.settings import AnnotatorSettings, QuestionSettings
 from cadvi_hub.builder.build import BuildSettings, build
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.pairing.pairs import PairSettings
+from cadvi_hub.pairing.settings import PairSettings
 from cadvi_hub.sources.settings import SourceSettings
 from tests.support.builds import FakeAnnotator, captioned_source, picture, report
 from tests.support.openai_server import Answer, openai_server

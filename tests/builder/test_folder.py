@@ -20,7 +20,7 @@ from cadvi_hub.builder.folder import open_build_folder
 from cadvi_hub.builder.plan import make_plan
 from cadvi_hub.builder.records import stage_records
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.pairing.pairs import PairSettings
+from cadvi_hub.pairing.settings import PairSettings
 from cadvi_hub.sources.settings import SourceSettings
 from tests.support.builds import FakeAnnotator, captioned_source, contents, picture, report, similar_source
 

@@ -16,9 +16,10 @@ from cadvi_hub.builder.plan import make_plan
 from cadvi_hub.cli import main
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import v1_features, v2_features
-from cadvi_hub.pairing.pairs import PairSettings
+from cadvi_hub.pairing.settings import PairSettings
 from cadvi_hub.sources.settings import SourceSettings
-from cadvi_hub.world.make import WorldSettings, make_world
+from cadvi_hub.world.make import make_world
+from cadvi_hub.world.settings import WorldSettings
 from tests.support.builds import FakeAnnotator, captioned_source, contents, load, report
 from tests.support.tiny_clip import make_clip
 

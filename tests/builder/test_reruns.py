@@ -10,7 +10,7 @@ import pytest
 from cadvi_hub.annotation.settings import AnnotatorSettings
 from cadvi_hub.builder.build import BuildSettings, build, mine
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.pairing.pairs import PairSettings
+from cadvi_hub.pairing.settings import PairSettings
 from tests.support.builds import FakeAnnotator, captioned_source, contents, report, similar_source
 
 

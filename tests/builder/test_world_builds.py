@@ -17,9 +17,10 @@ from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import cad_qa_features, v1_features
 from cadvi_hub.hub.loopback import LoopbackHub
 from cadvi_hub.hub.publish import PublishSettings, publish
-from cadvi_hub.pairing.pairs import PairSettings
+from cadvi_hub.pairing.settings import PairSettings
 from cadvi_hub.sources.settings import SourceSettings
-from cadvi_hub.world.make import WorldSettings, make_world
+from cadvi_hub.world.make import make_world
+from cadvi_hub.world.settings import WorldSettings
 from tests.support.builds import FakeAnnotator, report
 
 

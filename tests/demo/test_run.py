@@ -9,8 +9,9 @@ import pytest
 from cadvi_hub.cli import parse_settings
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.demo.run import DemoSettings, _claim, _questions
-from cadvi_hub.world.make import WorldSettings, make_world
+from cadvi_hub.world.make import make_world
 from cadvi_hub.world.questions import MAKERS
+from cadvi_hub.world.settings import WorldSettings
 
 
 def test_the_packaged_recipe_holds_valid_settings() -> None:

@@ -21,12 +21,13 @@ from cadvi_hub.grounding.check import Grounding, check_grounding
 from cadvi_hub.grounding.claims import read_claims
 from cadvi_hub.grounding.picture import Verdict
 from cadvi_hub.grounding.score import GroundSettings, ground
-from cadvi_hub.pairing.pairs import PairSettings
+from cadvi_hub.pairing.settings import PairSettings
 from cadvi_hub.sources.settings import SourceSettings
 from cadvi_hub.world.captions import RELATIONS, Phrase, Relation, describe_item, falsify, find_relation, make_caption
 from cadvi_hub.world.ground_truth import graph_of
-from cadvi_hub.world.make import WorldSettings, make_world
+from cadvi_hub.world.make import make_world
 from cadvi_hub.world.scene import Scene, draw_scene
+from cadvi_hub.world.settings import WorldSettings
 
 S, C, U = Verdict.SUPPORTED, Verdict.CONTRADICTED, Verdict.UNKNOWN
 MENTIONS = Mentions()

@@ -10,8 +10,9 @@ import pytest
 
 from cadvi_hub.builder.build import BuildSettings, build
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.pairing.explain import STEPS, ExplainSettings, explain
-from cadvi_hub.pairing.pairs import PairSettings, mine_pairs
+from cadvi_hub.pairing.explain import STEPS, explain
+from cadvi_hub.pairing.pairs import mine_pairs
+from cadvi_hub.pairing.settings import ExplainSettings, PairSettings
 from tests.support.builds import FakeAnnotator, captioned_source, similar_source
 
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import CaptionedImage
 from cadvi_hub.pairing import pairs as pairing
-from cadvi_hub.pairing.pairs import PairSettings, mine_pairs
+from cadvi_hub.pairing.pairs import mine_pairs
+from cadvi_hub.pairing.settings import PairSettings
 
 
 def captioned(images: list[int]) -> list[CaptionedImage]:

@@ -12,7 +12,7 @@ import pytest
 
 from cadvi_hub.builder.build import BuildSettings, build
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.pairing.pairs import PairSettings
+from cadvi_hub.pairing.settings import PairSettings
 from cadvi_hub.sources.dataset import DatasetImages, load_source
 from cadvi_hub.sources.settings import SourceSettings
 from tests.support.builds import FakeAnnotator, report, similar_source

@@ -16,10 +16,11 @@ from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.images import encode_png
 from cadvi_hub.eval.benchmarks.question import PAIR_TASKS
 from cadvi_hub.world import make as world
-from cadvi_hub.world.make import WorldSettings, make_world
+from cadvi_hub.world.make import make_world
 from cadvi_hub.world.questions import MAKERS
 from cadvi_hub.world.render import render
 from cadvi_hub.world.scene import Scene
+from cadvi_hub.world.settings import WorldSettings
 from tests.support.scene_reader import true_of
 
 TRAINING = ("captioned", "similar", "instruct")

@@ -12,9 +12,10 @@ import pytest
 from PIL import Image
 
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.world.nlvr import NlvrSettings, box_scene, captioned_boxes, read_boxes
+from cadvi_hub.world.nlvr import box_scene, captioned_boxes, read_boxes
 from cadvi_hub.world.render import render
 from cadvi_hub.world.scene import BOX_COLORS, BOX_SIZES, SHAPES, Item, Scene
+from cadvi_hub.world.settings import NlvrSettings
 from tests.support.scene_reader import true_of
 
 REAL = Path(__file__).parents[3] / "shared/data/nlvr"
