@@ -1,1 +1,1 @@
-"""What every room stands on: records, errors, files, bounded JSON, worker processes, images."""
+"""What every room uses: records, errors, files, locks, bounded JSON, parquet, worker processes, images."""

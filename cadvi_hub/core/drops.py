@@ -17,11 +17,11 @@ class Drops:
     first: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, reason: str, place: str) -> None:
-        """Count one dropped row; `place` says where it stood, e.g. `captions.jsonl, line 7`."""
+        """Count one dropped row; `place` says where it was, e.g. `captions.jsonl, line 7`."""
         self._add(reason, 1, [place])
 
     def merge(self, counted: Mapping[str, Mapping[str, Any]]) -> None:
-        """Add what another ledger's `as_dict` holds."""
+        """Add the `as_dict` of other drops."""
         for reason, entry in counted.items():
             self._add(reason, entry["count"], entry["first"])
 

@@ -1,11 +1,11 @@
-"""The error that a user's input causes: it says where, what is wrong there, and what to do about it."""
+"""The error for bad input: it says where it is, what is wrong, and what to do about it."""
 
 
 class InputError(ValueError):
-    """Bad input, settings or surroundings; the command line prints it without a traceback.
+    """Bad input, settings or environment; the command line prints it without a traceback.
 
     Args:
-        where: file, and row or key where there is one ("captions.jsonl, line 7").
+        where: file, and row or key if there is one ("captions.jsonl, line 7").
         problem: what is wrong there.
         hint: what the user can do about it.
     """

@@ -1,4 +1,4 @@
-"""Reading pictures that come from other people: never too large, never half read, never outside their folder."""
+"""Reading pictures from strangers: never too large, never half read, never outside their folder."""
 
 import io
 import os
@@ -20,11 +20,11 @@ _COCO_PREFIX = re.compile(r"^COCO_(?:train|val|test)20\d\d_(?=\d{12}$)")
 _COLA_PREFIX = re.compile(r"^\d{1,3}_(?=[1-9]\d{3,6}$)")  # the number of the pair, before Visual Genome's id
 _PLAIN = ("JPEG", "PNG", "WEBP")  # formats that every reader knows
 LONGEST_SHOWN = 200  # characters of a file name in an error
-_KNOWN = 10_000  # pictures whose place is remembered: looking a name up takes longer than reading its file
+_KNOWN = 10_000  # pictures whose path is cached: finding a file takes longer than reading it
 
 
 def image_id(name: str) -> str:
-    """The name of an image by which it is known in all sets that hold it."""
+    """The id of an image, which is the same in all sets that hold it."""
     return _COLA_PREFIX.sub("", _COCO_PREFIX.sub("", _SUFFIX.sub("", name.rpartition("/")[2])))
 
 
@@ -32,13 +32,13 @@ def image_file(root: Path, name: str) -> Path:
     """The path of image `name` below `root`.
 
     Raises:
-        InputError: the name leads out of `root`, is none that the file system takes, or no such file is there.
+        InputError: the name leads out of `root`, is not a valid file name, or no such file exists.
     """
     shown = repr(name if len(name) <= LONGEST_SHOWN else name[:LONGEST_SHOWN] + "…")
     try:
-        path = (root / name.replace("\0", "")).resolve()  # no file name holds a NUL byte; `resolve` stumbles over one
+        path = (root / name.replace("\0", "")).resolve()  # `resolve` raises ValueError for a NUL byte
         is_file = path.is_file()
-    except (OSError, RuntimeError) as error:  # too long, not to be looked up, a loop of links
+    except (OSError, RuntimeError) as error:  # too long, no permission, a loop of links
         reason = error.strerror if isinstance(error, OSError) else "a loop of links"
         raise InputError(str(root), f"image name {shown} cannot be used ({reason})", "Fix its row") from error
     if "\0" in name or not path.is_relative_to(root.resolve()):
@@ -53,27 +53,26 @@ class ImageStore(Protocol):
     """The encoded pictures of a source, by name."""
 
     def find(self, name: str) -> str:
-        """The name under which `read` finds the picture that the source calls `name`; InputError where it is none."""
+        """The name that `read` takes for the source's `name`; InputError if there is no such picture."""
         ...
 
     def file_name(self, name: str) -> str | None:
-        """The name that the picture's file has, or had before it was embedded; None where nobody knows."""
+        """The name of the picture's file, or of the file it was embedded from; None if it is unknown."""
         ...
 
     def read(self, name: str) -> EmbeddedImage:
-        """The picture's bytes as they stand, and its name; InputError where it is missing."""
+        """The picture's encoded bytes and its name; InputError if it is missing."""
         ...
 
 
 class ImageFolders:
     """Pictures below one or several folders; the first folder that has a name wins.
 
-    With `search`, a name that stands directly in no folder is looked for in all their sub-folders: upstream files give
-    `000000000139.jpg` where the picture lies in `coco/train2017`. An index of all files is built once for it, at the
-    first such name.
+    With `search`, a name that is not directly in a folder is searched in all their sub-folders: upstream files say
+    `000000000139.jpg` for a picture in `coco/train2017`. The first such name builds an index of all files.
 
-    A folder may itself be a link. Links inside that lead out of it are not followed, since a folder that came from
-    somebody else may link to anything: name the folder that they lead to.
+    A folder can be a link itself. Links inside that lead out of it are not followed, because a stranger's folder can
+    link to anything: name the folder that they lead to.
     """
 
     def __init__(self, roots: Sequence[Path], search: bool = False):
@@ -81,10 +80,10 @@ class ImageFolders:
         self._file = lru_cache(_KNOWN)(self._look_up)
 
     def find(self, name: str) -> str:
-        """`name`, or the path below its folder of the one file whose path ends in `name`.
+        """`name`, or the path (below its folder) of the only file whose path ends in `name`.
 
         Raises:
-            InputError: no such file, two of them, or a name that leads out of the folders.
+            InputError: no such file, two such files, or a name that leads out of the folders.
         """
         try:
             self._file(name)
@@ -102,7 +101,7 @@ class ImageFolders:
         try:
             return {"bytes": file.read_bytes(), "path": name}
         except OSError as error:
-            raise InputError(str(file), f"cannot be read ({error.strerror})", "Look at its permissions") from error
+            raise InputError(str(file), f"cannot be read ({error.strerror})", "Check its permissions") from error
 
     def _look_up(self, name: str) -> Path:
         for root in self.roots[:-1]:
@@ -164,7 +163,7 @@ def open_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image.Im
         raise
     except Image.DecompressionBombError as error:
         raise InputError(name, f"picture is too large ({error})", "Scale it down or remove its row") from error
-    except UnidentifiedImageError as error:  # its text names the buffer, which tells nobody anything
+    except UnidentifiedImageError as error:  # its text only names the buffer
         problem = "picture does not decode (damaged, or of an unknown format)"
         raise InputError(name, problem, "Replace the file or remove its row") from error
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error, ValueError …
@@ -179,12 +178,12 @@ def open_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image.Im
 
 
 def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Decode the file at `path` as `open_image` does."""
+    """Decode the file at `path` with `open_image`."""
     return open_image(path.read_bytes(), str(path), max_pixels)
 
 
 def plain_bytes(data: bytes, name: str) -> bytes:
-    """`data` as it is where every reader sees in it what `open_image` sees, else that as PNG.
+    """`data` unchanged if every reader decodes it as `open_image` does, otherwise the decoded picture as PNG.
 
     Raises:
         InputError: as `open_image`.

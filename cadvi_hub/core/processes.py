@@ -13,7 +13,7 @@ from typing import Any
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on, which a container or `taskset` can limit."""
+    """Cores that this process may use; a container or `taskset` can limit them."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -21,9 +21,9 @@ def usable_cores() -> int:
 def worker_pool(workers: int, start: Callable[..., Any], *arguments: Any) -> Iterator[ProcessPoolExecutor]:
     """A pool whose processes run `start(*arguments)` first and die with this one, even by kill -9.
 
-    Else those that survive would write beside the rerun. A worker that is killed ends the pool with an error
-    (`BrokenProcessPool`), where `multiprocessing.Pool` would wait for its result for ever. An error lets the tasks
-    under way end and starts no other; Ctrl-C kills them, since a shard can take an hour and a rerun goes on anyway.
+    A worker that survived would write into the rerun's files. If a worker is killed, the pool raises
+    `BrokenProcessPool`; `multiprocessing.Pool` would wait for its result for ever. After an error the running tasks
+    finish and no other starts. Ctrl-C kills them, because a shard can take an hour and a rerun continues anyway.
     """
     context = multiprocessing.get_context("spawn")  # forking a process with threads (tokenizers, torch) can hang
     pool = ProcessPoolExecutor(workers, context, _start, (os.getpid(), start, arguments))
@@ -45,5 +45,5 @@ def _start(parent: int, start: Callable[..., Any], arguments: tuple[Any, ...]) -
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
         if os.getppid() != parent:  # it died before the line above
             os._exit(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what it means
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent handles it
     start(*arguments)

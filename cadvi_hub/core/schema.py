@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datasets import Features
 
 IMAGE_PLACEHOLDER = "<image>"
-LONGEST_CAPTION = 10_000  # characters, some 1,700 words; of brackets alone, spaCy takes ten seconds for as many
+LONGEST_CAPTION = 10_000  # characters, about 1,700 words; spaCy takes ten seconds for this many brackets
 
 
 class Aspect(StrEnum):
@@ -30,7 +30,7 @@ class Aspect(StrEnum):
 
 
 class EmbeddedImage(TypedDict):
-    """Encoded picture and the file name that it had; no bytes where a row only refers to it."""
+    """An encoded picture and its original file name; `bytes` is None if the row only refers to the picture."""
 
     bytes: bytes | None
     path: str | None
@@ -50,8 +50,8 @@ class CaptionedImage:
 class ImagePair:
     """Two images to compare, by file name below their image folder.
 
-    Pairs mined from captions have `captions` and `shared_nouns`; pairs of similar images have a `context`, the
-    difference note that somebody wrote.
+    Pairs mined from captions have `captions` and `shared_nouns`. Pairs of similar images have a `context`: a difference
+    note that a person wrote.
     """
 
     pair_id: str
@@ -72,7 +72,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class CadSummary:
-    """Commonalities and differences (CaD) of two images: a paragraph, and one text per aspect that differs."""
+    """Commonalities and differences (CaD) of two images: one paragraph, and one text per aspect that differs."""
 
     commonalities: str
     differences: tuple[Difference, ...]
@@ -92,9 +92,9 @@ Message = dict[str, Any]
 
 
 def content_parts(text: str) -> list[Part]:
-    """Split a prompt at its `<image>` placeholders into text and image parts, in order, empty texts left out.
+    """Split a prompt at its `<image>` placeholders into text and image parts, in order, without empty texts.
 
-    An empty prompt is one empty text: SmolVLM's template refuses a message without parts.
+    An empty prompt gives one empty text, because SmolVLM's template refuses a message without parts.
     """
     parts: list[Part] = []
     for index, piece in enumerate(text.split(IMAGE_PLACEHOLDER)):
@@ -146,7 +146,7 @@ def v1_features() -> Features:
     """CaD-Inst V1: two images, two turns (summary; which image a caption belongs to)."""
     from datasets import List, Value
 
-    score = Value("float32")  # null where no CLIP model was asked
+    score = Value("float32")  # null without a CLIP model
     return _features(captions=List(Value("string")), clip_sim_score=score, **_summary_columns())
 
 
@@ -169,8 +169,8 @@ def cad_qa_features() -> Features:
 def question_features() -> Features:
     """Benchmark questions, all sets alike.
 
-    `question` is the full prompt with `<image>` where each image goes; `options` is empty for open questions; `group`
-    joins the questions that must all be right to count (EQBEN, COLA), else it equals `id`.
+    `question` is the full prompt with `<image>` for each image; `options` is empty for open questions; `group` joins
+    the questions that only count if all of them are right (EQBEN, COLA), otherwise it equals `id`.
     """
     from datasets import List, Value
 

@@ -1,7 +1,7 @@
-"""The text form of a CaD summary: written in one layout, read in the many layouts that LLMs use.
+"""The text form of a CaD summary: written in one layout, read from the many layouts that LLMs use.
 
 Layout (paper, section 3.1): a `Commonalities:` paragraph, then `Differences:` as a numbered list with an aspect
-heading per item; aspects without a difference are left out.
+heading per item. Aspects without a difference are omitted.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _SECTION = re.compile(
     r"[ \t]*(?::[ \t]*(?P<text>.*)|$)",
     re.IGNORECASE,
 )
-# A layout squeezed into one line gets its line breaks back.
+# Restore the line breaks of a summary on one line.
 _INLINE_SECTION = re.compile(r"(?<=[.!?])(?<!^\d\.)[ \t]+(?=Differences:)", re.MULTILINE)
 _INLINE_ASPECT = re.compile(rf"[ \t]+(?=\d{{1,2}}[.)][ \t]+(?:{_PLAIN_NAMES}):)", re.IGNORECASE)
 _EMPHASIS = re.compile(
@@ -59,12 +59,12 @@ _CANONICAL_ITEM = re.compile(rf"\d+\. ({'|'.join(Aspect)}): (.+)")
 
 
 def normalize(text: str) -> str:
-    """`text` on one line, without bold marks; normalising twice changes nothing."""
+    """`text` on one line, without bold marks; idempotent."""
     return " ".join(re.sub(r"\*{2,}", "", text).split())
 
 
 def render_summary(summary: CadSummary) -> str:
-    """The summary in the canonical layout, aspects in the order of the enumeration, empty ones left out."""
+    """The summary in the canonical layout: aspects in the order of the enumeration, without empty ones."""
     order = list(Aspect)
     differences = sorted(summary.differences, key=lambda difference: order.index(difference.aspect))
     items = [f"{difference.aspect}: {normalize(difference.text)}" for difference in differences if difference.text]
@@ -73,13 +73,13 @@ def render_summary(summary: CadSummary) -> str:
 
 
 def parse_summary(text: str) -> CadSummary:
-    """Read a summary; the inverse of `render_summary` where texts are normalised and none is a mere filler.
+    """Read a summary; the inverse of `render_summary` if texts are normalised and not just fillers.
 
-    Also read: bold, italic or numbered headings, bullets, aspect synonyms, sub-lists per image, everything on one
-    line, remarks before the first heading or after the list (left out), and JSON. A table counts as no differences.
+    It also reads bold, italic or numbered headings, bullets, aspect synonyms, sub-lists per image, a summary on one
+    line, and JSON. Remarks before the first heading or after the list are ignored. A table counts as no differences.
 
     Raises:
-        ValueError: no commonalities, no differences, a section twice, or a numbered difference of no known aspect.
+        ValueError: no commonalities, no differences, a section twice, or a numbered difference of an unknown aspect.
     """
     canonical = _parse_canonical(text.strip())
     if canonical is not None:
@@ -107,10 +107,10 @@ def parse_summary(text: str) -> CadSummary:
 
 
 def parse_summary_json(text: str) -> CadSummary:
-    """Read a summary written as JSON after `summary_json_schema`, in a code fence or not, aspects by any name.
+    """Read a summary in JSON with the form of `summary_json_schema`, with or without code fence, any aspect names.
 
     Raises:
-        ValueError: not JSON, not of that form, or without commonalities or differences.
+        ValueError: not JSON, another form, or no commonalities or differences.
     """
     try:
         data = json.loads(_FENCE.sub("", text))
@@ -121,7 +121,7 @@ def parse_summary_json(text: str) -> CadSummary:
 
 
 def summary_json_schema(max_commonalities: int = 600, max_difference: int = 300) -> dict[str, Any]:
-    """JSON schema of a summary; lengths in characters are bounded, as an unbounded string can run on for ever."""
+    """JSON schema of a summary; lengths in characters are bounded, because a model can fill a string endlessly."""
     difference = {
         "type": "object",
         "properties": {
@@ -153,7 +153,7 @@ def _parse_canonical(text: str) -> CadSummary | None:
 def _aspect(name: str) -> Aspect:
     found = _ASPECT.fullmatch(name.strip())
     if found is None or found["text"]:
-        raise ValueError(f"{name!r} is no known aspect")
+        raise ValueError(f"{name!r} is not a known aspect")
     return next(aspect for aspect in Aspect if found[aspect.name])
 
 
@@ -174,7 +174,7 @@ def _summary(commonalities: str, items: Iterable[tuple[Aspect, str]]) -> CadSumm
 
 
 def _items(lines: Iterable[str]) -> Iterator[tuple[Aspect, str]]:
-    """Aspect and text of every difference; lines under an aspect heading belong to it."""
+    """Aspect and text of every difference; the lines after an aspect heading belong to it."""
     aspect: Aspect | None = None
     texts: list[str] = []
     after_blank = False

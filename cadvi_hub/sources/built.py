@@ -1,7 +1,7 @@
-"""Rows that are already made: our own data sets without their pictures (`cadvi build … --images referenced`).
+"""Finished rows: our own data sets without their pictures (`cadvi build … --images referenced`).
 
-`source.path` is the folder of one data set (`data/v1`), or a repository on the Hub with `v1` as `source.subset`; its
-rows keep the names of their pictures, which are looked for in `source.images`.
+`source.path` is the folder of one data set (`data/v1`), or a repository on the Hub with `v1` as `source.subset`. The
+rows name their pictures, which are searched in `source.images`.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from cadvi_hub.core.drops import Drops
 from cadvi_hub.core.images import ImageStore
 from cadvi_hub.core.schema import cad_qa_features, instruct_features, v1_features, v2_features
 from cadvi_hub.sources.dataset import DatasetImages, dataset_rows, load_source
-from cadvi_hub.sources.rows import UNREADABLE, Row, RowError, found, identifier, read_rows
+from cadvi_hub.sources.rows import Row, found, identifier, read_rows, unreadable
 from cadvi_hub.sources.settings import SourceSettings
 
 
 @dataclass(frozen=True, slots=True)
 class BuiltRow:
-    """A row of one of our data sets whose pictures are given by name; `row` holds its other columns."""
+    """A row of one of our data sets; `images` are picture names, `row` holds the other columns."""
 
     id: str
     images: tuple[str, ...]
@@ -27,10 +27,10 @@ class BuiltRow:
 
 
 def read_built(settings: SourceSettings, images: ImageStore, drops: Drops) -> Iterator[BuiltRow]:
-    """Stream one record per row, in the order of the rows; columns that none of our data sets has are not read.
+    """Yield one record per row in row order; only columns of our data sets are read.
 
     Raises:
-        InputError: no such data set or column, or a bad row where `settings.bad_rows` is `refuse`.
+        InputError: no such data set or column, or a bad row if `settings.bad_rows` is `refuse`.
     """
     dataset = load_source(settings, "id", "images")
     ours = {*v1_features(), *v2_features(), *instruct_features(), *cad_qa_features()} - {"images"}
@@ -41,7 +41,7 @@ def read_built(settings: SourceSettings, images: ImageStore, drops: Drops) -> It
         number = int(row.pop("number"))
         names = pictures.names(number)
         if None in names:
-            raise RowError(UNREADABLE, "an image has no name", "Remove the row")
+            raise unreadable("an image has no name", "Remove the row")
         return BuiltRow(identifier(row, "id"), tuple(found(name, images) for name in names if name), row)
 
     return read_rows(settings.path, dataset_rows(dataset, settings), make_record, settings, drops)

@@ -1,7 +1,7 @@
 """Captioned images in a data set that `datasets` loads: a repository on the Hub, or a folder of parquet or pictures.
 
-Columns `image` and `caption`, and `image_id` where there is one, else the id is the number of the row;
-`source.columns` maps these names to those of the data set. A caption may be a list of captions of one image.
+Columns: `image`, `caption` and optionally `image_id`, by default the number of the row. `source.columns` maps these
+names to those of the data set. A caption can be a list of captions of one image.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from cadvi_hub.sources.settings import SourceSettings
 
 
 def read_captioned_dataset(settings: SourceSettings, images: ImageStore, drops: Drops) -> Iterator[CaptionedImage]:
-    """Stream one record per caption, in the order of the rows; empty captions are dropped and counted.
+    """Yield one record per caption in row order; empty captions are dropped and counted.
 
     Raises:
-        InputError: no such data set or column, or a bad row where `settings.bad_rows` is `refuse`.
+        InputError: no such data set or column, or a bad row if `settings.bad_rows` is `refuse`.
     """
     dataset = load_source(settings, "image", "caption")
     columns = [name for name in ("image_id", "caption") if name in dataset.column_names]

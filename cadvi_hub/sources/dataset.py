@@ -1,6 +1,6 @@
 """Sources that `datasets` loads: a repository on the Hub, or a folder of parquet files or pictures.
 
-`source.columns` maps our column names to those of the data set, as `{caption: text}`; left out, they are the same.
+`source.columns` maps our column names to those of the data set, such as `{caption: text}`; by default they are equal.
 """
 
 from __future__ import annotations
@@ -34,31 +34,31 @@ def _load(path: str, subset: str | None, split: str) -> Dataset:
     try:
         if not Path(path).is_dir():
             return load_dataset(path, subset, split=split)
-        # `datasets` knows a folder with a card by its name alone, and would give what another one of that name held
-        # when it was first read; files are known by their paths and times.
+        # `datasets` caches a folder with a card by its name alone, so another folder of that name would get the same
+        # rows. Files are cached by path and time.
         kind, files = _local_files(path, subset)
         return load_dataset(kind, data_files=files, split=split)
     except (OSError, ValueError, DatasetsError) as error:
-        told = error.__cause__ or error  # "An error occurred while generating the dataset" tells nobody anything
+        told = error.__cause__ or error  # "An error occurred while generating the dataset" does not help
         reason = (str(told).strip().split("\n")[0] or type(told).__name__).removesuffix(".")
         hint = "Check source.path, source.subset and source.split"
         raise InputError(f"data set {path}", f"it cannot be loaded ({reason})", hint) from error
 
 
 def _local_files(path: str, subset: str | None) -> tuple[str, dict[str, list[str]]]:
-    """What kind of folder `path` is to `datasets`, and its files per split."""
+    """The builder that `datasets` uses for folder `path`, and the folder's files per split."""
     from datasets import load_dataset_builder
 
     found = load_dataset_builder(path, subset)
     of_splits = {split: list(map(str, files)) for split, files in (found.config.data_files or {}).items()}
-    for file in chain.from_iterable(of_splits.values()):  # its card may name any; links are the Hub client's own way
+    for file in chain.from_iterable(of_splits.values()):  # a card can name any file; the Hub client makes links
         if not Path(os.path.normpath(Path(file).absolute())).is_relative_to(os.path.normpath(Path(path).absolute())):
             raise InputError(f"data set {path}", f"its card names {file}, which lies elsewhere", "Fix the card")
     return found.name, of_splits
 
 
 def fingerprint(settings: SourceSettings) -> str:
-    """Changes with the content of the data set and not with its place.
+    """A string that changes with the content of the data set, not with its place.
 
     Raises:
         InputError: it cannot be loaded.
@@ -71,10 +71,10 @@ def fingerprint(settings: SourceSettings) -> str:
 
 
 def load_source(settings: SourceSettings, *needed: str) -> Dataset:
-    """The data set that `settings` name, memory-mapped, its columns under our names.
+    """The data set of `settings`, memory-mapped, with our names for its columns.
 
     Raises:
-        InputError: it cannot be loaded, or lacks a column that is `needed` or named in `settings.columns`.
+        InputError: it cannot be loaded, or lacks a column of `needed` or `settings.columns`.
     """
     dataset, place = _load(str(settings.path), settings.subset, settings.split), f"data set {settings.path}"
     renamed = {theirs: ours for ours, theirs in settings.columns.items()}
@@ -89,7 +89,7 @@ def load_source(settings: SourceSettings, *needed: str) -> Dataset:
 
 
 def dataset_rows(dataset: Dataset, settings: SourceSettings) -> Iterator[tuple[str, Row]]:
-    """`("row 0", …)` and so on, numbered as in the data set's viewer, each with its number under `number`."""
+    """`("row 0", …)` and so on, numbered as in the data set's viewer; `number` holds the number as text."""
     from tqdm import tqdm
 
     for number, row in enumerate(tqdm(dataset, desc=settings.path.name, unit=" rows", disable=None)):
@@ -100,14 +100,14 @@ class DatasetImages(ImageStore):
     """The pictures in a data set's column of images, by row: `12`, or `12/0` and `12/1` where a row has a list.
 
     Raises:
-        InputError: no such column, or it holds something else.
+        InputError: no such column, or it does not hold pictures.
     """
 
     def __init__(self, settings: SourceSettings, column: str):
         import pyarrow as pa
 
         self._place = f"data set {settings.path}"
-        # Arrow's values stay where they are on the disk until they are asked for; `datasets` would read them whole.
+        # Arrow reads a value from the disk when it is used; `datasets` would read all of them.
         self._pictures = load_source(settings, column).data.column(column)
         kind = self._pictures.type
         self._lists = pa.types.is_list(kind) or pa.types.is_large_list(kind)
@@ -120,7 +120,7 @@ class DatasetImages(ImageStore):
         self._folder = _folder(settings.path)
 
     def names(self, row: int) -> list[str | None]:
-        """The file names that the pictures in a row's list had."""
+        """The original file names of the pictures in a row's list."""
         pictures = self._pictures[row]
         if not pictures.is_valid:
             return []
@@ -135,10 +135,10 @@ class DatasetImages(ImageStore):
         return Path(path).name if path else None
 
     def read(self, name: str) -> EmbeddedImage:
-        """The bytes in the data set, or those of the file below its folder that it names."""
+        """The bytes in the data set, or of the file below its folder that the row names."""
         picture = self._picture(name).as_py()
         stored, data = Path(picture["path"] or ""), picture["bytes"]
-        if data is None:  # a folder of pictures; a file elsewhere would be somebody's secret in our data
+        if data is None:  # a folder of pictures; a file elsewhere could be a secret
             file = stored.resolve()
             if not file.is_relative_to(self._folder) or not file.is_file():
                 problem = f"image {name} is a file outside of the data set"
@@ -163,7 +163,7 @@ class DatasetImages(ImageStore):
 
 
 def _folder(path: Path) -> Path:
-    """Where the files of a data set may lie: its folder, or what the Hub's client keeps of its repository."""
+    """Where the files of a data set may be: its folder, or the Hub client's cache of its repository."""
     from huggingface_hub import constants
     from huggingface_hub.file_download import repo_folder_name
 

@@ -1,4 +1,4 @@
-"""The formats of upstream files: what each holds, who reads it, and where its pictures are."""
+"""The formats of upstream files: what each holds, which function reads it, and where its pictures are."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ _TUPLES = ("images", "captions", "shared_nouns")  # fields of records; JSON make
 def _folders(settings: SourceSettings) -> ImageStore:
     for folder in settings.images:
         if not folder.is_dir():
-            raise InputError("source.images", f"{folder} is no folder", "Fix its path or leave it out")
+            raise InputError("source.images", f"{folder} is not a folder", "Fix its path or leave it out")
     return ImageFolders(settings.images or [settings.path], search=bool(settings.images))
 
 
 def digest_of(*patterns: str) -> Callable[[SourceSettings], str]:
-    """SHA-256 over the source's files that fit the first pattern that any fits."""
+    """SHA-256 over the source's files that match the first of `patterns` with a match."""
 
     def digest(settings: SourceSettings) -> str:
         files: list[Path] = next(filter(None, (sorted(settings.path.glob(pattern)) for pattern in patterns)), [])
@@ -113,7 +113,7 @@ FORMATS: dict[str, Format] = {
     "cad_inst": Format("rows", cad_inst.read_cad_inst, dataset.fingerprint),
     "built": Format("rows", built.read_built, dataset.fingerprint),
 }
-# What each data set can be made of; the first format is the one that is meant where none is named.
+# What each data set can be made of; the first format is the default.
 HOLDS: dict[str, tuple[Holds, ...]] = {
     "v1": ("captions", "rows"),
     "v2": ("pairs", "captions", "rows"),
@@ -126,7 +126,7 @@ def format_of(config: str, settings: SourceSettings) -> Format:
     """The format of the source of data set `config`.
 
     Raises:
-        InputError: an unknown format, or one that `config` cannot be made of.
+        InputError: the format is unknown, or `config` cannot be made of it.
     """
     fitting = [name for holds in HOLDS[config] for name, form in FORMATS.items() if form.holds == holds]
     name = settings.format or fitting[0]

@@ -1,8 +1,8 @@
 """Images that stay out of a data set, because another one is measured or trained on them.
 
-Images are compared by file name without folder and suffix (`images.image_id`): collections are unpacked into folders
-of many names. That leaves out one too many rather than one too few, but a copy under another name passes: half of
-Visual Genome's images are COCO's, and `coco_id` in its `image_data.json` tells which.
+Images are compared by file name without folder and suffix (`images.image_id`), because collections are unpacked into
+folders of many names. This can leave out an image too many. A copy under another name is not found: half of Visual
+Genome's images are COCO's, and `coco_id` in its `image_data.json` says which.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def read_held_out(places: Iterable[Path]) -> frozenset[str]:
     """The ids of held-out images: of all images that `places` name, see `names_of_rows`.
 
     Raises:
-        InputError: a place that cannot be read, or names no image.
+        InputError: a place cannot be read or names no image.
     """
     held_out: set[str] = set()
     for place in places:
@@ -45,7 +45,7 @@ def read_held_out(places: Iterable[Path]) -> frozenset[str]:
 def leave_out(
     records: Iterable[Record], images_of: Callable[[Record], Iterable[str]], held_out: frozenset[str], drops: Drops
 ) -> Iterator[Record]:
-    """The records none of whose images is held out, in order; the others are counted in `drops`."""
+    """The records without a held-out image, in order; the others are counted in `drops`."""
     for record in records:
         taken = next((name for name in images_of(record) if image_id(name) in held_out), None)
         if taken is None:
@@ -55,12 +55,12 @@ def leave_out(
 
 
 def names_of_rows(place: Path) -> Iterator[Names]:
-    """The image names of each row of another set, none for a row of text.
+    """The image names of each row of another set; an empty list for a row of text.
 
     Args:
         place: a folder of a built data set; JSON lines (`.jsonl`) or one JSON list (`.json`) of rows whose `image` or
-            `images` is a file name or a list of them, as the paper's question files and the LLaVA mix have it; or a
-            text file with one image name per line.
+            `images` is a file name or a list of file names (the paper's question files, the LLaVA mix); or a text file
+            with one image name per line.
 
     Raises:
         InputError: the place or a row of it cannot be read.
@@ -99,7 +99,7 @@ def _names_in_json(file: Path) -> Iterator[Names]:
         names = row.get("image", row.get("images")) if isinstance(row, dict) else False
         names = [] if names is None else [names] if isinstance(names, str) else names
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            problem = "it is no row whose 'image' or 'images' is a file name or a list of them"
+            problem = "'image' or 'images' is not a file name or a list of file names"
             raise InputError(f"{file}, {position}", problem, "Fix the row")
         yield names
 

@@ -2,8 +2,8 @@
 
 `source.path` is a folder with any of the upstream files (`open_images_train_v6_captions.jsonl`,
 `coco_train_localized_narratives-00000-of-00004.jsonl` …): one JSON object per line with `dataset_id`, `image_id`,
-`annotator_id` and `caption`; the full files' `timed_caption`, `traces` and `voice_recording` are not read. The
-pictures are named after the ids, in each collection in its own way; `source.images` names their folders.
+`annotator_id` and `caption`; the full files' `timed_caption`, `traces` and `voice_recording` are not read. Each
+collection derives the names of its pictures from the ids in its own way; `source.images` lists their folders.
 Format: https://google.github.io/localized-narratives/
 """
 
@@ -18,22 +18,12 @@ from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.images import ImageStore
 from cadvi_hub.core.json_stream import json_lines
 from cadvi_hub.core.schema import CaptionedImage
-from cadvi_hub.sources.rows import (
-    UNREADABLE,
-    EmptyRowError,
-    Row,
-    RowError,
-    caption,
-    found,
-    identifier,
-    read_rows,
-    text,
-)
+from cadvi_hub.sources.rows import EmptyRowError, Row, caption, found, identifier, read_rows, text, unreadable
 from cadvi_hub.sources.settings import SourceSettings
 
 FILES = "*.jsonl"
 SEEN = "narrative that is in another file or line, too"
-# `dataset_id` is spelt in many ways ("mscoco_train2017", "Flicker30k", "open_images_train" …): the first match counts.
+# `dataset_id` has many spellings ("mscoco_train2017", "Flicker30k", "open_images_train" …); the first match counts.
 COLLECTIONS = {
     "open_images": re.compile(r"open_?images", re.IGNORECASE),
     "coco": re.compile(r"coco", re.IGNORECASE),
@@ -43,10 +33,10 @@ COLLECTIONS = {
 
 
 def image_of(collection: str, image_id: str) -> str:
-    """The file name of a picture: COCO's ids are numbers of twelve digits, the others' stand as they are.
+    """The file name of a picture: COCO pads its ids to twelve digits, the other collections use theirs unchanged.
 
     Raises:
-        ValueError: a COCO id that is no number.
+        ValueError: a COCO id that is not a number.
     """
     if collection != "coco":
         return f"{image_id}.jpg"
@@ -56,28 +46,28 @@ def image_of(collection: str, image_id: str) -> str:
 
 
 def read_localized_narratives(settings: SourceSettings, images: ImageStore, drops: Drops) -> Iterator[CaptionedImage]:
-    """Stream one record per narrative, file by file in the order of their names; empty captions are dropped.
+    """Yield one record per narrative, files in the order of their names; empty captions are dropped.
 
-    So is a narrative that an earlier file has, too, as where a collection's full and light files lie in one folder.
-    `source` names the collection as well (`localized_narratives/coco`), since each has its own licence.
+    A narrative that was read before is dropped, too: a folder can hold a collection's full and light files. `source`
+    includes the collection (`localized_narratives/coco`), because each has its own licence.
 
     Raises:
-        InputError: no caption file, or a bad row where `settings.bad_rows` is `refuse`.
+        InputError: no caption file, or a bad row if `settings.bad_rows` is `refuse`.
     """
     from tqdm import tqdm
 
-    known = set[bytes]()  # digests: 873K of them take some 80 MB
+    known = set[bytes]()  # digests: 873K take about 80 MB
 
     def make_record(row: Row) -> CaptionedImage:
         dataset, image_id = text(row, "dataset_id"), identifier(row, "image_id")
         collection = next((name for name, spelling in COLLECTIONS.items() if spelling.search(dataset)), None)
         if collection is None:
-            raise RowError(UNREADABLE, f"unknown dataset_id {dataset[:60]!r}", "Fix the row")
+            raise unreadable(f"unknown dataset_id {dataset[:60]!r}")
         told = caption(row)
         try:
             name = image_of(collection, image_id)
         except ValueError as error:
-            raise RowError(UNREADABLE, f"image_id {image_id[:60]!r} is no number", "Fix the row") from error
+            raise unreadable(f"image_id {image_id[:60]!r} is not a number") from error
         narrative = repr((name, row.get("annotator_id"), told)).encode()
         if (digest := blake2b(narrative, digest_size=8).digest()) in known:
             raise EmptyRowError(SEEN)

@@ -28,14 +28,14 @@ from cadvi_hub.core.json_stream import entries
 from cadvi_hub.core.schema import ImagePair
 from cadvi_hub.sources.rows import (
     NO_IMAGE,
-    UNREADABLE,
     EmptyRowError,
     Row,
     RowError,
-    image_name,
     items,
     read_rows,
     text,
+    two_images,
+    unreadable,
 )
 from cadvi_hub.sources.settings import SourceSettings
 
@@ -54,21 +54,18 @@ def read_mimic_it(settings: SourceSettings, images: ImageStore, drops: Drops) ->
     are dropped and counted.
 
     Raises:
-        InputError: no file, or a bad row where `settings.bad_rows` is `refuse`.
+        InputError: no file, or a bad row if `settings.bad_rows` is `refuse`.
     """
 
     def make_note(row: Row) -> tuple[str, tuple[str, str], str]:
         keys = [text({"image_ids": key}, "image_ids") for key in items(row, "image_ids")]
         if unfit := [key for key in keys if not _KEY.fullmatch(key)]:
             raise RowError(NO_IMAGE, f"image {unfit[0][:60]!r} is not a valid key", "Fix or remove the row")
-        names = list(map(normalize, keys))
-        if len(names) != 2 or names[0] == names[1]:
-            raise RowError(UNREADABLE, "'image_ids' is not two different images", "Fix the row")
-        first, second = (image_name({"image_ids": name}, "image_ids", images) for name in names)
+        names = two_images(list(map(normalize, keys)), images, different=True)
         answer = text(row, "answer").strip()
         if not answer:
             raise EmptyRowError("empty answer")
-        return text(row, "id"), (first, second), answer
+        return text(row, "id"), names, answer
 
     file = settings.path / INSTRUCTIONS
     rows = (
@@ -131,7 +128,7 @@ def _decode(source: Path, folder: Path, settings: SourceSettings) -> None:
 
     def decode(row: Row) -> None:
         if not _KEY.fullmatch(row["key"]):
-            raise RowError(UNREADABLE, "its key cannot be a file name", "Fix or remove the entry")
+            raise unreadable("its key cannot be a file name", "Fix or remove the entry")
         picture = folder / normalize(row["key"])
         if picture.is_file():
             return
@@ -139,7 +136,7 @@ def _decode(source: Path, folder: Path, settings: SourceSettings) -> None:
         try:
             data = base64.b64decode(encoded, validate=True)
         except ValueError as error:
-            raise RowError(UNREADABLE, f"not base64 text ({error})", "Fix or remove the entry") from error
+            raise unreadable(f"not base64 text ({error})", "Fix or remove the entry") from error
         with files.replacing(picture) as file:
             file.write(data)
 

@@ -1,4 +1,4 @@
-"""What all readers do with a row: decode it, check it, and refuse or drop it with its place when it is bad."""
+"""What all readers do with a row: decode it, check it, and refuse or drop it if it is bad."""
 
 from __future__ import annotations
 
@@ -21,7 +21,13 @@ NO_IMAGE = "image file not found in the folder"
 
 
 class RowError(Exception):
-    """A row that a reader cannot use: the reason under which it is counted, and the details."""
+    """A row that a reader cannot use.
+
+    Attributes:
+        reason: the reason under which the row is counted.
+        problem: the details.
+        hint: what the user can do.
+    """
 
     def __init__(self, reason: str, problem: str, hint: str):
         self.reason, self.problem, self.hint = reason, problem, hint
@@ -29,10 +35,15 @@ class RowError(Exception):
 
 
 class EmptyRowError(RowError):
-    """A row that says nothing; it is dropped and counted even where bad rows are refused."""
+    """A row without content; it is dropped and counted even where bad rows are refused."""
 
     def __init__(self, reason: str):
         super().__init__(reason, reason, "")
+
+
+def unreadable(problem: str, hint: str = "Fix the row") -> RowError:
+    """The error of a row that does not have the format's form."""
+    return RowError(UNREADABLE, problem, hint)
 
 
 def read_rows(
@@ -42,7 +53,7 @@ def read_rows(
     settings: SourceSettings,
     drops: Drops,
 ) -> Iterator[Record]:
-    """Turn `(position, row)` into records; a row is a dict, or the bytes of a JSON line.
+    """Yield the record of each `(position, row)`; a row is a dict, or the bytes of a JSON line.
 
     Raises:
         InputError: a bad row, where `settings.bad_rows` is `refuse`.
@@ -64,16 +75,16 @@ def text(row: Row, key: str) -> str:
     """The string at `key`."""
     value = row.get(key)
     if not isinstance(value, str):
-        raise RowError(UNREADABLE, f"key {key!r} is missing or not a string", "Fix the row")
+        raise unreadable(f"key {key!r} is missing or not a string")
     try:
         value.encode()
     except UnicodeEncodeError as error:  # a lone surrogate, which JSON can escape and UTF-8 cannot hold
-        raise RowError(UNREADABLE, f"{key!r} is not Unicode text", "Fix the row") from error
+        raise unreadable(f"{key!r} is not Unicode text") from error
     return value
 
 
 def caption(row: Row, key: str = "caption") -> str:
-    """The caption at `key`, which says something and is no book."""
+    """The caption at `key`, checked to be neither empty nor longer than `LONGEST_CAPTION` characters."""
     value = text(row, key).strip()
     if not value:
         raise EmptyRowError("empty caption")
@@ -84,7 +95,7 @@ def caption(row: Row, key: str = "caption") -> str:
 
 
 def identifier(row: Row, key: str) -> str:
-    """The id at `key`, which some files write as a number."""
+    """The id at `key`; some files write it as a number."""
     value = row.get(key)
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else text(row, key)
 
@@ -93,28 +104,33 @@ def items(row: Row, key: str) -> list[Any]:
     """The list at `key`."""
     value = row.get(key)
     if not isinstance(value, list):
-        raise RowError(UNREADABLE, f"key {key!r} is missing or not a list", "Fix the row")
+        raise unreadable(f"key {key!r} is missing or not a list")
     return value
 
 
 def mapping(value: Any, name: str) -> Row:
     """`value`, checked to be a JSON object."""
     if not isinstance(value, dict):
-        raise RowError(UNREADABLE, f"{name} is not a JSON object", "Fix the row")
+        raise unreadable(f"{name} is not a JSON object")
     return value
 
 
-def image_name(row: Row, key: str, images: ImageStore) -> str:
-    """The name at `key` as `images` knows it; whether the picture decodes is checked where it is embedded."""
-    return found(text(row, key), images)
-
-
 def found(name: str, images: ImageStore) -> str:
-    """`name` as `images` knows it."""
+    """`name` as `images` knows it; the picture is decoded later, when it is embedded."""
     try:
         return images.find(name)
     except InputError as error:
         raise RowError(NO_IMAGE, error.problem, error.hint) from error
+
+
+def two_images(names: list[Any], images: ImageStore, *, different: bool = False) -> tuple[str, str]:
+    """The two `names` as `images` knows them."""
+    if len(names) != 2:
+        raise unreadable(f"{len(names)} images, which should be 2")
+    if different and names[0] == names[1]:
+        raise unreadable("the two images are the same")
+    first, second = (found(text({"image": name}, "image"), images) for name in names)
+    return first, second
 
 
 def _parse(row: Any) -> Row:
@@ -122,5 +138,5 @@ def _parse(row: Any) -> Row:
         try:
             return json_object(row)
         except ValueError as error:
-            raise RowError(UNREADABLE, str(error), "Fix or remove the line") from error
+            raise unreadable(str(error), "Fix or remove the line") from error
     return mapping(row, "the row")

@@ -1,4 +1,4 @@
-"""What every reader of upstream files is told."""
+"""Settings of every reader of upstream files."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ class SourceSettings:
 
     Attributes:
         path: folder with the upstream files; for formats that are data sets, a folder or a repository on the Hub.
-        name: what the `source` column says; cards tell the licences of known names (`localized_narratives`, `svit`,
+        name: value of the `source` column; cards know the licences of some names (`localized_narratives`, `svit`,
             `cad_inst` …).
-        bad_rows: `refuse` ends with an error that names the row; `drop` counts it and goes on.
+        bad_rows: `refuse` stops with an error that names the row; `drop` counts the row and continues.
         format: what the files look like: captioned_folder, localized_narratives, captioned_dataset, svit,
             similar_pairs, mimic_it, the_cauldron, llava_mix, cad_qa_file, cad_inst, cad_inst_questions or built
-            (README has a table); left out, our own layout for the data set.
-        images: folders with the pictures, sub-folders included; left out, names are relative to `path`.
-        columns: formats that are data sets: their names of our columns, as `{caption: text}`.
-        subset: formats that are data sets: which of their configurations.
-        split: formats that are data sets: which of their splits.
+            (README has a table); by default our own layout for the data set.
+        images: folders with the pictures, searched with their sub-folders; by default names are relative to `path`.
+        columns: formats that are data sets: their names for our columns, such as `{caption: text}`.
+        subset: formats that are data sets: the configuration to read.
+        split: formats that are data sets: the split to read.
     """
 
     path: Path

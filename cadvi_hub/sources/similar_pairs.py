@@ -1,7 +1,7 @@
 """Pairs of similar images with notes on their differences, in the row layout of The Cauldron's `mimic_cgd`.
 
 `pairs.jsonl` holds one JSON object per line: `images`, two file names below the folder, and `texts`, a list of
-`{"user": question, "assistant": answer, "source": …}`; `id` may be there.
+`{"user": question, "assistant": answer, "source": …}`; `id` is optional.
 Format: https://huggingface.co/datasets/HuggingFaceM4/the_cauldron (after MIMIC-IT "general difference")
 """
 
@@ -13,15 +13,7 @@ from cadvi_hub.core.drops import Drops
 from cadvi_hub.core.images import ImageStore
 from cadvi_hub.core.json_stream import json_lines
 from cadvi_hub.core.schema import ImagePair
-from cadvi_hub.sources.rows import (
-    UNREADABLE,
-    Row,
-    RowError,
-    identifier,
-    image_name,
-    items,
-    read_rows,
-)
+from cadvi_hub.sources.rows import Row, identifier, items, read_rows, two_images
 from cadvi_hub.sources.settings import SourceSettings
 from cadvi_hub.sources.the_cauldron import difference_note
 
@@ -29,22 +21,18 @@ FILE = "pairs.jsonl"
 
 
 def read_similar_pairs(settings: SourceSettings, images: ImageStore, drops: Drops) -> Iterator[ImagePair]:
-    """Stream one record per pair, in the file's order; `context` joins all answers with spaces (paper, section 3.2).
+    """Yield one record per pair in file order; `context` joins all answers with spaces (paper, section 3.2).
 
-    A pair without an id gets its two file names. Pairs without any answer are dropped and counted.
+    A pair without an id gets its two file names as id. Pairs without an answer are dropped and counted.
 
     Raises:
-        InputError: no pair file, or a bad row where `settings.bad_rows` is `refuse`.
+        InputError: no pair file, or a bad row if `settings.bad_rows` is `refuse`.
     """
 
     def make_record(row: Row) -> ImagePair:
-        names = items(row, "images")
-        if len(names) != 2 or names[0] == names[1]:
-            raise RowError(UNREADABLE, "'images' is not two different file names", "Fix the row")
-        first, second = (image_name({"images": name}, "images", images) for name in names)
-        context = difference_note(row)
-        pair_id = identifier(row, "id") if "id" in row else f"{first}|{second}"
-        return ImagePair(pair_id=pair_id, images=(first, second), source=settings.name, context=context)
+        names = two_images(items(row, "images"), images, different=True)
+        pair_id = identifier(row, "id") if "id" in row else "|".join(names)
+        return ImagePair(pair_id, names, settings.name, context=difference_note(row))
 
     file = settings.path / FILE
     return read_rows(file, json_lines(file), make_record, settings, drops)

@@ -1,8 +1,8 @@
 """SVIT's detail descriptions of Visual Genome pictures (about 106K), and Visual Genome's list of its pictures.
 
 `source.path` holds both: `detail*.json` (SVIT's `detail_description.json`), a list of `{image_id, conversations:
-[{content: [{from: user|gpt, value}]}]}`, and Visual Genome's `image_data.json`, a list of `{image_id, url, …}`, whose
-URLs say which of the folders `VG_100K` and `VG_100K_2` has a picture.
+[{content: [{from: user|gpt, value}]}]}`, and Visual Genome's `image_data.json`, a list of `{image_id, url, …}`. A URL
+says whether the picture is in folder `VG_100K` or `VG_100K_2`.
 Formats: https://huggingface.co/datasets/BAAI/SVIT, https://homes.cs.washington.edu/~ranjay/visualgenome/api.html
 """
 
@@ -17,7 +17,6 @@ from cadvi_hub.core.images import ImageStore
 from cadvi_hub.core.json_stream import list_rows
 from cadvi_hub.core.schema import CaptionedImage
 from cadvi_hub.sources.rows import (
-    UNREADABLE,
     Row,
     RowError,
     caption,
@@ -27,6 +26,7 @@ from cadvi_hub.sources.rows import (
     mapping,
     read_rows,
     text,
+    unreadable,
 )
 from cadvi_hub.sources.settings import SourceSettings
 
@@ -36,13 +36,12 @@ _URL = re.compile(r"/(VG_100K(?:_2)?/[0-9]{1,12}\.jpg)$")
 
 
 def read_svit(settings: SourceSettings, images: ImageStore, drops: Drops) -> Iterator[CaptionedImage]:
-    """Stream one record per description, in the file's order; empty ones are dropped and counted.
+    """Yield one record per description in file order; empty ones are dropped and counted.
 
-    Pictures are named `VG_100K/2.jpg` and so on. What `gpt` says in a row, one description upstream, is joined with
-    spaces.
+    Pictures are named `VG_100K/2.jpg` and so on. The texts of `gpt` in a row (upstream: one) are joined with spaces.
 
     Raises:
-        InputError: a file is missing, or a bad row where `settings.bad_rows` is `refuse`.
+        InputError: a file is missing, or a bad row if `settings.bad_rows` is `refuse`.
     """
     listed = settings.path / PICTURES
     names = dict(read_rows(listed, list_rows(listed), _listed_name, settings, drops))
@@ -71,5 +70,5 @@ def _listed_name(row: Row) -> tuple[str, str]:
     """Image id and file name."""
     url = _URL.search(text(row, "url"))
     if url is None:
-        raise RowError(UNREADABLE, "'url' names no picture in VG_100K or VG_100K_2", "Fix the row")
+        raise unreadable("'url' does not name a picture in VG_100K or VG_100K_2")
     return identifier(row, "image_id"), url[1]

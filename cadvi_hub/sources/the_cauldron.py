@@ -13,17 +13,17 @@ from cadvi_hub.core.drops import Drops
 from cadvi_hub.core.images import ImageStore
 from cadvi_hub.core.schema import ImagePair
 from cadvi_hub.sources.dataset import DatasetImages, dataset_rows, load_source
-from cadvi_hub.sources.rows import UNREADABLE, EmptyRowError, Row, RowError, found, items, mapping, read_rows, text
+from cadvi_hub.sources.rows import EmptyRowError, Row, found, items, mapping, read_rows, text, unreadable
 from cadvi_hub.sources.settings import SourceSettings
 
 
 def read_the_cauldron(settings: SourceSettings, images: ImageStore, drops: Drops) -> Iterator[ImagePair]:
-    """Stream one record per row, `pair_id` its number; `context` joins all answers with spaces (paper, section 3.2).
+    """Yield one record per row; `pair_id` is its number, `context` joins all answers with spaces (paper, section 3.2).
 
-    Rows without any answer are dropped and counted.
+    Rows without an answer are dropped and counted.
 
     Raises:
-        InputError: no such data set or column, or a bad row where `settings.bad_rows` is `refuse`.
+        InputError: no such data set or column, or a bad row if `settings.bad_rows` is `refuse`.
     """
     dataset = load_source(settings, "images", "texts").select_columns("texts")
     pictures = DatasetImages(settings, "images")
@@ -31,7 +31,7 @@ def read_the_cauldron(settings: SourceSettings, images: ImageStore, drops: Drops
     def make_record(row: Row) -> ImagePair:
         number = row["number"]
         if (count := len(pictures.names(int(number)))) != 2:
-            raise RowError(UNREADABLE, f"{count} images, which should be 2", "Remove the row")
+            raise unreadable(f"{count} images, which should be 2", "Remove the row")
         first, second = (found(f"{number}/{place}", images) for place in range(2))
         return ImagePair(number, (first, second), settings.name, context=difference_note(row))
 

@@ -1,10 +1,10 @@
 """Visual Genome's scene graphs: what people marked in each picture, with attributes and relations; never complete.
 
-Each file is one JSON list with an entry per image, far too large to be parsed as a whole:
+Each file is one JSON list with an entry per image, too large to parse as a whole:
 
-- `scene_graphs.json`: `image_id`, `objects` (`object_id`, `names`, `x`, `y`, `w`, `h`, perhaps `attributes`) and
-  `relationships` (`predicate`, `subject_id`, `object_id`); where it is there, it is read alone;
-- `objects.json`: `image_id`, `objects` as above, perhaps `merged_object_ids`, by which other files may call the same;
+- `scene_graphs.json`: `image_id`, `objects` (`object_id`, `names`, `x`, `y`, `w`, `h`, optional `attributes`) and
+  `relationships` (`predicate`, `subject_id`, `object_id`); if it exists, no other file is read;
+- `objects.json`: `image_id`, `objects` as above, with optional `merged_object_ids`: other ids of the same object;
 - `attributes.json`: `image_id`, `attributes` (`object_id`, `names`, `attributes`);
 - `relationships.json`: `image_id`, `relationships` (`predicate`, and `subject` and `object`, each with `object_id` and
   `name` or `names`).
@@ -28,7 +28,7 @@ from cadvi_hub.core.drops import Drops
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.json_stream import list_rows
 from cadvi_hub.core.scene_graph import Box, GraphObject, SceneGraph
-from cadvi_hub.sources.rows import UNREADABLE, Row, RowError, items, mapping, read_rows, text
+from cadvi_hub.sources.rows import Row, items, mapping, read_rows, text, unreadable
 from cadvi_hub.sources.settings import SourceSettings
 
 Value = TypeVar("Value")
@@ -38,16 +38,16 @@ PARTS = ("objects.json", "attributes.json", "relationships.json")
 
 
 def image_id(name: str) -> int | None:
-    """The image id in a file name (`VG_100K_2/2345.jpg`, `2345.jpg`), or None where the name is none of theirs."""
+    """The image id in a file name (`VG_100K_2/2345.jpg`, `2345.jpg`), or None if it is not a Visual Genome name."""
     stem = PurePosixPath(name).stem
     return int(stem) if stem.isdecimal() and not stem.startswith("0") else None  # COCO pads its numbers with zeros
 
 
 def graph_files(folder: Path) -> list[Path]:
-    """The files of the format that are read.
+    """The files of the format to read.
 
     Raises:
-        InputError: none is there.
+        InputError: there are none.
     """
     whole = folder / WHOLE
     files = [whole] if whole.is_file() else [folder / name for name in PARTS if (folder / name).is_file()]
@@ -60,15 +60,15 @@ def graph_files(folder: Path) -> list[Path]:
 def read_scene_graphs(
     settings: SourceSettings, wanted: Collection[int], drops: Drops
 ) -> Iterator[tuple[int, SceneGraph]]:
-    """Image id and graph of each of the `wanted` images that the files have, by ascending id.
+    """Image id and graph of each of the `wanted` images in the files, by ascending id.
 
-    What the files say of one image is brought together on disk, in the temporary folder: memory stays flat.
+    The entries of an image are collected on disk, in the temporary folder, so memory does not grow with the files.
 
     Raises:
-        InputError: no file of the format, one that is torn or of another form, or a bad entry where
+        InputError: no file of the format, a file that is torn or has another form, or a bad entry if
             `settings.bad_rows` is `refuse`.
     """
-    with closing(sqlite3.connect("")) as database:  # a file that has no name and ends with the connection
+    with closing(sqlite3.connect("")) as database:  # an unnamed file that is removed with the connection
         database.execute("CREATE TABLE entries (image INTEGER, entry TEXT)")
         for file in graph_files(settings.path):
             database.executemany("INSERT INTO entries VALUES (?, ?)", _entries(file, wanted, settings, drops))
@@ -83,7 +83,7 @@ def read_scene_graphs(
 
 @dataclass
 class _Draft:
-    """What the files say of one image, things by their object id."""
+    """What the files say about one image, by object id."""
 
     names: dict[int, tuple[str, ...]] = field(default_factory=dict)
     attributes: dict[int, tuple[str, ...]] = field(default_factory=dict)
@@ -92,7 +92,7 @@ class _Draft:
     relations: list[tuple[int, str, int]] = field(default_factory=list)
 
     def add(self, other: _Draft) -> None:
-        """Take in what another file says; what is known already stands."""
+        """Add what another file says; values that are known already are kept."""
         self.merged |= other.merged
         self.relations += other.relations
         self.names = self._own(other.names) | self.names
@@ -110,7 +110,7 @@ class _Draft:
 
 
 def _entries(file: Path, wanted: Collection[int], settings: SourceSettings, drops: Drops) -> Iterator[tuple[int, str]]:
-    """What `file` says of each wanted image, checked and as JSON; reading ends with the last of them."""
+    """The checked entry of each wanted image in `file`, as JSON; reading stops after the last one."""
 
     def make_record(row: Row) -> tuple[int, str] | None:
         number = _number(row, "image_id")
@@ -140,7 +140,7 @@ def _draft(row: Row) -> _Draft:
             else:
                 ends.append(_number(relation, f"{end}_id"))
                 if ends[-1] not in draft.names:
-                    raise RowError(UNREADABLE, f"a relationship of an unknown object {ends[-1]}", "Fix the row")
+                    raise unreadable(f"a relationship of an unknown object {ends[-1]}")
         draft.relations.append((ends[0], _word(text(relation, "predicate")), ends[1]))
     return draft
 
@@ -165,13 +165,13 @@ def _objects(row: Row, key: str) -> list[Row]:
 def _number(row: Row, key: str) -> int:
     value = row.get(key)
     if not isinstance(value, int) or isinstance(value, bool):
-        raise RowError(UNREADABLE, f"key {key!r} is missing or not a number", "Fix the row")
+        raise unreadable(f"key {key!r} is missing or not a number")
     return value
 
 
 def _words(values: list[Any]) -> tuple[str, ...]:
     if not all(isinstance(value, str) for value in values):
-        raise RowError(UNREADABLE, "a name or an attribute is not a string", "Fix the row")
+        raise unreadable("a name or an attribute is not a string")
     return tuple(map(_word, values))
 
 

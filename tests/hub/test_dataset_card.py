@@ -146,8 +146,10 @@ def test_a_set_that_cannot_be_compared_is_named(v1: list[Path], tmp_path: Path) 
         tmp_path / "torn.json": "torn.json: not valid JSON after row 1",
         tmp_path / "object.json": "object.json: not a JSON list",
         tmp_path / "empty": "empty: no parquet file is there",
-        write_lines(tmp_path / "number.jsonl", {"image": 139}): "number.jsonl, line 1: it is no row whose 'image'",
-        write_lines(tmp_path / "list.jsonl", ["a.jpg"]): "list.jsonl, line 1: it is no row whose 'image'",
+        write_lines(
+            tmp_path / "number.jsonl", {"image": 139}
+        ): "number.jsonl, line 1: 'image' or 'images' is not a file name",
+        write_lines(tmp_path / "list.jsonl", ["a.jpg"]): "list.jsonl, line 1: not a JSON object",
         write_lines(tmp_path / "text.jsonl", {"text": "a"}): "text.jsonl: it names no image",
     }
     for place, problem in faults.items():

@@ -101,7 +101,7 @@ def test_string_that_writes_no_list_is_a_bad_row_and_never_run(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     source = publish(tmp_path, phase(), phase(**{column: written}))
-    with pytest.raises(InputError, match=rf"row 1: (key )?{column!r} (is no list|has more than|is missing or not)"):
+    with pytest.raises(InputError, match=rf"row 1: (key )?{column!r} (is not a list|has more than|is missing or not)"):
         read(read_cad_inst, source)
     source.bad_rows = "drop"
     records, drops = read(read_cad_inst, source)

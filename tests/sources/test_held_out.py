@@ -43,7 +43,7 @@ def test_question_files_and_mixes_hold_their_images_out(tmp_path: Path) -> None:
     (tmp_path / "mix.json").write_text('[{"image": "gqa/images/3.jpg"}, {"conversations": []}]')
     assert read_held_out([tmp_path / "questions.jsonl", tmp_path / "mix.json"]) == {"000000000139", "2", "3"}
     (tmp_path / "other.jsonl").write_text('{"image": 3}\n')
-    with pytest.raises(InputError, match=r"other\.jsonl, line 1: it is no row whose 'image'"):
+    with pytest.raises(InputError, match=r"other\.jsonl, line 1: 'image' or 'images' is not a file name"):
         read_held_out([tmp_path / "other.jsonl"])
 
 

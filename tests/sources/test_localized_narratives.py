@@ -91,8 +91,8 @@ def test_five_narratives_of_one_image_are_five_records_of_one_picture(source: So
     ("row", "problem"),
     [
         (narrative(1, "visual_genome"), "unknown dataset_id 'visual_genome'"),
-        (narrative("1_3"), "is no number"),
-        (narrative("../../etc/passwd"), "is no number"),
+        (narrative("1_3"), "is not a number"),
+        (narrative("../../etc/passwd"), "is not a number"),
         (narrative("../../secret", "open_images_train"), "leads out of the folder"),
         (narrative(7), "'000000000007.jpg' is missing"),
         (narrative(None), "'image_id' is missing"),

@@ -86,7 +86,7 @@ def test_byte_order_mark_of_windows_is_not_part_of_the_first_line(folder: Path) 
 
 def test_folder_of_pictures_that_is_not_there_is_named_before_any_row_is_read(folder: Path) -> None:
     settings = SourceSettings(folder, "test", images=[folder, folder / "typo"])
-    with pytest.raises(InputError, match=r"source\.images: .*typo is no folder"):
+    with pytest.raises(InputError, match=r"source\.images: .*typo is not a folder"):
         FORMATS["captioned_folder"].images(settings)
 
 
@@ -151,8 +151,8 @@ def test_similar_pair_joins_all_answers_as_context(folder: Path) -> None:
     ("row", "problem"),
     [
         ({"images": ["a.png", "gone.png"], "texts": [note("x")]}, "'gone.png' is missing"),
-        ({"images": ["a.png"], "texts": [note("x")]}, "two different file names"),
-        ({"images": ["a.png", "a.png"], "texts": [note("x")]}, "two different file names"),
+        ({"images": ["a.png"], "texts": [note("x")]}, "1 images, which should be 2"),
+        ({"images": ["a.png", "a.png"], "texts": [note("x")]}, "the two images are the same"),
         ({"images": ["a.png", 3], "texts": [note("x")]}, "not a string"),
         ({"images": ["a.png", "b.png"], "texts": [note(None)]}, "'assistant'"),
         ({"images": ["a.png", "b.png"], "texts": ["x"]}, "not a JSON object"),
@@ -264,10 +264,10 @@ def test_open_question_and_its_answer_stay_as_they_stand(folder: Path) -> None:
         ({"image": ["a.png", "gone.png"]}, "'gone.png' is missing"),
         ({"image": ["a.png", "../outside.png"]}, "leads out of the folder"),
         ({"image": ["a.png", None]}, "not a string"),
-        ({"image": ["a.png"]}, "1 images and 2 <image>"),
-        ({"image": ["a.png", "b.png", "a.png"]}, "3 images and 2 <image>"),
+        ({"image": ["a.png"]}, "1 images, which should be 2"),
+        ({"image": ["a.png", "b.png", "a.png"]}, "3 images, which should be 2"),
         ({"image": "ab"}, "'image' is missing or not a list"),
-        ({"text": "<image> What is it?"}, "2 images and 1 <image>"),
+        ({"text": "<image> What is it?"}, "1 <image> for 2 images"),
         ({"text": None}, "'text' is missing or not a string"),
         ({"answer": 3}, "'answer' is missing or not a string"),
         ({"question_id": None}, "'question_id' is missing or not a string"),
