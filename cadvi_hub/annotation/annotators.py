@@ -6,22 +6,20 @@ V1: an LLM reads the two captions. V2: a vision-language model reads both images
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from cadvi_hub.annotation.filters import Dropped, DropReason, check_grounded, check_summary, read_summary
-from cadvi_hub.annotation.prompt import prompt_hash, render_prompt
+from cadvi_hub.annotation.mentions import Mentions
+from cadvi_hub.annotation.prompt import captions_of, decoding_of, render_prompt
 from cadvi_hub.annotation.settings import AnnotatorSettings
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.images import ImageStore, plain_bytes
 from cadvi_hub.core.schema import Aspect, CadSummary, ImagePair, Provenance
 from cadvi_hub.core.summaries import summary_json_schema
-from cadvi_hub.generation.chat import ChatRequest, Decoding, Failed, Generator, MadeAsRead, Reply
+from cadvi_hub.generation.chat import ChatRequest, Failed, Generator, Reply, ask
 from cadvi_hub.generation.make import make_generator
-from cadvi_hub.generation.settings import SamplingSettings
 from cadvi_hub.grounding.check import check_grounding
 from cadvi_hub.grounding.store import GraphStore
 
@@ -76,8 +74,6 @@ class MentionsAnnotator:
     """Writes down what the two captions mention, and no more (`cadvi_hub.annotation.mentions`)."""
 
     def __init__(self, min_words: int, max_words: int):
-        from cadvi_hub.annotation.mentions import Mentions
-
         self._mentions = Mentions()
         self._min_words, self._max_words = min_words, max_words
         self.provenance = Provenance(annotator="mentions", prompt_hash="", decoding="{}")
@@ -90,13 +86,6 @@ class MentionsAnnotator:
             yield pair, check_summary(summary, min_words=self._min_words, max_words=self._max_words) or summary
 
 
-def decoding_of(generator: Generator, prompt: str, settings: SamplingSettings) -> tuple[Decoding, Provenance]:
-    """How replies to `prompt` are sampled, and what the rows made of them say about it."""
-    decoding = Decoding(settings.temperature, settings.max_tokens, settings.top_p, settings.seed)
-    recorded = json.dumps({**asdict(decoding), "json_schema": settings.json_schema}, sort_keys=True)
-    return decoding, Provenance(generator.name, prompt_hash(prompt), recorded)
-
-
 class LlmAnnotator:
     """Asks a model for each summary, with the prompt that the settings name."""
 
@@ -107,16 +96,13 @@ class LlmAnnotator:
     def annotate(
         self, pairs: Sequence[ImagePair], images: ImageStore
     ) -> Iterator[tuple[ImagePair, CadSummary | Dropped]]:
-        unread = iter(pairs)
-        requests = MadeAsRead((self._request(pair, images) for pair in unread), unread)
-        for pair, outcome in zip(pairs, self._generator.generate(requests), strict=True):
+        for pair, outcome in ask(self._generator, pairs, lambda pair: self._request(pair, images)):
             yield pair, self._read(outcome)
 
     def _request(self, pair: ImagePair, images: ImageStore) -> ChatRequest:
         schema = summary_json_schema() if self._settings.json_schema else None
         if self._settings.prompt == "summary_from_captions":
-            captions = [" ".join(caption.split()) for caption in captions_of(pair)]
-            messages = render_prompt("summary_from_captions", captions=captions, as_json=schema is not None)
+            messages = render_prompt("summary_from_captions", captions=captions_of(pair), as_json=schema is not None)
             return ChatRequest(messages, decoding=self._decoding, json_schema=schema)
         messages = render_prompt(
             "summary_from_images",
@@ -164,10 +150,3 @@ class GroundedAnnotator:
 def graph_name(name: str, images: ImageStore) -> str:
     """The file name by which the scene graph of image `name` is found; empty where the picture has none."""
     return PurePosixPath(images.file_name(name) or "").name
-
-
-def captions_of(pair: ImagePair) -> tuple[str, str]:
-    """The captions of `pair`; InputError where it has none."""
-    if len(pair.captions) != 2:
-        raise InputError(f"pair {pair.pair_id}", "it has no captions", "Take pairs that were mined from captions")
-    return pair.captions

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import random
 
-from cadvi_hub.annotation.annotators import captions_of
-from cadvi_hub.annotation.prompt import plain, render_prompt
+from cadvi_hub.annotation.prompt import captions_of, plain, render_prompt
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import CadSummary, ImagePair, Message, message
 from cadvi_hub.core.summaries import render_summary
@@ -40,7 +39,7 @@ def difference_note_messages(pair: ImagePair) -> list[Message]:
 
 def _which_image(pair: ImagePair, seed: int, show_images: bool) -> list[Message]:
     which = _random(pair, seed, "which image").randrange(2)
-    caption = " ".join(captions_of(pair)[which].split())
+    caption = captions_of(pair)[which]
     return [*render_prompt("which_image", caption=caption, show_images=show_images), _answer("AB"[which])]
 
 

@@ -8,12 +8,17 @@ an image: blocks are split before values are filled in, and image placeholders i
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import deque
+from dataclasses import asdict
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from cadvi_hub.core.schema import IMAGE_PLACEHOLDER, Message, message
+from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.schema import IMAGE_PLACEHOLDER, ImagePair, Message, Provenance, message
+from cadvi_hub.generation.chat import Decoding, Generator
+from cadvi_hub.generation.settings import SamplingSettings
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -62,3 +67,18 @@ def render_prompt(name: str, **values: Any) -> list[Message]:
     return [
         message(block.partition("_")[0], "".join(render(context)).strip()) for block, render in template.blocks.items()
     ]
+
+
+def captions_of(pair: ImagePair) -> tuple[str, str]:
+    """The captions of `pair`, each on one line; InputError where it has none."""
+    if not pair.captions:
+        raise InputError(f"pair {pair.pair_id}", "it has no captions", "Take pairs that were mined from captions")
+    first, second = pair.captions
+    return " ".join(first.split()), " ".join(second.split())
+
+
+def decoding_of(generator: Generator, prompt: str, settings: SamplingSettings) -> tuple[Decoding, Provenance]:
+    """How replies to `prompt` are sampled, and what each row that comes from one records."""
+    decoding = Decoding(settings.temperature, settings.max_tokens, settings.top_p, settings.seed)
+    recorded = json.dumps({**asdict(decoding), "json_schema": settings.json_schema}, sort_keys=True)
+    return decoding, Provenance(generator.name, prompt_hash(prompt), recorded)

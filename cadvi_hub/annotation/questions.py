@@ -10,9 +10,8 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from cadvi_hub.annotation.annotators import captions_of, decoding_of
 from cadvi_hub.annotation.filters import REFUSAL, Dropped, DropReason
-from cadvi_hub.annotation.prompt import plain, render_prompt
+from cadvi_hub.annotation.prompt import captions_of, decoding_of, plain, render_prompt
 from cadvi_hub.annotation.question_flags import Flag, question_flags
 from cadvi_hub.annotation.question_layout import (
     QuestionAnswer,
@@ -23,7 +22,7 @@ from cadvi_hub.annotation.question_layout import (
 from cadvi_hub.annotation.settings import QuestionSettings
 from cadvi_hub.core.schema import IMAGE_PLACEHOLDER, CadSummary, ImagePair
 from cadvi_hub.core.summaries import render_summary
-from cadvi_hub.generation.chat import ChatRequest, Failed, Generator, MadeAsRead, Reply
+from cadvi_hub.generation.chat import ChatRequest, Failed, Generator, Reply, ask
 
 PROMPT = "questions_from_summary"
 NO_QUESTION = "no_question_left"  # why a pair is dropped of whose questions every one is flagged
@@ -52,16 +51,14 @@ class QuestionWriter:
         Raises:
             InputError: a pair has no captions.
         """
-        unread = iter(summarized)
-        requests = MadeAsRead((self._request(pair, summary) for pair, summary in unread), unread)
-        for (pair, summary), outcome in zip(summarized, self._generator.generate(requests), strict=True):
+        for (pair, summary), outcome in ask(self._generator, summarized, lambda each: self._request(*each)):
             yield pair, summary, self._read(pair, outcome)
 
     def _request(self, pair: ImagePair, summary: CadSummary) -> ChatRequest:
         schema = questions_json_schema() if self._settings.json_schema else None
         messages = render_prompt(
             PROMPT,
-            captions=[" ".join(caption.split()) for caption in captions_of(pair)],
+            captions=captions_of(pair),
             summary=render_summary(summary),
             example=self._random(pair, "example").getrandbits(16),
             as_json=schema is not None,

@@ -1,7 +1,7 @@
 """A summary's sentences as claims: what is said to be in image 1, in image 2, or in both.
 
 A sentence is cut where it turns from one image to the other ("Image 1 shows a cat, while image 2 shows a dog"), and
-each part is read as captions are (`cadvi_hub.annotation.mentions`): one claim per noun phrase, with its number,
+each part is read as captions are (`cadvi_hub.grounding.phrases`): one claim per noun phrase, with its number,
 attributes, action and place, and one per relation. "Only image 1 shows a dog" also claims that image 2 shows none.
 
 Not read, so that a sentence with nothing else has an unknown truth: comparisons ("more dogs than image 2"), negations
@@ -14,10 +14,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
+from functools import lru_cache
 from itertools import pairwise
 
-from cadvi_hub.annotation.mentions import NUMBERS, PICTURE_WORDS, RELATIONS, WORDS, Mention, Mentions
+from cadvi_hub.grounding.phrases import NUMBERS, PICTURE_WORDS, RELATIONS, WORDS, Mention, PhraseReader, singular
 from cadvi_hub.grounding.words import CLASSES, EMPTY, PROPERTIES, canonical
 from cadvi_hub.pairing.nouns import UNINFORMATIVE
 
@@ -83,10 +83,7 @@ _IS_SET = re.compile(
 _RELATION_SENTENCE = re.compile(rf"(?:,? and|,) (?=(?:(?! and |,).)*?{RELATIONS.pattern})")
 
 
-@cache
-def reader() -> Mentions:
-    """The reader of noun phrases; its language model is loaded once."""
-    return Mentions(prose=True)
+_READER = PhraseReader(prose=True)
 
 
 def read_claims(text: str, common: bool) -> Iterator[Claim]:
@@ -180,14 +177,14 @@ def _elliptic(text: str, previous: list[Mention]) -> Iterator[tuple[Mention, boo
 @lru_cache(maxsize=10_000)  # the tagger is slow, and drawn pictures are described in the same words again and again
 def _mentions(text: str) -> tuple[tuple[Mention, bool], ...]:
     """What a part mentions, and whether it says that there is none of it ("no dog")."""
-    reading = reader().read(text)
+    reading = _READER.read(text)
     settings = [setting.split()[2:] for setting in reading.settings]  # "on the wet street"
     mentions = [*reading.mentions, *(Mention(words[-1], 0, tuple(words[:-1])) for words in settings)]
     read = []
     for mention in mentions:
         number = next((int(word) for word in mention.attributes if word.isdecimal()), mention.count)
         attributes = tuple(word for word in mention.attributes if word not in EMPTY and not word.isdecimal())
-        kind = reader().singular(mention.kind)
+        kind = singular(mention.kind)
         if kind not in UNINFORMATIVE | PROPERTIES | PICTURE_WORDS:
             read.append((replace(mention, count=number, attributes=attributes), "no" in mention.attributes))
     return tuple(read)

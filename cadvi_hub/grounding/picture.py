@@ -23,9 +23,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from cadvi_hub.annotation.mentions import Mention
 from cadvi_hub.core.scene_graph import SceneGraph
-from cadvi_hub.grounding.claims import Relation, reader
+from cadvi_hub.grounding.claims import Relation
+from cadvi_hub.grounding.phrases import Mention, singular
 from cadvi_hub.grounding.words import (
     COLORS,
     DIRECTIONS,
@@ -53,9 +53,7 @@ class Picture:
 
     def __init__(self, graph: SceneGraph):
         self._graph = graph
-        self._kinds = [
-            {reader().singular(name.split()[-1]) for name in o.names if name.split()} for o in graph.objects
-        ]
+        self._kinds = [{singular(name.split()[-1]) for name in o.names if name.split()} for o in graph.objects]
         self._told = [_words(o.attributes) for o in graph.objects]
         self._words = [told | _words(o.names) for told, o in zip(self._told, graph.objects, strict=True)]
         self._doing = [set(words) for words in self._words]
@@ -116,7 +114,7 @@ class Picture:
 
     def _named(self, mention: Mention) -> list[int]:
         """The objects that are of the mentioned kind, or of a wider one."""
-        kind = reader().singular(mention.kind)
+        kind = singular(mention.kind)
         return [k for k, kinds in enumerate(self._kinds) if _kind(kind, kinds) != Verdict.CONTRADICTED]
 
     def _fits(self, mention: Mention) -> list[Verdict]:
@@ -130,7 +128,7 @@ class Picture:
     def _fit(self, mention: Mention, k: int) -> Verdict:
         """Whether object `k`, of the mentioned kind, is as the phrase says."""
         complete, words, told = self._graph.complete, self._words[k], self._told[k]
-        verdicts = [_kind(reader().singular(mention.kind), self._kinds[k])]
+        verdicts = [_kind(singular(mention.kind), self._kinds[k])]
         claimed = {canonical(word) for word in mention.attributes}
         confirmed = bool(claimed & COLORS & words)  # one of several colours: the graph may have left out the others
         for attribute in claimed:

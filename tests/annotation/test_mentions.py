@@ -7,13 +7,15 @@ import random
 import re
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cadvi_hub.annotation.mentions import Mentions, Reading
+from cadvi_hub.annotation.mentions import Mentions
 from cadvi_hub.core.schema import Aspect, CadSummary
+from cadvi_hub.grounding.phrases import PhraseReader, Reading
 from cadvi_hub.world.captions import PLACES, SETTINGS, Caption, Phrase, Relation, Setting, make_caption, plural
 from cadvi_hub.world.scene import draw_scene
 
@@ -34,7 +36,7 @@ def drawn(number: int, seed: int = 0) -> list[Caption]:
 PAIRS = [(first.text, second.text) for first, second in zip(drawn(100), drawn(100, seed=1), strict=True)]
 
 
-def made_of(caption: Caption) -> tuple:
+def made_of(caption: Caption) -> tuple[Any, ...]:
     """What a reader can find of the caption's statements, told in the reader's terms."""
     phrases = [statement for statement in caption.statements if isinstance(statement, Phrase)]
     mentions = [
@@ -51,14 +53,14 @@ def made_of(caption: Caption) -> tuple:
     return mentions, where, [s.text() for s in caption.statements if isinstance(s, Relation)]
 
 
-def found_in(reading: Reading) -> tuple:
+def found_in(reading: Reading) -> tuple[Any, ...]:
     mentions = [(m.kind, m.count, m.attributes, m.action, m.place) for m in reading.mentions]
     return mentions, reading.settings, reading.relations
 
 
 def test_what_a_caption_was_made_of_is_read_back() -> None:
     captions = drawn(300)
-    wrong = [c.text for c in captions if found_in(MENTIONS.read(c.text)) != made_of(c)]
+    wrong = [c.text for c in captions if found_in(PhraseReader().read(c.text)) != made_of(c)]
     assert len(wrong) <= 3, wrong
 
 
