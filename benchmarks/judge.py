@@ -56,8 +56,8 @@ def write_evaluation(folder: Path, number: int) -> None:
 
 
 def run_ours(given: argparse.Namespace, folder: Path) -> int:
-    from cadvi_hub.eval.judge.model import JudgeModelSettings
-    from cadvi_hub.eval.judge.run import JudgeSettings, judge_answers
+    from cadvi_hub.eval.judge.run import judge_answers
+    from cadvi_hub.eval.judge.settings import JudgeModelSettings, JudgeSettings
 
     asked = {"model": given.model, "base_url": given.base_url, "max_tokens": given.max_tokens}
     judge = JudgeModelSettings(concurrency=given.concurrency, **asked)

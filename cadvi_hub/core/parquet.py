@@ -40,7 +40,8 @@ def read_rows(
 
     Args:
         file: the file.
-        columns: what to read of each row; those that the file lacks are left out.
+        columns: what to read of each row ("images.list.element.path" is a part of one); those that the file lacks
+            are left out.
         needed: columns that the file must have.
         hint: what the user can do if the file is of no use.
 
@@ -51,7 +52,8 @@ def read_rows(
         names = opened.schema_arrow.names
         if missing := sorted(set(needed) - set(names)):
             raise InputError(str(file), f"has no column {', '.join(missing)}", hint)
-        for batch in opened.iter_batches(_BATCH, columns=[name for name in columns if name in names]):
+        present = [name for name in columns if name.partition(".")[0] in names]
+        for batch in opened.iter_batches(_BATCH, columns=present):
             yield from batch.to_pylist()
 
 

@@ -15,6 +15,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cadvi_hub.core.files import read_json, write_text
 from cadvi_hub.demo.base_data import LEXICON, collate, draw_conversation, world_digest
 from cadvi_hub.demo.base_recipe import IMAGE_PIXELS, IMAGE_TOKENS, PATCH_PIXELS, BaseRecipe
 from cadvi_hub.world.instruct import Turn, short_turns
@@ -141,9 +142,9 @@ def save_base(model: Any, processor: Any, recipe: BaseRecipe, training: dict[str
     import torch
 
     model.to(torch.float16).save_pretrained(out)
-    config = json.loads((out / "config.json").read_text("utf-8"))
+    config = read_json(out / "config.json")
     config["dtype"] = "float32"  # half precision is for the disk alone
-    (out / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", "utf-8")
+    write_text(out / "config.json", json.dumps(config, indent=2, sort_keys=True) + "\n")
     processor.save_pretrained(out)
     for file in (out / "model.safetensors", out / "tokenizer.json"):
         file.chmod(0o644)
@@ -154,7 +155,7 @@ def save_base(model: Any, processor: Any, recipe: BaseRecipe, training: dict[str
         "answers_right": answers_right(model.float(), processor, PROBE_QUESTIONS),
         "training": training,
     }
-    (out / "recipe.json").write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+    write_text(out / "recipe.json", json.dumps(record, indent=1) + "\n")
 
 
 def answers_right(model: Any, processor: Any, number: int) -> float:

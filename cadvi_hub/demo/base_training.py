@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
+from cadvi_hub.core.files import replacing
 from cadvi_hub.demo.base import build_model, build_processor, save_base
 from cadvi_hub.demo.base_data import collate, draw_claims, draw_conversation, draw_reading
 from cadvi_hub.demo.base_recipe import BaseRecipe
@@ -225,9 +226,8 @@ def _resume(file: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> t
 
 def _write(file: Path, tensors: dict[str, torch.Tensor], record: Any) -> None:
     own = {name: value.clone() for name, value in tensors.items()}  # tied weights share their memory
-    unfinished = file.with_suffix(".new")
-    save_file(own, unfinished, {"record": json.dumps(record)})
-    unfinished.replace(file)
+    with replacing(file) as opened:
+        opened.write(save(own, {"record": json.dumps(record)}))
 
 
 def _read(file: Path) -> tuple[dict[str, torch.Tensor], Any]:

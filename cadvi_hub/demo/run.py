@@ -2,7 +2,7 @@
 
     world → V1 data → V1 model → V2 data (written by the V1 model) → V2 model, two ablations → evaluation → report
 
-Each stage leaves its folder alone when it is finished, so that a killed demo goes on where it stood.
+Each stage leaves its folder alone when it is finished, so that a demo that was killed goes on from there.
 """
 
 from __future__ import annotations
@@ -13,55 +13,27 @@ import hashlib
 import json
 import os
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from time import monotonic
-from typing import Any, Literal
+from typing import Any
 
-from cadvi_hub.annotation.settings import AnnotatorSettings
 from cadvi_hub.builder.build import BuildSettings, build
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.files import write_text, writing
 from cadvi_hub.core.processes import worker_pool
 from cadvi_hub.demo.base_recipe import BaseRecipe, base_folder
-from cadvi_hub.pairing.settings import PairSettings
+from cadvi_hub.demo.settings import DemoSettings
 from cadvi_hub.sources.settings import SourceSettings
 from cadvi_hub.world.make import make_world
-from cadvi_hub.world.settings import WorldSettings
 
 NOTE = (
     "V1's summaries were written by the annotator “mentions”, which notes down what the two captions say, aspect by "
     "aspect, and no more; V2's by the V1 model, which saw the images. Pictures, captions and questions are drawn by "
     "code: the numbers show the method at work on a model of 3 million parameters, not what LLaVA-1.5 would reach."
 )
-
-
-@dataclass
-class DemoSettings:
-    """The demo's recipe.
-
-    Attributes:
-        out: Output folder.
-        seed: Of scenes, pairs, conversations and training.
-        base: `shipped` takes the base model of the package, `from-scratch` trains it first (an hour and a half on two
-            cores).
-        world: How much of the world is drawn.
-        pairs: How V1's pairs are mined.
-        v1_annotator: Who writes V1's summaries.
-        v2_annotator: How the V1 model writes V2's summaries.
-        training: Keys of the training script for every run.
-        mixture_rows: Rows at most of a mixture's sources: `instruct`, `v1`, `which_image`, `v2`, `difference_notes`.
-    """
-
-    out: Path = Path("out/demo")
-    seed: int = 0
-    base: Literal["shipped", "from-scratch"] = "shipped"
-    world: WorldSettings = field(default_factory=WorldSettings)
-    pairs: PairSettings = field(default_factory=PairSettings)
-    v1_annotator: AnnotatorSettings = field(default_factory=AnnotatorSettings)
-    v2_annotator: AnnotatorSettings = field(default_factory=AnnotatorSettings)
-    training: dict[str, Any] = field(default_factory=dict)
-    mixture_rows: dict[str, int] = field(default_factory=dict)
 
 
 class Stages:
@@ -71,7 +43,7 @@ class Stages:
         self.seconds: dict[str, float] = {}
 
     @contextmanager
-    def stage(self, name: str):
+    def stage(self, name: str) -> Iterator[None]:
         """Time the block under `name`."""
         print(f"── {name}", flush=True)
         started = monotonic()
@@ -98,20 +70,14 @@ def _claim(settings: DemoSettings) -> None:
     recipe.pop("out")
     text = json.dumps(recipe, indent=1, sort_keys=True, default=str)
     marker = settings.out / "recipe.json"
-    try:
+    with writing(settings.out, "Name another out", every_error=True):
         settings.out.mkdir(parents=True, exist_ok=True)
-        if marker.is_file():
-            if marker.read_text("utf-8") != text:
-                digest = hashlib.sha256(marker.read_bytes()).hexdigest()[:12]
-                problem = f"the folder holds a demo of another recipe ({digest})"
-                raise InputError(str(settings.out), problem, "Name another out, or remove the folder")
-            return
-        unfinished = marker.with_suffix(".new")
-        unfinished.write_text(text, "utf-8")
-        unfinished.replace(marker)
-    except OSError as error:
-        problem = f"cannot be written ({error.strerror or error})"
-        raise InputError(str(settings.out), problem, "Name another out") from error
+        if not marker.is_file():
+            write_text(marker, text)
+        elif marker.read_text("utf-8") != text:
+            digest = hashlib.sha256(marker.read_bytes()).hexdigest()[:12]
+            problem = f"the folder holds a demo of another recipe ({digest})"
+            raise InputError(str(settings.out), problem, "Name another out, or remove the folder")
 
 
 def _base(settings: DemoSettings) -> Path:
@@ -230,18 +196,17 @@ def demo(settings: DemoSettings) -> str:
         evaluated = {name: out / "evaluation" / name for name in (*models, "constant")}
         trainings = {name: out / "models" / name for name in models if name != "base"}
         shown = report(ReportSettings(evaluated, data, questions, out, trainings=trainings, note=NOTE, seed=seed))
-    (out / "seconds.json").write_text(json.dumps(timer.seconds, indent=1) + "\n", "utf-8")
+    write_text(out / "seconds.json", json.dumps(timer.seconds, indent=1) + "\n")
     return shown
 
 
 def _questions(world: Path, folder: Path) -> Path:
-    from cadvi_hub.eval.benchmarks.question_file import read_questions
-    from cadvi_hub.eval.benchmarks.writing import write_questions
+    from cadvi_hub.eval.benchmarks.build import BenchmarkSettings, build_benchmark
     from cadvi_hub.world.questions import MAKERS
 
     for task in MAKERS:
         if not (folder / task / "test.parquet").is_file():
-            write_questions(read_questions(world / f"{task}.jsonl", world, task), folder)
+            build_benchmark(BenchmarkSettings(task, world / f"{task}.jsonl", folder, world, "question_file"))
     return folder
 
 

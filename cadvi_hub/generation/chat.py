@@ -8,9 +8,11 @@ import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from cadvi_hub.core.schema import Message
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,14 @@ class Generator(Protocol):
         their turn and from another thread; never two calls at once.
         """
         ...
+
+
+def ask(
+    generator: Generator, items: Sequence[_T], request: Callable[[_T], ChatRequest]
+) -> Iterator[tuple[_T, Reply | Failed]]:
+    """Each of `items` with what comes of its request, in order; requests are made while earlier ones are answered."""
+    unread = iter(items)
+    return zip(items, generator.generate(MadeAsRead(map(request, unread), unread)), strict=True)
 
 
 def public_name(model: str) -> str:

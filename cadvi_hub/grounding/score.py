@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any
 
 from cadvi_hub.core.drops import FIRST_PLACES, Drops
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.files import read_json, write_text
+from cadvi_hub.core.parquet import read_rows
 from cadvi_hub.core.schema import Aspect, CadSummary, Difference
 from cadvi_hub.grounding.check import COMMONALITIES, check_grounding
 from cadvi_hub.grounding.picture import Verdict
+from cadvi_hub.grounding.settings import GroundSettings
 from cadvi_hub.grounding.store import GraphStore, write_graphs
 
 RECORD = "grounding.json"
@@ -23,26 +25,9 @@ SECTIONS = (COMMONALITIES, *map(str, Aspect))
 LIMITS = (0.0, 0.1, 0.25, 0.5)  # of the contradicted share, by which a filter may drop rows
 
 _IMAGE_NAMES = "images.list.element.path"
-_COLUMNS = ["id", "source", _IMAGE_NAMES, "commonalities", "differences"]
+_NEEDED = ("commonalities", "differences", "source")
+_COLUMNS = ["id", _IMAGE_NAMES, "commonalities", "differences"]
 Row = dict[str, Any]
-
-
-@dataclass
-class GroundSettings:
-    """What is checked, and by what.
-
-    Attributes:
-        folder: a built data set with summaries, e.g. `data/v1`; `grounding.json` is written there.
-        graphs: folder with Visual Genome's `scene_graphs.json` (or `objects.json`, `attributes.json` and
-            `relationships.json`), or with the `scenes.jsonl` of drawn pictures.
-        source: rows of this source alone, where file names of several collections could coincide; left out, all rows.
-        bad_rows: `refuse` ends with an error that names a graph which cannot be read; `drop` counts it and goes on.
-    """
-
-    folder: Path
-    graphs: Path
-    source: str | None = None
-    bad_rows: Literal["refuse", "drop"] = "refuse"
 
 
 def ground(settings: GroundSettings) -> str:
@@ -90,9 +75,7 @@ def ground(settings: GroundSettings) -> str:
         "first_contradicted": {section: first[section] for section in SECTIONS if first.get(section)},
         "drops": drops.as_dict(),
     }
-    unfinished = settings.folder / f".{RECORD}"
-    unfinished.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    unfinished.replace(settings.folder / RECORD)
+    write_text(settings.folder / RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     return _table(record)
 
 
@@ -105,20 +88,10 @@ def _parquet_files(folder: Path) -> list[Path]:
 
 def _rows(files: list[Path], source: str | None, columns: list[str]) -> Iterator[Row]:
     """The rows of `source`, without their pictures."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     for path in files:
-        try:
-            with pq.ParquetFile(path) as file:
-                missing = {"commonalities", "differences", "source"} - set(file.schema_arrow.names)
-                if missing:
-                    problem = f"it has no column {', '.join(sorted(missing))}"
-                    raise InputError(str(path), problem, "Name a data set with summaries: v1 or v2")
-                for batch in file.iter_batches(batch_size=1024, columns=[*columns, "source"]):
-                    yield from (row for row in batch.to_pylist() if source in (None, row["source"]))
-        except (pa.ArrowException, OSError) as error:
-            raise InputError(str(path), f"it does not read as parquet ({error})", "Build it again") from error
+        for row in read_rows(path, [*columns, "source"], _NEEDED, "Name a data set with summaries: v1 or v2"):
+            if source in (None, row["source"]):
+                yield row
 
 
 def _names(row: Row) -> list[str]:
@@ -131,9 +104,9 @@ def _summary(row: Row) -> CadSummary:
 
 
 def _build_digest(folder: Path) -> str | None:
-    """Which build the figures are of; a rebuild leaves the old record standing."""
+    """Which build the figures belong to: a rebuild leaves an older record where it is."""
     file = folder / "build.json"
-    return json.loads(file.read_bytes()).get("digest") if file.is_file() else None
+    return read_json(file).get("digest") if file.is_file() else None
 
 
 def _table(record: Row) -> str:

@@ -8,7 +8,8 @@ import pytest
 
 from cadvi_hub.cli import parse_settings
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.demo.run import DemoSettings, _claim, _questions
+from cadvi_hub.demo.run import _claim, _questions
+from cadvi_hub.demo.settings import DemoSettings
 from cadvi_hub.world.make import make_world
 from cadvi_hub.world.questions import MAKERS
 from cadvi_hub.world.settings import WorldSettings

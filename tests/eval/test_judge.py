@@ -19,8 +19,9 @@ import pytest
 from cadvi_hub import cli
 from cadvi_hub.annotation.prompt import prompt_hash
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.eval.judge.model import JudgeModelSettings, _models
-from cadvi_hub.eval.judge.run import JudgeSettings, judge_answers, read_ratings, run
+from cadvi_hub.eval.judge.model import _models
+from cadvi_hub.eval.judge.run import judge_answers, read_ratings, run
+from cadvi_hub.eval.judge.settings import JudgeModelSettings, JudgeSettings
 from cadvi_hub.generation.store import ReplyStore
 from tests.support.judges import fair, part, reference, write_predictions, write_set
 from tests.support.openai_server import Answer, OpenAIServer, openai_server

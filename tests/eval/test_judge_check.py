@@ -12,8 +12,8 @@ import pytest
 from cadvi_hub import cli
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.eval.benchmarks.stored import read_texts
-from cadvi_hub.eval.judge.check import INJECTIONS, PROBES, JudgeCheckSettings, check, check_judge, make_probes
-from cadvi_hub.eval.judge.model import JudgeModelSettings
+from cadvi_hub.eval.judge.check import INJECTIONS, PROBES, check, check_judge, make_probes
+from cadvi_hub.eval.judge.settings import JudgeCheckSettings, JudgeModelSettings
 from tests.support.judges import fair, part, reference, write_set
 from tests.support.openai_server import Answer, Behaviour, openai_server
 

@@ -20,7 +20,8 @@ from cadvi_hub.core.schema import Aspect, CadSummary, Difference, v1_features
 from cadvi_hub.grounding.check import Grounding, check_grounding
 from cadvi_hub.grounding.claims import read_claims
 from cadvi_hub.grounding.picture import Verdict
-from cadvi_hub.grounding.score import GroundSettings, ground
+from cadvi_hub.grounding.score import ground
+from cadvi_hub.grounding.settings import GroundSettings
 from cadvi_hub.pairing.settings import PairSettings
 from cadvi_hub.sources.settings import SourceSettings
 from cadvi_hub.world.captions import RELATIONS, Phrase, Relation, describe_item, falsify, find_relation, make_caption

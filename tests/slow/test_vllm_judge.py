@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from cadvi_hub.eval.judge.check import PROBES, JudgeCheckSettings, check_judge
-from cadvi_hub.eval.judge.model import JudgeModelSettings
-from cadvi_hub.eval.judge.run import JudgeSettings, judge_answers
+from cadvi_hub.eval.judge.check import PROBES, check_judge
+from cadvi_hub.eval.judge.run import judge_answers
+from cadvi_hub.eval.judge.settings import JudgeCheckSettings, JudgeModelSettings, JudgeSettings
 from tests.slow.vllm_server import PYTHON, VllmServer, smollm2
 from tests.support.judges import reference, write_predictions, write_set
 

@@ -7,17 +7,17 @@ reference of another question (wrong), the same with an order to rate it highly 
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.eval.benchmarks.stored import read_texts
 from cadvi_hub.eval.evaluate import EvaluateSettings, question_places
-from cadvi_hub.eval.judge.files import read_judged, write_json, write_rows
-from cadvi_hub.eval.judge.model import Judge, JudgeModelSettings
+from cadvi_hub.eval.judge.files import check_open, judge_identity, rate_sets, read_judged
+from cadvi_hub.eval.judge.model import Judge
 from cadvi_hub.eval.judge.rating import PROMPTS, Answered
-from cadvi_hub.eval.judge.run import check_open, judge_identity, rating_scores, rating_text
+from cadvi_hub.eval.judge.run import rating_scores, rating_text
+from cadvi_hub.eval.judge.settings import JudgeCheckSettings
 from cadvi_hub.eval.scoring import token_f1
 
 REFERENCE, HALF, WRONG, INJECTION, EMPTY = PROBES = ("reference", "half", "wrong", "injection", "empty")
@@ -40,27 +40,6 @@ MAX_UNREADABLE = 0.05  # highest share of replies that cannot be read, but for e
 MIN_RATINGS = 20  # per probe; fewer show nothing
 
 Row = dict[str, Any]
-
-
-@dataclass
-class JudgeCheckSettings:
-    """How a judge is checked.
-
-    Attributes:
-        data: question sets: a folder or Hub repo id, or a mapping of task to either.
-        out: folder for `<judge>/check.json`, the single replies, and the store of replies.
-        tasks: names of the sets, cad_qa and cad_summary; none takes those of them that `data` has.
-        questions: how many of each set are drawn; five answers to each are rated.
-        seed: of what is drawn.
-        judge: the model that is checked.
-    """
-
-    data: dict[str, str] | str
-    out: Path
-    tasks: Sequence[str] = ()
-    questions: int = 50
-    seed: int = 0
-    judge: JudgeModelSettings = field(default_factory=JudgeModelSettings)
 
 
 class Probe(NamedTuple):
@@ -118,24 +97,20 @@ def check_judge(settings: JudgeCheckSettings) -> Row:
     places = {task: place for task, place in found.items() if task in PROMPTS}
     if not places:
         raise InputError("data", f"it has neither {' nor '.join(PROMPTS)}", "Make one with `cadvi benchmarks build`")
-    probes = {
-        task: list(make_probes(task, read_texts(place, task), settings.questions, settings.seed))
-        for task, place in places.items()
-    }
+    probes = {task: _asked(task, read_texts(place, task), settings) for task, place in places.items()}
     judge = Judge(settings.judge, out / "replies.sqlite")
-    folder = out / judge.folder_name
-    checked = judge_identity(judge, read_judged(folder / "check.json", "verdict"))
-    checked |= {"seed": settings.seed, "tasks": {}}
-    for task, asked in probes.items():
-        ratings = judge.rate(task, [probe.answered for probe in asked])
-        rows = [
-            {"probe": probe.probe, "index": probe.row, "id": probe.id, "answer": probe.answered.answer, **rating}
-            for probe, rating in zip(asked, ratings, strict=True)
-        ]
-        checked["tasks"][task] = summary(rows) | judge.described(task)
-        write_rows(folder / f"{task}.jsonl", rows)
-        write_json(folder / "check.json", checked)
-    return checked
+    file = out / judge.folder_name / "check.json"
+    checked = judge_identity(judge, read_judged(file, "verdict")) | {"seed": settings.seed, "tasks": {}}
+    return rate_sets(judge, file, checked, probes, lambda task, rows: summary(rows) | judge.described(task))
+
+
+def _asked(task: str, questions: Sequence[Row], settings: JudgeCheckSettings) -> list[tuple[Row, Answered]]:
+    """The probes of a set, each with the columns that its row has before the rating."""
+    probes = make_probes(task, questions, settings.questions, settings.seed)
+    return [
+        ({"probe": each.probe, "index": each.row, "id": each.id, "answer": each.answered.answer}, each.answered)
+        for each in probes
+    ]
 
 
 def make_probes(task: str, questions: Sequence[Mapping[str, Any]], number: int, seed: int) -> Iterator[Probe]:

@@ -1,69 +1,92 @@
-"""The files of a judge: ratings and scores, each there whole or not at all."""
+"""What a judge leaves in its folder: the ratings of each set, and one file with its name and its scores."""
 
-import hashlib
-import json
-from collections.abc import Sequence
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.files import read_json, write_json, write_json_lines, writing
+from cadvi_hub.eval.judge.model import Judge
+from cadvi_hub.eval.judge.rating import PROMPTS, Answered
 
 Row = dict[str, Any]
+_HINT = "Remove it and run the judge again"
 
 
-def predictions_file(results: Path, task: str) -> Path:
-    """Where `evaluate` stored the answers to set `task`."""
-    return Path(results) / "predictions" / f"{task}.jsonl"
-
-
-def file_digest(file: Path) -> str:
-    """SHA-256 of a file of predictions, in hexadecimal; InputError if it cannot be read."""
-    try:
-        with file.open("rb") as content:
-            return hashlib.file_digest(content, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(str(file), f"cannot be read ({error})", "Evaluate the model on this set") from error
+def check_open(tasks: Sequence[str]) -> None:
+    """Make sure that a judge can rate the answers of all `tasks`; raises InputError if not."""
+    if closed := sorted(set(tasks) - set(PROMPTS)):
+        problem = f"{', '.join(closed)}: a judge rates open answers, and these have none"
+        raise InputError("tasks", problem, f"Use some of {', '.join(PROMPTS)}")
 
 
 def read_judged(file: Path, needed: str) -> Row:
-    """A judge's results, whose sets all have the key `needed`; nothing if the file is not there.
+    """A judge's results; nothing if the file is not there.
+
+    Args:
+        file: `judge.json` or `check.json`.
+        needed: a key that the scores of every set must have.
 
     Raises:
         InputError: it cannot be read, or holds something else.
     """
-    hint = "Remove it and run the judge again"
     if not file.exists():
         return {}
-    try:
-        content: Row = json.loads(file.read_bytes())
-        known = isinstance(content["endpoint"], dict) and isinstance(content["judge"], str)
-        known = known and all(needed in scores for scores in content["tasks"].values())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(str(file), f"cannot be read ({error!r})", hint) from error
-    if not known:
-        raise InputError(str(file), "these are no results of a judge", hint)
+    content = read_json(file, _HINT)
+    tasks = content.get("tasks")
+    known = isinstance(content.get("endpoint"), dict) and isinstance(content.get("judge"), str)
+    if not (known and isinstance(tasks, dict) and all(isinstance(s, dict) and needed in s for s in tasks.values())):
+        raise InputError(str(file), "it does not hold the results of a judge", _HINT)
     return content
 
 
-def write_rows(path: Path, rows: Sequence[Row]) -> None:
-    """One JSON object per line; the file is there whole or not at all.
+def judge_identity(judge: Judge, earlier: Row) -> Row:
+    """`judge`, its name, and `endpoint`, what the endpoint says about the weights, now or `earlier`.
 
     Raises:
-        InputError: it cannot be written.
+        InputError: the endpoint serves another model than earlier.
     """
-    _write(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    served, served_earlier = judge.served(), earlier.get("endpoint", {})
+    if served and served_earlier and served != served_earlier:
+        problem = f"the endpoint serves {served}; the stored ratings are by {served_earlier}"
+        raise InputError(f"judge {judge.name}", problem, "Give the new weights a name with --judge.revision")
+    return {"judge": judge.name, "endpoint": served or served_earlier}
 
 
-def write_json(path: Path, content: Row) -> None:
-    """`content`, indented; errors as of `write_rows`."""
-    _write(path, json.dumps(content, ensure_ascii=False, indent=2) + "\n")
+def write_judged(file: Path, judged: Row, rows: Mapping[str, Sequence[Row]] = MappingProxyType({})) -> None:
+    """Write a judge's results to `file`, and `rows` (file name → rows) beside it."""
+    with writing(file.parent, every_error=True):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    for name, members in rows.items():
+        write_json_lines(file.with_name(name), members)
+    write_json(file, judged)
 
 
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(text.encode("utf-8", "replace"))
-        part.replace(path)
-    except OSError as error:
-        raise InputError(str(path), f"cannot be written ({error})", "Make room or choose another folder") from error
+def rate_sets(
+    judge: Judge,
+    file: Path,
+    judged: Row,
+    sets: Mapping[str, Sequence[tuple[Row, Answered]]],
+    scores_of: Callable[[str, list[Row]], Row],
+) -> Row:
+    """Let `judge` rate the answers of each set; a set's rows and scores are written as soon as it is done.
+
+    Args:
+        judge: who rates.
+        file: where `judged` goes; `<task>.jsonl` with the rows is written beside it.
+        judged: what the file holds so far, with `tasks`.
+        sets: task → the answers, each with the columns that its row has before the rating.
+        scores_of: task and rated rows → scores.
+
+    Returns:
+        What the file holds in the end.
+    """
+    for task, answers in sets.items():
+        ratings = judge.rate(task, [answered for _, answered in answers])
+        rows = [row | rated._asdict() for (row, _), rated in zip(answers, ratings, strict=True)]
+        judged = judged | {"tasks": judged["tasks"] | {task: scores_of(task, rows)}}
+        write_judged(file, judged, {f"{task}.jsonl": rows})
+    return judged

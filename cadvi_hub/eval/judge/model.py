@@ -5,45 +5,38 @@ import logging
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cadvi_hub.annotation.prompt import prompt_hash
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.eval.judge.rating import PROMPTS, Answered, rating_request, read_rating
-from cadvi_hub.generation.chat import Decoding, MadeAsRead, public_name
+from cadvi_hub.eval.judge.settings import JudgeModelSettings
+from cadvi_hub.generation.chat import ChatRequest, Decoding, ask, public_name
 from cadvi_hub.generation.make import make_generator
-from cadvi_hub.generation.settings import EndpointSettings
 
-TOLD = ("root", "revision")  # of what `GET /models` says of a model; vLLM's root is what it loaded
+SERVED = ("root", "revision")  # of what `GET /models` says about a model; vLLM's root is what it loaded
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass
-class JudgeModelSettings(EndpointSettings):
-    """The judge, and how it is asked; always greedily.
+class Rated(NamedTuple):
+    """One answer's rating, as its row holds it.
 
     Attributes:
-        model: its name at the endpoint; without an address a Hub id or folder.
-        revision: of its weights, where the endpoint does not tell; stands beside every score, and replies of one
-            revision are not taken for those of another.
-        base_url: address of the endpoint, up to and including `/v1`, or a list of endpoints that serve the same model;
-            "" runs the judge in this process.
-        json_schema: whether the endpoint holds replies to a JSON schema; without it, replies are read tolerantly.
-        max_tokens: longest reply.
-        max_chars: longer answers are shown to the judge up to there; how many is counted.
-        batch_size: requests per forward pass in this process.
+        rating: 0 to 5; None where it cannot be read.
+        reason: the judge's reason, or its whole reply where that cannot be read.
+        readable: whether there is a rating.
+        fault: why there is none; "" where there is one.
+        cut: whether the answer was too long, so that the judge saw its beginning only.
     """
 
-    model: str = "mistralai/Mixtral-8x7B-Instruct-v0.1"  # paper: Mixtral 8×7B Instruct
-    revision: str = ""
-    base_url: str | list[str] = "http://127.0.0.1:8000/v1"
-    json_schema: bool = True
-    max_tokens: int = 256
-    max_chars: int = 4000
-    batch_size: int = 8
+    rating: float | None
+    reason: str
+    readable: bool
+    fault: str
+    cut: bool
 
 
 class Judge:
@@ -73,7 +66,7 @@ class Judge:
         return re.sub(r"[^\w.@-]", "_", self.name.replace("/", "--")).lstrip(".") or "judge"
 
     def described(self, task: str) -> dict[str, str]:
-        """What stands beside every score: the judge, its prompt's SHA-256, and how it is asked."""
+        """What is recorded with every score: the judge, its prompt's SHA-256, and how it is asked."""
         decoding = {**asdict(self._decoding), "json_schema": self._schema, "max_chars": self._settings.max_chars}
         return {
             "judge": self.name,
@@ -81,29 +74,25 @@ class Judge:
             "judge_decoding": json.dumps(decoding, sort_keys=True),
         }
 
-    def rate(self, task: str, answered: Sequence[Answered]) -> Iterator[dict[str, Any]]:
-        """`rating`, `reason`, `readable`, `problem` and `cut` per answer, in their order."""
-        settings, unread = self._settings, iter(answered)
-        requests = (rating_request(task, each, settings.max_chars, self._decoding, self._schema) for each in unread)
-        outcomes = self._generator.generate(MadeAsRead(requests, unread))
-        for each, outcome in zip(answered, outcomes, strict=True):
-            rating = read_rating(outcome)
-            yield {
-                "rating": rating.value,
-                "reason": rating.reason,
-                "readable": rating.value is not None,
-                "fault": rating.problem,
-                "cut": len(each.answer) > settings.max_chars,
-            }
+    def rate(self, task: str, answered: Sequence[Answered]) -> Iterator[Rated]:
+        """The rating of each answer, in their order."""
+        most = self._settings.max_chars
 
-    def told(self) -> dict[str, str]:
-        """What the endpoint tells of the judge's weights; nothing where it tells nothing, or cannot be reached now."""
+        def request(each: Answered) -> ChatRequest:
+            return rating_request(task, each, most, self._decoding, self._schema)
+
+        for each, outcome in ask(self._generator, answered, request):
+            value, reason, problem = read_rating(outcome)
+            yield Rated(value, reason, value is not None, problem, cut=len(each.answer) > most)
+
+    def served(self) -> dict[str, str]:
+        """What the endpoint says about the judge's weights; nothing where it says nothing or cannot be reached now."""
         settings = self._settings
         addresses = [settings.base_url] if isinstance(settings.base_url, str) else settings.base_url
         for address in filter(None, addresses):
             for known in _models(address, os.environ.get(settings.api_key_env) or "EMPTY"):
                 if isinstance(known, dict) and known.get("id") == settings.model:
-                    return {key: public_name(known[key]) for key in TOLD if isinstance(known.get(key), str)}
+                    return {key: public_name(known[key]) for key in SERVED if isinstance(known.get(key), str)}
         return {}
 
     @property
@@ -112,7 +101,7 @@ class Judge:
 
 
 def _models(address: str, key: str) -> list[Any]:
-    """The models that an endpoint lists; none where it lists none, which is no reason not to ask it for ratings."""
+    """The models that an endpoint lists; none where it lists none, which does not keep it from rating."""
     from openai import OpenAI, OpenAIError
 
     try:

@@ -140,7 +140,8 @@ def _objects(text: str) -> Iterator[tuple[Any, str]]:
             named = {key.lower(): value for key, value in found.items()}
             for key in ("rating", "score"):
                 if key in named:
-                    yield named[key], str(named.get("reason", ""))
+                    reason = str(named.get("reason", ""))  # JSON can escape a lone surrogate, which UTF-8 cannot hold
+                    yield named[key], reason.encode("utf-8", "replace").decode()
                     break
         start = text.find("{", end)
 

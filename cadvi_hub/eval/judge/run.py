@@ -6,9 +6,9 @@ everything again, ends with the first request that fails for good, and runs insi
 would need all answers once more. Ours sits behind the seam that the annotator uses (`generation.Generator`).
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +16,13 @@ from cadvi_hub.core.errors import InputError
 from cadvi_hub.eval.benchmarks.stored import read_texts
 from cadvi_hub.eval.comparison import read_predictions
 from cadvi_hub.eval.evaluate import EvaluateSettings, question_places
-from cadvi_hub.eval.judge.files import file_digest, predictions_file, read_judged, write_json, write_rows
-from cadvi_hub.eval.judge.model import Judge, JudgeModelSettings
+from cadvi_hub.eval.judge.files import check_open, judge_identity, rate_sets, read_judged, write_judged
+from cadvi_hub.eval.judge.model import Judge
 from cadvi_hub.eval.judge.rating import HIGHEST, PROMPTS, Answered
+from cadvi_hub.eval.judge.settings import JudgeSettings
 from cadvi_hub.eval.scoring import mean_and_interval, wilson_interval
 
 Row = dict[str, Any]
-
-
-@dataclass
-class JudgeSettings:
-    """What is rated, and by whom.
-
-    Attributes:
-        results: folder that `evaluate` wrote (predictions/); ratings go to its `judged/<judge>/`.
-        data: the question sets that the model was asked: a folder or Hub repo id, or a mapping of task to either.
-        tasks: names of the sets, cad_qa and cad_summary; none takes those of them that have predictions.
-        judge: the model that rates.
-    """
-
-    results: Path
-    data: dict[str, str] | str
-    tasks: Sequence[str] = ()
-    judge: JudgeModelSettings = field(default_factory=JudgeModelSettings)
 
 
 def run(settings: JudgeSettings) -> str:
@@ -51,13 +35,13 @@ def run(settings: JudgeSettings) -> str:
 def judge_answers(settings: JudgeSettings) -> dict[str, Any]:
     """Rate the predictions of `settings.tasks` and write, below `settings.results`/judged:
 
-    - replies.sqlite: every reply, so that a stopped run goes on, and a rerun asks nothing but what was refused;
+    - replies.sqlite: every reply, so that a stopped run goes on, and a rerun asks only what was refused;
     - <judge>/<task>.jsonl: per prediction `index`, `id`, `rating` (None where it cannot be read), `reason`,
-      `readable`, `problem` and `cut`, in the order of the predictions;
+      `readable`, `fault` and `cut`, in the order of the predictions;
     - <judge>/judge.json: what this function returns. `evaluate` leaves it alone.
 
     Returns:
-        `judge` (name and revision), `endpoint` (what that tells of its weights), and `tasks`: task → `rating` (mean of
+        `judge` (name and revision), `endpoint` (what it says about the weights), and `tasks`: task → `rating` (mean of
         the readable ones, 0 to 5; absent where there is none), `rating_interval` (normal, 95 %), `rating_n`,
         `unreadable` (share of all, with its interval), `faults` (how many by kind), `cut` (answers that were too long
         and shown in part), `n`; and, beside every score, `judge`, `judge_prompt` (SHA-256 of the prompt),
@@ -70,33 +54,30 @@ def judge_answers(settings: JudgeSettings) -> dict[str, Any]:
     results = Path(settings.results)
     chosen = _chosen(settings)
     places = question_places(EvaluateSettings(model="", data=settings.data, out=results, tasks=chosen))
-    answered = {task: _answered(results, task, place) for task, place in places.items()}
+    answered = {task: list(_answered(results, task, place)) for task, place in places.items()}
     judge = Judge(settings.judge, results / "judged" / "replies.sqlite")
-    folder = results / "judged" / judge.folder_name
-    judged = _begun(folder, judge)
-    for task, (rows, texts) in answered.items():
-        rated = [
-            {"index": row["index"], "id": row["id"], **rating}
-            for row, rating in zip(rows, judge.rate(task, texts), strict=True)
-        ]
-        scores = rating_scores(rated) | judge.described(task)
-        judged["tasks"][task] = scores | {"predictions": file_digest(predictions_file(results, task))}
-        write_rows(folder / f"{task}.jsonl", rated)
-        write_json(folder / "judge.json", judged)
-    return judged
+
+    def scores_of(task: str, rows: list[Row]) -> Row:
+        return rating_scores(rows) | judge.described(task) | {"predictions": _digest(_predictions(results, task))}
+
+    file = results / "judged" / judge.folder_name / "judge.json"
+    earlier = read_judged(file, "predictions")
+    judged = judge_identity(judge, earlier) | {"tasks": earlier.get("tasks", {})}
+    write_judged(file, judged)  # who rates is known before anything is asked
+    return rate_sets(judge, file, judged, answered, scores_of)
 
 
 def read_ratings(results: Path) -> dict[str, dict[str, Row]]:
     """Judge → task → scores, as `judge_answers` gives them, of all judges that have rated the answers in `results`.
 
     Raises:
-        InputError: a file that cannot be read, or ratings of other answers than those which are there now.
+        InputError: a file that cannot be read, or ratings of other answers than those that are there now.
     """
     found = {}
     for file in sorted(Path(results).glob("judged/*/judge.json")):
         judged = read_judged(file, "predictions")
         for task, scores in judged["tasks"].items():
-            if scores["predictions"] != file_digest(predictions_file(results, task)):
+            if scores["predictions"] != _digest(_predictions(results, task)):
                 problem = f"it rates other answers to {task} than those of {results}, which were written later"
                 raise InputError(str(file), problem, "Run `cadvi judge run` again")
         if judged["tasks"]:
@@ -105,7 +86,7 @@ def read_ratings(results: Path) -> dict[str, dict[str, Row]]:
 
 
 def rating_scores(rated: Sequence[Mapping[str, Any]]) -> Row:
-    """The mean rating of at least one rated answer, and what could not be read."""
+    """The mean rating of at least one rated answer, and what could not be read; rows as `Rated` has them."""
     values = [row["rating"] for row in rated if row["readable"]]
     faults = Counter(row["fault"] for row in rated if not row["readable"])
     scores: Row = {}
@@ -131,59 +112,41 @@ def rating_text(scores: Mapping[str, Any]) -> str:
     return f"{scores['rating']:.2f} [{low:.2f}–{high:.2f}]"
 
 
-def check_open(tasks: Sequence[str]) -> None:
-    """Make sure that a judge can rate the answers of all `tasks`; raises InputError if not."""
-    if closed := sorted(set(tasks) - set(PROMPTS)):
-        problem = f"{', '.join(closed)}: a judge rates open answers, and these have none"
-        raise InputError("tasks", problem, f"Use some of {', '.join(PROMPTS)}")
-
-
-def judge_identity(judge: Judge, earlier: Mapping[str, Any]) -> Row:
-    """`judge`, its name, and `endpoint`, what that tells of its weights, or told `earlier` if it does not answer now.
-
-    Raises:
-        InputError: the endpoint serves another model than earlier.
-    """
-    told, told_earlier = judge.told(), earlier.get("endpoint", {})
-    if told and told_earlier and told != told_earlier:
-        problem = f"the endpoint serves {told}; the stored ratings are by {told_earlier}"
-        raise InputError(f"judge {judge.name}", problem, "Tell the two apart with --judge.revision")
-    return {"judge": judge.name, "endpoint": told or told_earlier}
-
-
 def _chosen(settings: JudgeSettings) -> list[str]:
     check_open(settings.tasks)
     results = Path(settings.results)
-    chosen = list(settings.tasks) or [task for task in PROMPTS if predictions_file(results, task).is_file()]
+    chosen = list(settings.tasks) or [task for task in PROMPTS if _predictions(results, task).is_file()]
     if not chosen:
         problem = f"it has no predictions for {' or '.join(PROMPTS)}"
         raise InputError(str(results), problem, "Run `cadvi evaluate` on one of these sets first")
     return chosen
 
 
-def _answered(results: Path, task: str, place: str) -> tuple[list[Row], list[Answered]]:
-    """The predictions of a set, and the texts of each."""
+def _answered(results: Path, task: str, place: str) -> Iterator[tuple[Row, Answered]]:
+    """Index and id of each prediction of a set, and its texts."""
     rows, questions = read_predictions(results, task), read_texts(place, task)
-
-    def texts() -> Iterator[Answered]:
-        for row in rows:
-            asked = questions[row["index"]] if 0 <= row["index"] < len(questions) else {}
-            if any(asked.get(key) != row[key] for key in ("id", "answer")):
-                problem = f"question {row['id']!r} is not row {row['index']} of {place}, or has another answer there"
-                hint = "Name the data that the model was evaluated on"
-                raise InputError(str(predictions_file(results, task)), problem, hint)
-            yield Answered(asked["question"], asked["answer"], row["prediction"])
-
-    return rows, list(texts())
+    for row in rows:
+        asked = questions[row["index"]] if 0 <= row["index"] < len(questions) else {}
+        if any(asked.get(key) != row[key] for key in ("id", "answer")):
+            problem = f"question {row['id']!r} is not row {row['index']} of {place}, or has another answer there"
+            hint = "Name the data that the model was evaluated on"
+            raise InputError(str(_predictions(results, task)), problem, hint)
+        texts = Answered(asked["question"], asked["answer"], row["prediction"])
+        yield {"index": row["index"], "id": row["id"]}, texts
 
 
-def _begun(folder: Path, judge: Judge) -> Row:
-    """What this judge has rated already, and who it is; written before anything is asked."""
-    file = folder / "judge.json"
-    earlier = read_judged(file, "predictions")
-    judged = judge_identity(judge, earlier) | {"tasks": earlier.get("tasks", {})}
-    write_json(file, judged)
-    return judged
+def _predictions(results: Path, task: str) -> Path:
+    """Where `evaluate` stored the answers to set `task`."""
+    return results / "predictions" / f"{task}.jsonl"
+
+
+def _digest(file: Path) -> str:
+    """SHA-256 of a file of predictions, in hexadecimal; InputError if it cannot be read."""
+    try:
+        with file.open("rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(str(file), f"cannot be read ({error})", "Evaluate the model on this set") from error
 
 
 def _line(task: str, scores: Mapping[str, Any]) -> str:

@@ -1,0 +1,39 @@
+"""The demo's recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from cadvi_hub.annotation.settings import AnnotatorSettings
+from cadvi_hub.pairing.settings import PairSettings
+from cadvi_hub.world.settings import WorldSettings
+
+
+@dataclass
+class DemoSettings:
+    """The demo's recipe.
+
+    Attributes:
+        out: Output folder.
+        seed: Of scenes, pairs, conversations and training.
+        base: `shipped` takes the base model of the package, `from-scratch` trains it first (an hour and a half on two
+            cores).
+        world: How much of the world is drawn.
+        pairs: How V1's pairs are mined.
+        v1_annotator: Who writes V1's summaries.
+        v2_annotator: How the V1 model writes V2's summaries.
+        training: Keys of the training script for every run.
+        mixture_rows: Rows at most of a mixture's sources: `instruct`, `v1`, `which_image`, `v2`, `difference_notes`.
+    """
+
+    out: Path = Path("out/demo")
+    seed: int = 0
+    base: Literal["shipped", "from-scratch"] = "shipped"
+    world: WorldSettings = field(default_factory=WorldSettings)
+    pairs: PairSettings = field(default_factory=PairSettings)
+    v1_annotator: AnnotatorSettings = field(default_factory=AnnotatorSettings)
+    v2_annotator: AnnotatorSettings = field(default_factory=AnnotatorSettings)
+    training: dict[str, Any] = field(default_factory=dict)
+    mixture_rows: dict[str, int] = field(default_factory=dict)

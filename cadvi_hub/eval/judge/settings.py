@@ -1,0 +1,72 @@
+"""Who rates open answers, what is rated, and how a judge is checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cadvi_hub.generation.settings import EndpointSettings
+
+
+@dataclass
+class JudgeModelSettings(EndpointSettings):
+    """The judge, and how it is asked; always greedily.
+
+    Attributes:
+        model: its name at the endpoint; without an address a Hub id or folder.
+        revision: of its weights, where the endpoint does not tell; it is recorded with every score, and replies of
+            one revision are not taken for those of another.
+        base_url: address of the endpoint, up to and including `/v1`, or a list of endpoints that serve the same model;
+            "" runs the judge in this process.
+        json_schema: whether the endpoint holds replies to a JSON schema; without it, replies are read tolerantly.
+        max_tokens: longest reply.
+        max_chars: the judge sees this many characters of an answer; longer answers are cut and counted.
+        batch_size: requests per forward pass in this process.
+    """
+
+    model: str = "mistralai/Mixtral-8x7B-Instruct-v0.1"  # paper: Mixtral 8×7B Instruct
+    revision: str = ""
+    base_url: str | list[str] = "http://127.0.0.1:8000/v1"
+    json_schema: bool = True
+    max_tokens: int = 256
+    max_chars: int = 4000
+    batch_size: int = 8
+
+
+@dataclass
+class JudgeSettings:
+    """What is rated, and by whom.
+
+    Attributes:
+        results: folder that `evaluate` wrote (predictions/); ratings go to its `judged/<judge>/`.
+        data: the question sets that the model was asked: a folder or Hub repo id, or a mapping of task to either.
+        tasks: names of the sets, cad_qa and cad_summary; by default, those of them that have predictions.
+        judge: the model that rates.
+    """
+
+    results: Path
+    data: dict[str, str] | str
+    tasks: Sequence[str] = ()
+    judge: JudgeModelSettings = field(default_factory=JudgeModelSettings)
+
+
+@dataclass
+class JudgeCheckSettings:
+    """How a judge is checked.
+
+    Attributes:
+        data: question sets: a folder or Hub repo id, or a mapping of task to either.
+        out: folder for `<judge>/check.json`, the single replies, and the store of replies.
+        tasks: names of the sets, cad_qa and cad_summary; by default, those of them that `data` has.
+        questions: how many of each set are drawn; five answers to each are rated.
+        seed: of what is drawn.
+        judge: the model that is checked.
+    """
+
+    data: dict[str, str] | str
+    out: Path
+    tasks: Sequence[str] = ()
+    questions: int = 50
+    seed: int = 0
+    judge: JudgeModelSettings = field(default_factory=JudgeModelSettings)
