@@ -1,1 +1,1 @@
-"""The one seam in front of every model: chat requests with images go in, replies come out, in order."""
+"""The one seam to any model: an endpoint or a model in this process, with every reply stored."""

@@ -1,4 +1,4 @@
-"""One seam in front of every model: chat requests with images go in, replies come out, in order."""
+"""The one seam in front of every model: chat requests with images go in, replies come out in the same order."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Decoding:
 class ChatRequest:
     """A chat to answer.
 
-    `messages` are as in `schema.message`; `images` are encoded pictures (PNG, JPEG …), one per image part, in the
-    order of the parts. With `json_schema` the reply has to be JSON of that form, where the engine can enforce it.
+    `messages` have the form that `schema.message` makes; `images` are encoded pictures (PNG, JPEG …), one per image
+    part, in the order of the parts. With `json_schema`, an engine that can enforce it replies with JSON of that form.
     """
 
     messages: list[Message]
@@ -42,7 +42,7 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the model wrote, and whether it came to an end ("stop") or was cut at `max_tokens` ("length")."""
+    """What the model wrote, and whether it finished ("stop") or was cut at `max_tokens` ("length")."""
 
     text: str
     finish_reason: Literal["stop", "length"]
@@ -52,7 +52,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """This one request got no reply (it was too long, say); others go on."""
+    """This one request got no reply, for example because it was too long; the others go on."""
 
     reason: str
 
@@ -61,9 +61,9 @@ OnReplies = Callable[[Sequence[tuple[int, Reply]]], None]  # each with the numbe
 
 
 class MadeAsRead(Iterator[ChatRequest]):
-    """`requests`, made one by one while `source` is read (their pictures are too large to hold them all).
+    """`requests`, made one by one while `source` is read: all their pictures together do not fit into memory.
 
-    What `source` has left is an upper bound of the requests to come, which gives progress bars their total.
+    The number of items left in `source` is an upper bound on the requests to come; progress bars take it as total.
     """
 
     def __init__(self, requests: Iterator[ChatRequest], source: Iterator[Any]):
@@ -81,16 +81,16 @@ class Generator(Protocol):
 
     @property
     def name(self) -> str:
-        """Model name and, where it is known, revision: what the rows of a data set record; never a machine's path."""
+        """Model name and, where known, revision, as the rows of a data set record it; never a path of a machine."""
         ...
 
     def generate(
         self, requests: Iterable[ChatRequest], on_replies: OnReplies | None = None
     ) -> Iterator[Reply | Failed]:
-        """One result per request, in their order; `requests` is read only a little ahead of what is yielded.
+        """One result per request, in the same order; `requests` is read only a little ahead of what is yielded.
 
-        `on_replies` gets the replies the moment they are there, those that came together in one call, possibly before
-        their turn and from another thread; never two calls at once.
+        `on_replies` gets replies as soon as they arrive, several at a time, perhaps out of order and in another
+        thread; there are never two calls at once.
         """
         ...
 
@@ -98,19 +98,19 @@ class Generator(Protocol):
 def ask(
     generator: Generator, items: Sequence[_T], request: Callable[[_T], ChatRequest]
 ) -> Iterator[tuple[_T, Reply | Failed]]:
-    """Each of `items` with what comes of its request, in order; requests are made while earlier ones are answered."""
+    """Each of `items` with its reply or failure, in order; requests are made while earlier ones are answered."""
     unread = iter(items)
     return zip(items, generator.generate(MadeAsRead(map(request, unread), unread)), strict=True)
 
 
 def public_name(model: str) -> str:
-    """`model`; of an absolute path only the last two folders, for rows of a data set do not tell where it lay."""
+    """`model`; of an absolute path only the last two folders, so that rows of a data set do not show where it was."""
     path = Path(model)
     return "/".join(path.parts[1:][-2:]) if path.is_absolute() else model
 
 
 def request_key(model: str, request: ChatRequest) -> str:
-    """SHA-256 over all that decides a reply: model, messages, pictures, decoding and schema."""
+    """SHA-256 over everything that decides a reply: model, messages, pictures, decoding and schema."""
     content = {
         "model": model,
         "messages": request.messages,

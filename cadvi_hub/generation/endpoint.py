@@ -1,4 +1,4 @@
-"""One OpenAI-compatible endpoint: what is sent to it, what its replies say, and what its failures mean.
+"""One OpenAI-compatible endpoint: what we send, how we read its replies, and what its failures mean.
 
 The API: https://platform.openai.com/docs/api-reference/chat; vLLM, llama.cpp and hosted services speak it.
 """
@@ -21,28 +21,28 @@ from cadvi_hub.generation.chat import ChatRequest, Failed, Reply
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
-REFUSED = (400, 413, 422)  # about this one request: too long, say; not sent again
-MAX_REFUSALS = 8  # an endpoint that refused so many requests and answered none is asked whether it answers any
-BROKEN_OFF = ("abort", "content_filter", "error")  # finish reasons of replies that the model did not bring to an end
+REFUSED = (400, 413, 422)  # about this one request, such as a too long one; not sent again
+MAX_REFUSALS = 8  # after so many refusals and no answer, a short request tests whether it answers at all
+BROKEN_OFF = ("abort", "content_filter", "error")  # finish reasons of replies that the model did not finish
 
 
 class EndpointError(InputError):
-    """The endpoint is of no use any more; another one may answer what it was asked."""
+    """The endpoint is out of use; another one may answer what it was asked."""
 
 
 class Endpoint:
-    """Answers requests one by one, and remembers in `problem` why it is of no use any more.
+    """Answers requests one by one; `problem` holds the reason once it is out of use.
 
     Args:
         base_url: its address, up to and including `/v1`.
         model: name of the model there.
-        api_key_env: environment variable that holds the key; unset or empty means that the endpoint wants none.
+        api_key_env: environment variable that holds the key; unset or empty means no key.
         timeout: seconds until a request counts as lost.
         max_retries: how often the client sends a request again after 408, 409, 429, 5xx, a timeout or a lost
-            connection, with growing pauses or those that the endpoint asks for (`Retry-After`).
+            connection, after growing pauses or those that the endpoint asks for (`Retry-After`).
 
     Raises:
-        InputError: `base_url` is no address.
+        InputError: `base_url` is not an address.
     """
 
     def __init__(self, base_url: str, model: str, api_key_env: str, timeout: float, max_retries: int):
@@ -68,7 +68,7 @@ class Endpoint:
 
         Raises:
             EndpointError: it is the endpoint that cannot answer.
-            InputError: a picture of the request is none.
+            InputError: a picture of the request cannot be read.
         """
         try:
             outcome = await self._post(client, request)
@@ -103,7 +103,7 @@ class Endpoint:
         if request.json_schema:
             schema = {"name": "reply", "schema": request.json_schema, "strict": True}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
-        try:  # as JSON: the client's typed call takes half as much time again, to check what `_read` checks
+        try:  # as JSON: the client's typed call takes 50 % longer, to check what `_read` checks
             completion = await client.post("/chat/completions", body=body, cast_to=object)
         except APIStatusError as error:
             if error.status_code not in REFUSED:
@@ -116,7 +116,7 @@ class Endpoint:
             raise ValueError(f"it begins with {begin!r}") from error
 
     async def _blame_form(self, client: AsyncOpenAI, request: ChatRequest, refusal: Failed) -> None:
-        """Raise if requests of this form are refused whatever they say; so far the endpoint has answered none."""
+        """Raise if the endpoint, which has answered nothing so far, refuses every request of this form."""
         if self._refusals == 1 and request.json_schema:
             plain = replace(request, json_schema=None)
             if not await self._answers_short(client, request) and await self._answers_short(client, plain):
@@ -132,7 +132,7 @@ class Endpoint:
     async def _is_alive(self, client: AsyncOpenAI, request: ChatRequest) -> bool:
         try:
             return await self._answers_short(client, request)
-        except Exception:  # whatever it is: the first failure is the one that is told
+        except Exception:  # whatever it is: the first failure is the one to report
             return False
 
     def _meaning(self, error: Exception) -> tuple[str, str]:
@@ -199,7 +199,7 @@ def _data_url(data: bytes) -> str:
 
 
 def _read(completion: Any) -> Reply | Failed:
-    """What a completion says; raises AttributeError, LookupError or TypeError if it is none."""
+    """What a completion says; raises AttributeError, LookupError or TypeError if it is not a completion."""
     choice, usage = completion["choices"][0], completion.get("usage") or {}
     text, finish_reason = choice["message"].get("content"), choice.get("finish_reason")
     if finish_reason in BROKEN_OFF or (text is None and finish_reason != "length"):
@@ -213,12 +213,12 @@ def _read(completion: Any) -> Reply | Failed:
 
 
 def _tokens(number: Any) -> int:
-    """A number of tokens; 0 for what can be none, which is no reason to lose the reply."""
+    """A number of tokens; 0 for a value that cannot be one, which is no reason to lose the reply."""
     return number if isinstance(number, int) and 0 <= number < 2**31 else 0
 
 
 def _may_be_the_requests_own(error: Exception) -> bool:
-    """Whether one request may fail so at an endpoint that answers others; it may not if the endpoint is overloaded."""
+    """Whether one request can cause this while the endpoint answers others; an overloaded one fails them all."""
     from openai import APIConnectionError, APIStatusError
 
     return error.status_code == 500 if isinstance(error, APIStatusError) else not isinstance(error, APIConnectionError)

@@ -22,15 +22,15 @@ from cadvi_hub.generation.usage import Usage
 if TYPE_CHECKING:
     import torch
 
-LOOK_AHEAD = 8  # batches sorted by length together, so that a batch is little padding; also what waits in memory
+LOOK_AHEAD = 8  # batches that are sorted by length together, for little padding; so many wait in memory
 
 
 class LocalGenerator:
-    """Answers by a model in this process, in batches of similar length, on the device that is there.
+    """Answers with a model in this process, in batches of similar length, on the device that is available.
 
-    Requests about the same pictures come into one batch, where the pictures are encoded and read once
-    (`PictureReuse`): put them near each other. The chat template is the model's own; image parts stay where the
-    template puts them. A request whose prompt and reply exceed the model's positions is `Failed`.
+    Requests about the same pictures come into one batch, which encodes and reads the pictures once (`PictureReuse`):
+    ask them near each other. The chat template is the model's own and decides where images go. A request whose prompt
+    and reply exceed the model's positions is `Failed`.
 
     Args:
         model: Hub id, or folder with a model and its processor (or tokenizer).
@@ -38,8 +38,8 @@ class LocalGenerator:
         batch_size: requests per batch.
 
     Raises:
-        InputError: no model is there; (from `generate`) a JSON schema is asked for, which this engine cannot enforce,
-            a picture does not decode, or the model takes no pictures or not so many.
+        InputError: there is no such model; from `generate`: a JSON schema is asked for, which this engine cannot
+            enforce, a picture does not decode, or the model takes no pictures or fewer.
     """
 
     def __init__(self, model: str, revision: str = "main", batch_size: int = 8):
@@ -73,9 +73,9 @@ class LocalGenerator:
                 first += len(window)
 
     def _batches(self, window: list[ChatRequest]) -> Iterator[list[int]]:
-        """Positions in `window`, longest prompts first, alike in decoding and in whether they have images.
+        """Positions in `window` by batch, longest prompts first; a batch shares decoding and having images or not.
 
-        Those about the same pictures stand next to each other, the ones with the same order of them first.
+        Requests about the same pictures follow each other, first those that have them in the same order.
         """
 
         def alike(index: int) -> tuple[bool, str]:
@@ -101,7 +101,7 @@ class LocalGenerator:
                 yield members[start : start + self._batch_size]
 
     def _answer(self, requests: list[ChatRequest]) -> list[Reply | Failed]:
-        """One result per request; all have images or none has, and all are decoded alike."""
+        """One result per request; all of them or none have images, and all share one decoding."""
         import torch
 
         model, _, tokenizer = self.load()
@@ -128,7 +128,7 @@ class LocalGenerator:
                 max_new_tokens=decoding.max_tokens,
                 do_sample=bool(sampling),
                 num_beams=1,
-                **{"temperature": None, "top_p": None, "top_k": None, **sampling},  # none of the model's own defaults
+                **{"temperature": None, "top_p": None, "top_k": None, **sampling},  # not the model's own defaults
                 **stopping,
             )
         written = output[:, inputs["input_ids"].shape[1] :].tolist()
@@ -141,13 +141,13 @@ class LocalGenerator:
         model, processor, tokenizer = self.load()
         images = [[open_image(data, "picture of a request") for data in request.images] for request in requests]
         if any(images) and getattr(processor, "image_processor", None) is None:
-            raise self._takes_no_pictures("it reads text alone")
+            raise self._takes_no_pictures("it reads text only")
         prompts = []
         for request in requests:
             if request.json_schema:
                 raise InputError(self.name, "a local model cannot be held to a JSON schema", "Ask a server for that")
             messages = request.messages
-            if processor is tokenizer:  # templates of text-only models want plain strings
+            if processor is tokenizer:  # templates of text-only models take plain strings
                 messages = [
                     {"role": turn["role"], "content": "".join(part["text"] for part in turn["content"])}
                     for turn in request.messages
@@ -173,7 +173,7 @@ class LocalGenerator:
         }
 
     def reuse_pictures(self, inputs: dict[str, torch.Tensor], requests: list[ChatRequest]) -> dict[str, Any]:
-        """What the model has left to read of encoded `requests`, see `PictureReuse.prepare`; in inference mode."""
+        """What the model still has to read of encoded `requests`, see `PictureReuse.prepare`; in inference mode."""
         if self._reuse is None or "pixel_values" not in inputs:
             return inputs
         return self._reuse.prepare(inputs, [request.images for request in requests])
@@ -201,7 +201,7 @@ class LocalGenerator:
         """The model, its processor and its tokenizer (one object, where the model is text-only); loaded once.
 
         Raises:
-            InputError: weights that are no safetensors, or a model that transformers cannot load.
+            InputError: weights that are not safetensors, or a model that transformers cannot load.
         """
         if self._loaded is None:
             from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
@@ -227,10 +227,10 @@ class LocalGenerator:
 
 
 def _name(model: str, revision: str) -> str:
-    """`model@revision`; a folder has no revision, so a digest of its weights and settings stands for it.
+    """`model@revision`; a folder has no revision, so a digest of its weights and settings takes its place.
 
-    A folder goes by its last two names, `v1/merged`: rows of a data set do not tell where it lay. The digest also
-    keeps the stored replies of one training apart from those of the next one in the same folder.
+    A folder goes by its last two names, such as `v1/merged`, so that rows of a data set do not show where it was. The
+    digest also separates the stored replies of one training from those of the next one in the same folder.
     """
     folder = Path(model)
     if not folder.is_dir():

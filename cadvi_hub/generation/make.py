@@ -1,4 +1,4 @@
-"""The model that settings name, behind the seam."""
+"""Makes the model that settings name."""
 
 from __future__ import annotations
 

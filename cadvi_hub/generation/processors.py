@@ -8,15 +8,15 @@ from typing import Any
 def load_pillow_processor(name: str, revision: str | None = "main") -> Any:
     """The processor of a folder or Hub repo id, a tokenizer where the model is text-only; Pillow resizes pictures.
 
-    torchvision, which transformers takes where it is installed, rounds otherwise.
+    torchvision, which transformers uses where it is installed, rounds differently.
 
     Raises:
-        OSError, ValueError, ImportError: as transformers raises them.
+        OSError, ValueError, ImportError: from transformers.
     """
     from transformers import AutoImageProcessor, AutoProcessor
 
     where: Any = {"pretrained_model_name_or_path": name, "revision": revision}
-    # Not with backend="pil": the tokenizer gets it, too, and passes for slow; Qwen's video processor refuses it.
+    # Not with backend="pil": the tokenizer would get it and count as slow, and Qwen's video processor refuses it.
     processor = AutoProcessor.from_pretrained(**where)
     if hasattr(processor, "image_processor"):
         processor.image_processor = AutoImageProcessor.from_pretrained(**where, backend="pil")

@@ -1,4 +1,4 @@
-"""What requests about the same pictures need not compute twice: their features, and the prompt up to the last one.
+"""Requests about the same pictures share work: the pictures' features, and the prompt up to the last picture.
 
 COLA and EQBEN ask two questions about two pictures: encoded once and read once, they cost about half.
 """
@@ -19,20 +19,19 @@ AT_ONCE = 16  # pictures that the vision tower sees at once, which bounds its me
 
 
 class PictureReuse:
-    """Makes of the inputs of a batch what `generate` has left to do.
+    """Reduces the inputs of a batch to what `generate` still has to compute.
 
-    Each picture is encoded once, as long as it is among the last ones used; the features go to `generate` in the
-    order of the prompts. Where prompts of a batch are equal up to their last picture, that part is computed once and
-    its cache copied to each of them; the rest of the prompts is all that `generate` still reads. Answers are those of
-    the whole prompts, but for rounding.
+    A picture is encoded once while it is among the last ones used; the features go to `generate` in the order of the
+    prompts. Where prompts of a batch are equal up to their last picture, that part is computed once and its cache is
+    copied to each of them; `generate` reads only the rest. Answers equal those to the whole prompts, up to rounding.
 
-    It needs a causal model in LLaVA's manner: text and pixels are all that it reads, a picture is one row of pixels,
-    and every position stays in the cache. What else reads (token types, sizes or grids of pictures, tiles, sliding
-    windows) may depend on the whole prompt; such a model gets its inputs as they are, or with the features alone.
+    This needs a causal model like LLaVA: it reads only text and pixels, a picture is one row of pixels, and every
+    position stays in the cache. Other inputs (token types, sizes or grids of pictures, tiles, sliding windows) may
+    depend on the whole prompt; such a model gets its inputs unchanged, or only with the features.
 
     Args:
         model: the model, ready to run.
-        pad_token_id: stands where prompts are filled up.
+        pad_token_id: fills the shorter prompts.
     """
 
     def __init__(self, model: Any, pad_token_id: int):
@@ -40,15 +39,15 @@ class PictureReuse:
         self._image_token = getattr(model.config, "image_token_id", None)
         takes_features = "mm_encoder_outputs" in inspect.signature(model.forward).parameters
         self._reuses_features = takes_features and self._image_token is not None
-        self._continues = True  # until its cache turns out to be one that forgets
+        self._continues = True  # until its cache turns out to drop positions
         self._features: OrderedDict[bytes, Tensor] = OrderedDict()
         self._join: Callable[[list[Tensor]], Any] = list
 
     def prepare(self, inputs: dict[str, Tensor], images: Sequence[tuple[bytes, ...]]) -> dict[str, Any]:
-        """Arguments of `generate` for the batch; its output begins with the `input_ids` of these.
+        """Arguments of `generate` for the batch; its output begins with their `input_ids`.
 
         Args:
-            inputs: what the processor gave; prompts padded on the left.
+            inputs: the processor's output; prompts padded on the left.
             images: the encoded pictures of each prompt, in order.
         """
         if set(inputs) != {"input_ids", "attention_mask", "pixel_values"} or not self._reuses_features:
@@ -65,7 +64,7 @@ class PictureReuse:
         return shared
 
     def _encode(self, pixels: Tensor, names: list[bytes]) -> bool:
-        """Have the features of all pictures at hand; False where a picture is not one row of pixels and features."""
+        """Have the features of all pictures ready; False where a picture is not one row of pixels and of features."""
         import torch
 
         if len(pixels) != len(names):
@@ -87,14 +86,14 @@ class PictureReuse:
         return True
 
     def _encoded(self, names: list[list[bytes]]) -> dict[str, Any]:
-        """The features of the pictures, in the form in which a model's forward pass takes them."""
+        """The features of the pictures, as a model's forward pass takes them."""
         from transformers.modeling_outputs import BaseModelOutputWithPooling
 
         features = self._join([self._features[name] for pictures in names for name in pictures])
         return {"image": BaseModelOutputWithPooling(pooler_output=features)}
 
     def _shared(self, inputs: dict[str, Tensor], names: list[list[bytes]]) -> dict[str, Any] | None:
-        """The batch, computed up to the last picture of each prompt; None where no prompts share that part."""
+        """The batch, computed up to the last picture of each prompt; None where no two prompts share that part."""
         import torch
         from transformers.cache_utils import DynamicLayer
 
@@ -110,7 +109,7 @@ class PictureReuse:
             input_ids=starts,
             attention_mask=starts_mask,
             mm_encoder_outputs=self._encoded([list(pictures) for _, pictures in unique]),
-            max_new_tokens=1,  # the least that it takes; the token is thrown away, and not in the cache
+            max_new_tokens=1,  # the minimum; the token is thrown away and is not in the cache
             do_sample=False,
             num_beams=1,
             temperature=None,
@@ -123,7 +122,7 @@ class PictureReuse:
             self._continues = False
             return None
         number = {key: index for index, key in enumerate(unique)}
-        of_row = torch.tensor([number[key] for key in keys])  # on the CPU: layers may lie on several devices
+        of_row = torch.tensor([number[key] for key in keys])  # on the CPU: layers may be on several devices
         cache.batch_select_indices(of_row)
         rests, rests_mask = self._padded([row[end:] for row, end in zip(rows, ends, strict=True)])
         return {

@@ -21,8 +21,8 @@ from cadvi_hub.generation.usage import Usage
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
-# Per request that may be at an endpoint: requests read and not answered, whose pictures wait in memory, and requests
-# read and not yielded. A reply that waits for an earlier one is small, and one slow request must not idle the others.
+# Per request that may be at an endpoint: how many are read but not answered, whose pictures wait in memory, and how
+# many are read but not yielded. A reply that waits for an earlier one is small; one slow request must not stop the rest.
 UNANSWERED, UNYIELDED = 2, 64
 
 Outcomes = list[tuple[int, Reply | Failed]]
@@ -33,21 +33,21 @@ logger = logging.getLogger(__name__)
 class ServerGenerator:
     """Answers by endpoints that serve the same model, `concurrency` requests at a time at each.
 
-    The next request goes to whichever endpoint has room first. An endpoint that fails for good is left out with a
-    warning, and the others take over what it was asked. A request that is refused (400, 413, 422: too long, say), or
-    that fails where others are answered, is `Failed`, and the rest goes on.
+    The next request goes to the first endpoint that has room. An endpoint that keeps failing is left out with a
+    warning, and the others take over its requests. A request that is refused (400, 413, 422, for example because it is
+    too long) or that fails while others are answered is `Failed`, and the rest goes on.
 
     Args:
         model: name of the model at the endpoints.
         base_url: address of the endpoint up to and including `/v1`, or of each endpoint.
-        api_key_env: environment variable that holds the key; unset or empty means that no key is wanted.
+        api_key_env: environment variable that holds the key; unset or empty means no key.
         concurrency: requests at an endpoint at once.
         timeout: seconds until a request counts as lost.
         max_retries: how often a request is sent again after 408, 409, 429, 5xx, a timeout or a lost connection.
 
     Raises:
-        InputError: no address; (from `generate`) no endpoint is left that is there, knows the model, takes the key,
-            speaks this API, and recovers from its failures within the retries.
+        InputError: no address; from `generate`: no endpoint is left that can be reached, knows the model, accepts the
+            key, speaks this API, and recovers from its failures within the retries.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class ServerGenerator:
         is_counted = operator.length_hint(remaining) > 0
         usage, done = Usage(), dict[int, Reply | Failed]()
         asked = yielded = 0
-        if all(endpoint.problem for endpoint in self._endpoints):  # an earlier call ended so; they may be fixed by now
+        if all(endpoint.problem for endpoint in self._endpoints):  # as after an earlier call; they may be fixed by now
             for endpoint in self._endpoints:
                 endpoint.problem = None
         try:
@@ -86,13 +86,13 @@ class ServerGenerator:
                 while True:
                     unanswered = asked - yielded - len(done)
                     room = min(UNANSWERED * slots - unanswered, UNYIELDED * slots - (asked - yielded))
-                    if 2 * room >= slots:  # in groups: waking the other thread for each one is dear
+                    if 2 * room >= slots:  # in groups: waking the other thread for each one is expensive
                         if group := list(enumerate(itertools.islice(remaining, room), start=asked)):
                             connections.ask(group)
                             asked += len(group)
                         if is_counted:
                             progress.total = asked + operator.length_hint(remaining)
-                        del group  # lest it keeps the pictures
+                        del group  # so that the pictures can be freed
                     if yielded == asked:
                         return
                     if yielded not in done or not arrived.empty():
@@ -115,9 +115,9 @@ class ServerGenerator:
 
 
 class _Connections:
-    """An event loop in a thread of its own, where each endpoint takes as many requests as it has room for.
+    """An event loop in its own thread, where each endpoint takes as many requests as it has room for.
 
-    Outcomes are handed to `on_replies` and to the queue as they arrive; what arrived by the end was handed on, too.
+    Outcomes go to `on_replies` and to the queue as they arrive; at the end, all that arrived has been passed on.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class _Connections:
         self._loop.close()
 
     async def _open(self) -> None:
-        slots = [pair for _ in range(self._concurrency) for pair in self._clients]  # in turn, so that few are spread
+        slots = [pair for _ in range(self._concurrency) for pair in self._clients]  # in turn, so that a few are spread
         self._workers = [asyncio.create_task(self._work(*pair)) for pair in slots]
 
     async def _close(self) -> None:
@@ -184,10 +184,10 @@ class _Connections:
             self._answered.append((number, outcome))
             del request  # its pictures
             if len(self._answered) == 1:
-                self._loop.call_soon(self._hand_on)  # once the others that are ready in this turn have come as well
+                self._loop.call_soon(self._hand_on)  # after the others that are ready in this turn
 
     def _leave_out(self, endpoint: Endpoint, error: EndpointError) -> None:
-        """Say once that `endpoint` is given up; with the last one the run ends."""
+        """Say once that `endpoint` is given up; the run ends with the last one."""
         if endpoint not in self._living:
             return
         self._living.remove(endpoint)
@@ -207,5 +207,5 @@ class _Connections:
             if self._on_replies and replies:
                 self._on_replies(replies)
             self._arrived.put(outcomes)
-        except Exception as error:  # a full disk, say; raised in the caller's thread
+        except Exception as error:  # such as a full disk; raised in the caller's thread
             self._arrived.put(error)

@@ -1,4 +1,4 @@
-"""Every reply is kept under the hash of its request, so that a rerun asks nothing twice."""
+"""Every reply is stored under the hash of its request, so that a rerun asks nothing twice."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TypeVar
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.generation.chat import ChatRequest, Failed, Generator, MadeAsRead, OnReplies, Reply, request_key
 
-UNASKED_AHEAD = 10_000  # requests that need not be asked and may wait for one that is; their replies are some 10 MB
+UNASKED_AHEAD = 10_000  # stored replies that may wait for one that is being asked; about 10 MB
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS replies (
@@ -32,11 +32,11 @@ _T = TypeVar("_T")
 class ReplyStore:
     """Replies in one SQLite file; several processes, and several threads of one, may use it at once.
 
-    Every `put` is a transaction of its own in a write-ahead log: a process killed at any moment loses no reply that
-    was put before. (A power cut can lose the last ones; they are asked again.)
+    Every `put` is its own transaction in a write-ahead log: a process that is killed at any moment loses no reply that
+    it has put. A power cut can lose the last ones; they are asked again.
 
     Raises:
-        InputError: the file cannot be written, or is no reply store; from every method.
+        InputError: the file cannot be written, or is not a reply store; from every method.
     """
 
     def __init__(self, path: Path):
@@ -45,12 +45,12 @@ class ReplyStore:
         self._use(self._open)
 
     def get(self, key: str) -> Reply | None:
-        """The reply kept under `key`."""
+        """The reply stored under `key`."""
         row = self._use(lambda: self._database.execute(_SELECT, (key,)).fetchone())
         return Reply(*row) if row else None
 
     def put(self, replies: Mapping[str, Reply]) -> None:
-        """Keep all `replies` under their keys, or none of them; of two replies to one request the first stays."""
+        """Store all `replies` under their keys, or none of them; of two replies to one request the first stays."""
         rows = [
             (key, reply.text, reply.finish_reason, reply.prompt_tokens, reply.completion_tokens)
             for key, reply in replies.items()
@@ -80,23 +80,23 @@ class ReplyStore:
         try:
             with self._lock:
                 return work()
-        except (OSError, sqlite3.Error) as error:  # a full disk, a file that was made read-only meanwhile
+        except (OSError, sqlite3.Error) as error:  # such as a full disk, or a file that is read-only now
             hint = "Free some space, or name a file that can be written as the reply store"
             raise InputError(str(self.path), f"replies cannot be stored ({error})", hint) from error
 
 
 @dataclass(slots=True)
 class _Awaited:
-    """A request that was read and not answered yet; equal ones that are under way share one."""
+    """A request that is read but not answered yet; equal requests under way share one."""
 
     key: str
     outcome: Reply | Failed | None
 
 
 class StoredGenerator:
-    """Answers from `store` what it holds, asks `generator` for the rest, and stores each reply as it arrives.
+    """Answers what `store` holds, asks `generator` for the rest, and stores each reply as it arrives.
 
-    A request that equals one under way is not asked again: it gets the same outcome.
+    A request that equals one under way is not asked again: both get the same outcome.
     """
 
     def __init__(self, generator: Generator, store: ReplyStore):
@@ -127,13 +127,13 @@ class StoredGenerator:
     def _ask(
         self, first: _Awaited, request: ChatRequest, unread: Iterator[ChatRequest], on_replies: OnReplies | None
     ) -> Iterator[Reply | Failed]:
-        """Outcomes of `request`, which is not stored, and of what follows it, in order.
+        """Outcomes of `request`, which is not stored, and of the requests after it, in order.
 
-        Ends before `unread` does once many that need not be asked wait behind one that is.
+        Ends before `unread` does once many stored replies wait for one that is being asked.
         """
-        asked = {0: first}  # what the engine has not answered, by the number that it has there
+        asked = {0: first}  # what the engine has not answered, by its number there
         under_way = {first.key: first}
-        waiting = deque([first])  # what was read and not yielded
+        waiting = deque([first])  # read but not yielded
 
         def unstored() -> Iterator[ChatRequest]:
             yield request
@@ -162,7 +162,7 @@ class StoredGenerator:
         for number, outcome in enumerate(self.generator.generate(MadeAsRead(unstored(), unread), keep)):
             answered = asked.pop(number)
             del under_way[answered.key]
-            # What a rerun will give: another process may have been first.
+            # What a rerun will return: another process may have been first.
             answered.outcome = self.store.get(answered.key) or outcome
             yield from ready()
         yield from ready()

@@ -1,4 +1,4 @@
-"""What a run of requests has cost so far: replies, failures, tokens, speed."""
+"""What a run of requests has used so far: replies, failures, tokens, speed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cadvi_hub.generation.chat import Failed, Reply
 
 @dataclass
 class Usage:
-    """Counts of one run; tokens are the model's own, as the engine reports them."""
+    """Counts of one run; tokens as the engine reports them."""
 
     replies: int = 0
     failed: int = 0
@@ -27,7 +27,7 @@ class Usage:
             self.failed += 1
 
     def speed(self) -> str:
-        """Tokens read and written, and how many of them a second, for a progress bar."""
+        """Tokens read and written, and how many per second, for a progress bar."""
         tokens = self.prompt_tokens + self.completion_tokens
         rate = tokens / max(time.monotonic() - self.start, 1e-9)
         return f"{self.prompt_tokens:,} + {self.completion_tokens:,} tokens, {rate:,.0f} tokens/s"
