@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 # Per request that may be at an endpoint: how many are read but not answered, whose pictures wait in memory, and how
-# many are read but not yielded. A reply that waits for an earlier one is small; one slow request must not stop the rest.
+# many are read but not yielded. Replies that wait for an earlier one are small; a slow request must not stop the rest.
 UNANSWERED, UNYIELDED = 2, 64
 
 Outcomes = list[tuple[int, Reply | Failed]]

@@ -147,7 +147,7 @@ def image_root(tmp_path: Path) -> Path:
 
 
 def test_a_server_annotates_from_captions_alone_and_a_rerun_asks_nothing(tmp_path: Path) -> None:
-    def behaviour(request: dict, number: int) -> Answer:
+    def behaviour(request: dict[str, Any], number: int) -> Answer:
         second = "no. 1." in request["messages"][-1]["content"]
         return Answer("I cannot do that.") if second else Answer(render_summary(SUMMARY))
 
@@ -205,7 +205,7 @@ def test_mentions_annotate_without_a_model(tmp_path: Path) -> None:
         "p", ("a.png", "b.png"), "test", captions=("A red ball on the grass.", "Two blue balls on the grass.")
     )
     annotator = make_annotator(AnnotatorSettings(), tmp_path)
-    ((pair, summary),) = annotator.annotate([two], tmp_path)
+    ((pair, summary),) = annotator.annotate([two], ImageFolders([tmp_path]))
     assert pair == two
     assert isinstance(summary, CadSummary)
     assert "grass" in summary.commonalities

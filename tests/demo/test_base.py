@@ -1,7 +1,6 @@
 """The shipped base model belongs to its recipe, its world and its tokenizer."""
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from cadvi_hub.core.files import Json, read_json
 from cadvi_hub.demo import base_training
 from cadvi_hub.demo.base import PROBE_QUESTIONS, answers_right, build_model, build_processor
 from cadvi_hub.demo.base_data import collate, conversation_text, world_digest
@@ -18,31 +18,31 @@ MEGABYTE = 2**20
 
 
 @pytest.fixture(scope="module")
-def record() -> dict:
-    return json.loads((base_folder() / "recipe.json").read_text("utf-8"))
+def record() -> Json:
+    return read_json(base_folder() / "recipe.json")
 
 
 @pytest.fixture(scope="module")
-def processor():
+def processor() -> Any:
     return AutoProcessor.from_pretrained(base_folder())
 
 
 @pytest.fixture(scope="module")
-def model():
+def model() -> Any:
     return AutoModelForImageTextToText.from_pretrained(base_folder(), dtype=torch.float32).eval()
 
 
-def test_the_weights_are_those_of_the_recipe(record: dict) -> None:
+def test_the_weights_are_those_of_the_recipe(record: Json) -> None:
     weights = base_folder() / "model.safetensors"
     assert hashlib.sha256(weights.read_bytes()).hexdigest() == record["weights"]
     assert BaseRecipe(**record["recipe"]) == BaseRecipe()
 
 
-def test_the_world_is_the_one_that_the_base_learned_from(record: dict) -> None:
+def test_the_world_is_the_one_that_the_base_learned_from(record: Json) -> None:
     assert world_digest(BaseRecipe()) == record["world"]
 
 
-def test_the_model_still_answers_as_well_as_when_it_was_saved(record: dict, model: Any, processor: Any) -> None:
+def test_the_model_still_answers_as_well_as_when_it_was_saved(record: Json, model: Any, processor: Any) -> None:
     assert answers_right(model, processor, PROBE_QUESTIONS) == pytest.approx(record["answers_right"], abs=0.01)
 
 

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -42,9 +43,8 @@ def results(tmp_path: Path) -> Path:
 
 
 def settings(results: Path, server: OpenAIServer, tasks: tuple[str, ...] = (), **changes: Any) -> JudgeSettings:
-    judge = JudgeModelSettings(
-        **{"model": "org/judge", "base_url": server.base_url, "max_chars": 300, "max_retries": 1} | changes
-    )
+    usual = JudgeModelSettings(model="org/judge", base_url=server.base_url, max_chars=300, max_retries=1)
+    judge = replace(usual, **changes)
     return JudgeSettings(results, str(results.parent / "questions"), tasks, judge)
 
 
@@ -118,7 +118,8 @@ def test_a_rerun_asks_nothing_and_needs_no_endpoint(results: Path) -> None:
 
 def test_a_new_judge_writes_beside_the_old_one_and_asks_for_itself(results: Path) -> None:
     with openai_server(fair) as server:
-        for changes in ({}, {"revision": "2"}, {"model": "other/judge"}):
+        differing: list[dict[str, Any]] = [{}, {"revision": "2"}, {"model": "other/judge"}]
+        for changes in differing:
             judge_answers(settings(results, server, **changes))
     assert len(server.requests) == 15
     assert set(read_ratings(results)) == {"org/judge", "org/judge@2", "other/judge"}
@@ -250,12 +251,13 @@ def test_the_key_comes_from_the_environment_and_is_written_nowhere(
 def test_what_cannot_be_judged_is_named(results: Path) -> None:
     data = results.parent / "questions"
     with openai_server(fair) as server:
-        for changes, problem in (
+        wrong: list[tuple[dict[str, Any], str]] = [
             ({"tasks": ("bison",)}, "tasks: bison: a judge rates open answers"),
             ({"tasks": ("cad_summary",)}, r"predictions/cad_summary.jsonl: cannot be read"),
             ({"model": ""}, r"judge\.model: no model is named"),
             ({"base_url": "example"}, "no http"),
-        ):
+        ]
+        for changes, problem in wrong:
             with pytest.raises(InputError, match=problem):
                 judge_answers(settings(results, server, **changes))
         with pytest.raises(InputError, match=r"no predictions for cad_qa or cad_summary"):

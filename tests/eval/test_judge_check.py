@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,9 @@ def checked(data: Path, behaviour: Behaviour, **changes: Any) -> dict[str, Any]:
     """What the check finds of a judge that behaves so."""
     with openai_server(behaviour) as server:
         judge = JudgeModelSettings(model="judge", base_url=server.base_url, concurrency=4)
-        values = {"data": str(data), "out": data.parent / "check", "judge": judge}
-        found = check_judge(JudgeCheckSettings(**values | changes))
-    return found["tasks"]["cad_qa"]
+        usual = JudgeCheckSettings(str(data), data.parent / "check", judge=judge)
+        found: dict[str, Any] = check_judge(replace(usual, **changes))["tasks"]["cad_qa"]
+    return found
 
 
 def rated(rating: int) -> Answer:
@@ -181,15 +182,16 @@ def test_a_check_of_other_weights_under_the_same_name_is_refused(data: Path, mon
 
 def test_sets_that_cannot_be_used_are_named(data: Path, tmp_path: Path) -> None:
     judge = JudgeModelSettings(model="judge")
-    for changes, problem in (
+    wrong: list[tuple[dict[str, Any], str]] = [
         ({"tasks": ("bison",)}, "a judge rates open answers"),
         ({"tasks": ("cad_summary",)}, r"question set 'cad_summary' of .*: 0 of its files are there"),
         ({"questions": 0}, "none are drawn"),
         ({"data": str(tmp_path / "other")}, "it has neither cad_qa nor cad_summary"),
-    ):
+    ]
+    for changes, problem in wrong:
         write_set(tmp_path / "other", 2, "bison", options=["A", "B"], answer="A")
         with pytest.raises(InputError, match=problem):
-            check(JudgeCheckSettings(**{"data": str(data), "out": tmp_path / "out"} | changes, judge=judge))
+            check(replace(JudgeCheckSettings(str(data), tmp_path / "out", judge=judge), **changes))
     (data / "cad_qa/test.parquet").write_bytes(b"no parquet")
     with pytest.raises(InputError, match=r"question set 'cad_qa' .* cannot be read"):
         read_texts(str(data), "cad_qa")

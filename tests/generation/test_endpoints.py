@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ BROKEN = Answer("broken", status=500)
 def test_requests_are_shared_out_and_each_endpoint_gets_no_more_than_its_share() -> None:
     together = threading.Barrier(4)
 
-    def meet(request: dict, number: int) -> Answer:
+    def meet(request: dict[str, Any], number: int) -> Answer:
         if int(said(request)) < 4:
             together.wait(10)  # two at each endpoint, or nobody is answered
         return echo(request, number)
@@ -37,7 +38,7 @@ def test_requests_are_shared_out_and_each_endpoint_gets_no_more_than_its_share()
 def test_the_others_take_over_from_an_endpoint_that_dies(
     answer: Answer | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def dies(request: dict, number: int) -> Answer:
+    def dies(request: dict[str, Any], number: int) -> Answer:
         return echo(request, number) if number < 3 else answer or Answer("half", breaks_off=True)
 
     with openai_server(dies) as first, openai_server() as second:
@@ -55,7 +56,7 @@ def test_the_others_take_over_from_an_endpoint_that_dies(
 def test_the_run_ends_when_no_endpoint_is_left_and_the_next_one_tries_them_all_again() -> None:
     fixed = threading.Event()
 
-    def broken(request: dict, number: int) -> Answer:
+    def broken(request: dict[str, Any], number: int) -> Answer:
         return echo(request, number) if fixed.is_set() else Answer("bad key", status=401)
 
     with openai_server(broken) as first, openai_server(broken) as second:

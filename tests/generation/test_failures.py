@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,7 +48,7 @@ def completion(**message: object) -> bytes:
     ],
 )
 def test_a_passing_failure_is_asked_again(answer: Answer) -> None:
-    def once(request: dict, number: int) -> Answer:
+    def once(request: dict[str, Any], number: int) -> Answer:
         return answer if number == 0 else echo(request, number)
 
     with openai_server(once) as server:
@@ -58,7 +59,7 @@ def test_a_passing_failure_is_asked_again(answer: Answer) -> None:
 def test_a_busy_endpoint_is_left_in_peace_for_as_long_as_it_asks() -> None:
     asked: list[float] = []
 
-    def once(request: dict, number: int) -> Answer:
+    def once(request: dict[str, Any], number: int) -> Answer:
         asked.append(time.monotonic())
         return echo(request, number) if number else Answer("busy", status=429, headers={"Retry-After": "0.4"})
 
@@ -118,7 +119,7 @@ def test_a_lasting_failure_stops_the_run_and_says_where_and_what_to_do(answer: A
 def test_a_hanging_endpoint_stops_the_run_and_says_that_it_gave_no_answer() -> None:
     release = threading.Event()
 
-    def hang(request: dict, number: int) -> Answer:
+    def hang(request: dict[str, Any], number: int) -> Answer:
         release.wait(20)
         return Answer("too late")
 
@@ -157,7 +158,7 @@ def test_a_request_that_fails_where_others_are_answered_fails_alone(answer: Answ
 
 
 def test_a_reply_that_never_stops_is_told_from_a_whole_one() -> None:
-    def endless(request: dict, number: int) -> Answer:
+    def endless(request: dict[str, Any], number: int) -> Answer:
         return Answer("a \ud83d b \U0001f600" if number else None, finish_reason="length")
 
     with openai_server(endless) as server:
@@ -185,7 +186,7 @@ def test_an_endpoint_that_refuses_everything_stops_the_run() -> None:
 
 
 def test_refusals_of_long_requests_alone_do_not_stop_the_run() -> None:
-    def too_long(request: dict, number: int) -> Answer:
+    def too_long(request: dict[str, Any], number: int) -> Answer:
         return Answer("too long", status=400) if len(said(request)) > 100 else echo(request, number)
 
     with openai_server(too_long) as server:
@@ -195,7 +196,7 @@ def test_refusals_of_long_requests_alone_do_not_stop_the_run() -> None:
 
 
 def test_an_endpoint_without_json_schemas_is_told_so_at_the_first_request() -> None:
-    def plain_only(request: dict, number: int) -> Answer:
+    def plain_only(request: dict[str, Any], number: int) -> Answer:
         return Answer("unknown key", status=400) if "response_format" in request else echo(request, number)
 
     request = ask("<image> hi", images=(picture("red"),), json_schema={"type": "object"})
@@ -219,7 +220,7 @@ def test_whatever_ends_a_run_the_replies_that_arrived_are_stored_and_only_the_re
         if len(store) == 5:
             others_stored.set()
 
-    def fails_last(request: dict, number: int) -> Answer:
+    def fails_last(request: dict[str, Any], number: int) -> Answer:
         if said(request) != "5":
             return echo(request, number)
         assert others_stored.wait(10)

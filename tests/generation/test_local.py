@@ -6,6 +6,7 @@ import io
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -54,7 +55,7 @@ def test_a_local_model_writes_what_transformers_writes(local: LocalGenerator, ti
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
     request = two_images("red", "blue")
-    model = AutoModelForImageTextToText.from_pretrained(tiny_llava)
+    model: Any = AutoModelForImageTextToText.from_pretrained(tiny_llava)
     processor = AutoProcessor.from_pretrained(tiny_llava)
     prompt = processor.apply_chat_template(request.messages, tokenize=False, add_generation_prompt=True)
     images = [Image.open(io.BytesIO(data)) for data in request.images]
@@ -118,7 +119,8 @@ def text_only(tiny_llava: Path, tmp_path: Path) -> Path:
     tokenizer = PreTrainedTokenizerFast(tokenizer_file=file, pad_token="<pad>", eos_token="<|end|>")  # noqa: S106
     tokenizer.chat_template = "{% for message in messages %}{{ message.content }}{% endfor %}"
     tokenizer.save_pretrained(tmp_path / "text")
-    sizes = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    sizes: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 32}
+    sizes |= {"num_hidden_layers": 1, "num_attention_heads": 2}
     LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **sizes)).save_pretrained(tmp_path / "text")
     return tmp_path / "text"
 
@@ -126,7 +128,7 @@ def text_only(tiny_llava: Path, tmp_path: Path) -> Path:
 def test_a_model_without_pictures_answers_text_and_is_named_when_it_is_shown_pictures(text_only: Path) -> None:
     local = LocalGenerator(str(text_only))
     assert isinstance(next(local.generate([ask("Hello", decoding=SHORT)])), Reply)
-    with pytest.raises(InputError, match=r"model .*/text@\w+: it reads text alone"):
+    with pytest.raises(InputError, match=r"model .*/text@\w+: it reads text only"):
         list(local.generate([two_images("red", "blue")]))
 
 

@@ -6,6 +6,7 @@ import base64
 import io
 import threading
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -59,7 +60,7 @@ def test_replies_come_in_the_order_of_the_requests_though_answered_in_another() 
     second_arrived = threading.Event()
     arrived: list[str] = []
 
-    def first_last(request: dict, number: int) -> Answer:
+    def first_last(request: dict[str, Any], number: int) -> Answer:
         if said(request) == "0":
             second_arrived.wait(5)
         return echo(request, number)
@@ -99,7 +100,7 @@ def test_load_stays_within_concurrency_and_requests_are_read_little_ahead() -> N
 def test_one_slow_request_does_not_idle_the_others() -> None:
     rest_answered = threading.Event()
 
-    def first_last(request: dict, number: int) -> Answer:
+    def first_last(request: dict[str, Any], number: int) -> Answer:
         if said(request) == "0":
             assert rest_answered.wait(10)
         elif number == 60:
@@ -146,7 +147,7 @@ def test_images_go_as_data_urls_where_the_prompt_has_them() -> None:
         list(ServerGenerator("m", server.base_url).generate([request]))
         sent = server.requests[0]
 
-    def url(mime: str, data: bytes) -> dict:
+    def url(mime: str, data: bytes) -> dict[str, Any]:
         return {"type": "image_url", "image_url": {"url": f"data:{mime};base64,{base64.b64encode(data).decode()}"}}
 
     assert sent["messages"] == [

@@ -202,7 +202,7 @@ for i in range(int(sys.argv[3])):
 """
 
 
-def writer(path: Path, name: str, puts: int) -> subprocess.Popen:
+def writer(path: Path, name: str, puts: int) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", WRITER, str(path), name, str(puts)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 

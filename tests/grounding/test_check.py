@@ -6,6 +6,7 @@ import json
 import random
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -34,7 +35,9 @@ S, C, U = Verdict.SUPPORTED, Verdict.CONTRADICTED, Verdict.UNKNOWN
 MENTIONS = Mentions()
 
 
-def graph(*objects: tuple[str, str], relations: tuple = (), complete: bool = False, **boxes: tuple) -> SceneGraph:
+def graph(
+    *objects: tuple[str, str], relations: tuple[Any, ...] = (), complete: bool = False, **boxes: Any
+) -> SceneGraph:
     """A graph from names and attributes, `("man, person", "old, tall")`; boxes by first name."""
     made = []
     for names, attributes in objects:
@@ -197,6 +200,7 @@ def test_a_wrong_number_and_a_wrong_relation_are_caught() -> None:
             assert verdicts(f"Image 2 shows {phrase.text()}.", graphs) == [S if phrase.holds(scene) else C]
         true = find_relation(rng, scene)
         for word in RELATIONS if true else ():
+            assert true is not None
             relation = Relation(true.first, word, true.second)
             assert verdicts(f"In image 2 {relation.text()}.", graphs) == [S if relation.holds(scene) else C]
 
@@ -247,7 +251,7 @@ def test_what_cannot_be_checked_is_an_error_that_says_why(
 
 
 def test_rows_of_visual_genome_find_their_graphs_by_number_and_others_are_counted(tmp_path: Path) -> None:
-    def row(number: int, *names: str) -> dict:
+    def row(number: int, *names: str) -> dict[str, Any]:
         empty = {
             "messages": [],
             "shared_nouns": [],
