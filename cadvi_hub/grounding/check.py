@@ -1,6 +1,6 @@
 """A summary's statements against the scene graphs of both images, with the verdicts of `cadvi_hub.grounding.picture`.
 
-A statement about both images is supported if it is so in both, and contradicted if it is so in one.
+A statement about both images is supported if both support it, and contradicted if one contradicts it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Grounding:
 
 
 def check_grounding(summary: CadSummary, graphs: tuple[SceneGraph, SceneGraph]) -> Grounding:
-    """Look up every statement of `summary` in the graphs of image 1 and image 2."""
+    """Look up every statement of `summary` in the scene graphs of image 1 and image 2."""
     pictures = [Picture(graph) for graph in graphs]
     sections = [(COMMONALITIES, summary.commonalities), *((str(d.aspect), d.text) for d in summary.differences)]
     return Grounding(

@@ -1,12 +1,12 @@
 """A summary's sentences as claims: what is said to be in image 1, in image 2, or in both.
 
-A sentence is cut where it turns from one image to the other ("Image 1 shows a cat, while image 2 shows a dog"), and
-each part is read as captions are (`cadvi_hub.grounding.phrases`): one claim per noun phrase, with its number,
-attributes, action and place, and one per relation. "Only image 1 shows a dog" also claims that image 2 shows none.
+A sentence is cut where it turns from one image to the other ("Image 1 shows a cat, while image 2 shows a dog"). Each
+part is read like a caption (`cadvi_hub.grounding.phrases`): one claim per noun phrase, with its number, attributes,
+action and place, and one per relation. "Only image 1 shows a dog" also claims that image 2 shows none.
 
-Not read, so that a sentence with nothing else has an unknown truth: comparisons ("more dogs than image 2"), negations
-other than "no dog" and "does not show a dog", finite verbs ("a man feeds pigeons" claims a man and pigeons), relations
-other than "a … is above a …", pronouns, and differences that name no image.
+Some things are not read, and a sentence that holds nothing else stays unknown: comparisons ("more dogs than image 2"),
+negations other than "no dog" and "does not show a dog", finite verbs ("a man feeds pigeons" claims a man and pigeons),
+relations other than "a … is above a …", pronouns, and differences that name no image.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BOTH = (0, 1)
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """`subject` stands to `object` as the predicate says ("to the left of")."""
+    """`subject` is placed relative to `object` as the predicate says ("to the left of")."""
 
     subject: Mention
     predicate: str
@@ -39,9 +39,9 @@ class Claim:
 
     Attributes:
         text: the words that it was read from.
-        content: what is claimed; None where the words could not be read.
-        shown_in: the images (0, 1) that it is said to hold in.
-        absent_from: the images that it is said not to hold in.
+        content: what is claimed; None where the words cannot be read.
+        shown_in: the images (0, 1) in which the summary says it holds.
+        absent_from: the images in which the summary says it does not hold.
     """
 
     text: str
@@ -59,7 +59,7 @@ _IMAGE = re.compile(
 )
 _SECOND = {"2", "b", "second"}
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
-# Where a sentence turns from one image to the other: right before the image, or else at the first of these.
+# Where a sentence turns from one image to the other: right before the image, otherwise at the first of these.
 _TURN_BEFORE = re.compile(r"(?:[,;]|\b(?:and|while|whereas|but)\b)(?:[ ,;]|\b(?:and|while|whereas|but|only)\b)*$")
 _TURNS = (re.compile(r";|,? ?\b(?:while|whereas|but|versus|vs)\b"), re.compile(r",? and\b"), re.compile(r","))
 _COMPARED = re.compile(r"\b(?:than|more|fewer|less|compared|unlike|similar|other|different)\b", re.IGNORECASE)
@@ -87,7 +87,7 @@ _READER = PhraseReader(prose=True)
 
 
 def read_claims(text: str, common: bool) -> Iterator[Claim]:
-    """The claims of one text of a summary; `common` texts speak of both images where they name none."""
+    """The claims of one text of a summary; a `common` text that names no image is about both."""
     for sentence in _SENTENCE_END.split(text):
         if sentence.strip():
             parts = _parts(sentence, common)
@@ -103,7 +103,7 @@ class _Part:
 
 
 def _parts(sentence: str, common: bool) -> list[_Part]:
-    """The sentence, cut where it turns to another image; nothing where it cannot be cut or compares."""
+    """The sentence, cut where it turns to another image; empty where it cannot be cut or makes a comparison."""
     found = list(_IMAGE.finditer(sentence))
     if not found:
         return [_Part(BOTH, sentence)] if common else []
@@ -152,7 +152,7 @@ def _sentence_claims(parts: list[_Part]) -> Iterator[Claim]:
 
 
 def _plain(text: str) -> str:
-    """`text` in the forms that the reader of captions knows: "is red" and "is sleeping" stand with the noun."""
+    """`text` in the forms that the phrase reader knows: "is red" and "is sleeping" move to their noun."""
     text = re.sub(r"\b\d{1,2}\b", lambda digits: WORDS.get(int(digits[0]), digits[0]), text)
     text = re.sub(r" ,\s+(?=(?:is|are)\b)", " ", _LEAD.sub("", text))  # "the dog in image 1 is red"
     text = _IS_SET.sub(r"\1 to the ", text)
@@ -161,7 +161,7 @@ def _plain(text: str) -> str:
 
 
 def _elliptic(text: str, previous: list[Mention]) -> Iterator[tuple[Mention, bool]]:
-    """ "… and three in image 2", "… and none", "… and blue": the noun is the one of the part before."""
+    """ "… and three in image 2", "… and none", "… and blue": the noun comes from the part before."""
     if len(previous) != 1:
         return
     if number := _NUMBER.fullmatch(text):
@@ -174,7 +174,7 @@ def _elliptic(text: str, previous: list[Mention]) -> Iterator[tuple[Mention, boo
         yield replace(previous[0], attributes=(*kept, adjective[1]), action="", place=""), False
 
 
-@lru_cache(maxsize=10_000)  # the tagger is slow, and drawn pictures are described in the same words again and again
+@lru_cache(maxsize=10_000)  # the tagger is slow, and summaries of drawn pictures repeat their words
 def _mentions(text: str) -> tuple[tuple[Mention, bool], ...]:
     """What a part mentions, and whether it says that there is none of it ("no dog")."""
     reading = _READER.read(text)

@@ -43,11 +43,11 @@ class Word(NamedTuple):
 
 
 @cache
-def _tagger() -> Language:  # of this process
+def _tagger() -> Language:  # one per process
     return load_tagger()
 
 
-@lru_cache(maxsize=2**14)  # an image is in several pairs, and each time its caption is read
+@lru_cache(maxsize=2**14)  # an image is in several pairs, and its caption is read each time
 def _words(sentence: str) -> tuple[Word, ...]:
     return tuple(
         Word(token.lower_, token.pos_, token.tag_, token.lemma_, token.is_punct)
@@ -58,7 +58,7 @@ def _words(sentence: str) -> tuple[Word, ...]:
 
 @dataclass
 class Mention:
-    """A noun phrase of a caption; `count` is 0 where no number is told."""
+    """A noun phrase of a caption; `count` is 0 where there is no number."""
 
     kind: str
     count: int
@@ -96,11 +96,11 @@ def singular(plural: str) -> str:
 
 
 class PhraseReader:
-    """Reads noun phrases; deterministic, offline.
+    """Reads noun phrases, offline; the same text always gives the same phrases.
 
     Args:
         prose: whether a verb after a noun ends the noun phrase ("the dog | runs"). Summaries have such verbs; captions
-            list things, and there the tagger takes too many a noun for a verb.
+            list things, and there the tagger takes too many nouns for verbs.
     """
 
     def __init__(self, prose: bool = False):
@@ -150,7 +150,7 @@ class PhraseReader:
 
     @staticmethod
     def _is_predicate(run: Sequence[Word], token: Word, determined: bool) -> bool:
-        """Whether `token` is a verb that follows a noun, or that stands where nothing announces a noun phrase."""
+        """Whether `token` is a verb that follows a noun, or one where no noun phrase has begun."""
         after = run[-1].pos in ("NOUN", "PROPN") if run else not determined
         return after and token.tag in ("VB", "VBP", "VBZ")
 

@@ -1,22 +1,22 @@
 """A claim against the scene graph of its picture: supported, contradicted, or unknown.
 
-A thing *fits* a phrase if it has the kind, every attribute, the action and the place that the phrase tells. It *may
-fit* where the graph is silent or more general ("person" for a claimed man). Then, where the graph is complete (C) or
-not (I), and unknown in all other cases:
+A thing *fits* a phrase if it has the kind, every attribute, the action and the place that the phrase states. It *may
+fit* where the graph says nothing or is more general ("person" for a claimed man). The rules, for a complete (C) and an
+incomplete (I) graph; all other cases are unknown:
 
-- "a cat", "cats", "the cat": supported if one fits; contradicted (C) if none may fit, (I) if there is but one cat and
-  it is of another colour.
+- "a cat", "cats", "the cat": supported if one fits; contradicted (C) if none may fit, (I) if there is only one cat
+  and it has another colour.
 - "three cats": supported if exactly three fit and no other may (C), or exactly three fit and the graph names no group
   (I); contradicted (C) if more fit or fewer may.
-- "no cat", or one said to be in the other image only: contradicted if one fits; supported (C) if none may fit.
-- "a cat is above a dog": supported if two that fit stand so, by a predicate, its converse, or their boxes;
-  contradicted (C) if no two that may fit stand so and it is left, right, above or below, (I) if there is one of either
-  and they stand the other way round.
+- "no cat", or a cat that is only in the other image: contradicted if one fits; supported (C) if none may fit.
+- "a cat is above a dog": supported if two that fit are so placed, by a predicate, its converse, or their boxes;
+  contradicted (C) if no two that may fit are so placed and it is left, right, above or below, (I) if there is one of
+  each and they are placed the other way round.
 
-An attribute excludes another only among colours, sizes and patterns, an action or a place another only in a complete
-graph. In an incomplete one only colours exclude each other, and none that viewers confuse (red and orange). A word of
-no such class ("wooden") is confirmed or unknown, never contradicted. A place in the picture is taken loosely: what is
-at the top left is at the top.
+Attributes exclude each other only among colours, sizes and patterns; actions and places only in a complete graph. In
+an incomplete graph only colours exclude each other, except those that viewers confuse (red and orange). A word of no
+such class ("wooden") is confirmed or unknown, never contradicted. A place in the picture is read loosely: what is at
+the top left is at the top.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from cadvi_hub.grounding.words import (
     GROUPS,
     NARROWER,
     OPPOSITE,
+    PLACES,
     alike,
     canonical,
     direction,
@@ -41,7 +42,7 @@ from cadvi_hub.grounding.words import (
 
 
 class Verdict(StrEnum):
-    """What the graphs say of a statement."""
+    """What the graphs say about a statement."""
 
     SUPPORTED = "supported"
     CONTRADICTED = "contradicted"
@@ -49,7 +50,7 @@ class Verdict(StrEnum):
 
 
 class Picture:
-    """A graph, made ready for looking things up: the kinds and the words of every object."""
+    """A graph that is prepared for look-ups: the kinds and the words of every object."""
 
     def __init__(self, graph: SceneGraph):
         self._graph = graph
@@ -65,7 +66,7 @@ class Picture:
         return self._related(content) if isinstance(content, Relation) else self._mentioned(content)
 
     def lacks(self, content: Mention | Relation) -> Verdict:
-        """Whether it does not hold in the picture, by one thing already."""
+        """Whether it does not hold in the picture; one thing that fits is enough to contradict."""
         if isinstance(content, Relation):
             shown = self._related(content)
             return _NEGATION[shown] if shown == Verdict.SUPPORTED or self._graph.complete else Verdict.UNKNOWN
@@ -113,7 +114,7 @@ class Picture:
         return Verdict.UNKNOWN
 
     def _named(self, mention: Mention) -> list[int]:
-        """The objects that are of the mentioned kind, or of a wider one."""
+        """The objects of the mentioned kind or of a wider one."""
         kind = singular(mention.kind)
         return [k for k, kinds in enumerate(self._kinds) if _kind(kind, kinds) != Verdict.CONTRADICTED]
 
@@ -126,24 +127,18 @@ class Picture:
         return {k: fit for k, fit in fits.items() if fit != Verdict.CONTRADICTED}
 
     def _fit(self, mention: Mention, k: int) -> Verdict:
-        """Whether object `k`, of the mentioned kind, is as the phrase says."""
+        """Whether object `k`, which has the mentioned kind, matches the phrase."""
         complete, words, told = self._graph.complete, self._words[k], self._told[k]
         verdicts = [_kind(singular(mention.kind), self._kinds[k])]
         claimed = {canonical(word) for word in mention.attributes}
-        confirmed = bool(claimed & COLORS & words)  # one of several colours: the graph may have left out the others
+        confirmed = bool(claimed & COLORS & words)  # one of several colours: the graph may leave out the others
         for attribute in claimed:
             sure = complete or (attribute in COLORS and not confirmed and not alike(attribute, told))
             verdicts.append(_verdict_of(attribute in words, sure and excludes(attribute, told)))
         if mention.action:
             verdicts.append(_verdict_of(same_action(mention.action, self._doing[k]), complete))
         if mention.place:
-            place = set(mention.place.replace("middle", "center").split()) & {
-                "top",
-                "bottom",
-                "left",
-                "right",
-                "center",
-            }
+            place = set(mention.place.replace("middle", "center").split()) & PLACES
             own = set(self._graph.objects[k].place.split())
             verdicts.append(_verdict_of(bool(place) and place <= own, bool(place and own) and complete))
         for verdict in (Verdict.CONTRADICTED, Verdict.UNKNOWN):
@@ -152,7 +147,7 @@ class Picture:
         return Verdict.SUPPORTED
 
     def _stand(self, k: int, claimed: str, j: int) -> bool:
-        """Whether object `k` stands to object `j` as claimed, by a predicate, its converse, or the boxes."""
+        """Whether object `k` is placed to object `j` as claimed: by a predicate, its converse, or the boxes."""
         converse = "beside" if claimed == "beside" else OPPOSITE.get(claimed)
         for subject, predicate, other in self._graph.relations:
             found = direction(predicate)
@@ -180,7 +175,7 @@ def _verdict_of(holds: bool, excluded: bool) -> Verdict:
 
 
 def _kind(claimed: str, kinds: set[str]) -> Verdict:
-    """Whether an object of these kinds is of the claimed one; unknown where they are wider."""
+    """Whether an object of these kinds has the claimed one; unknown where they are wider."""
     if kinds & ({claimed} | NARROWER.get(claimed, set())):
         return Verdict.SUPPORTED
     wider = any(claimed in NARROWER.get(kind, ()) for kind in kinds)
@@ -188,5 +183,5 @@ def _kind(claimed: str, kinds: set[str]) -> Verdict:
 
 
 def _words(phrases: tuple[str, ...]) -> set[str]:
-    """The phrases and their words, colours and sizes in their usual word."""
+    """The phrases and their words; colours, sizes and patterns as their usual words."""
     return {canonical(word) for phrase in phrases for word in (phrase, *phrase.split())}

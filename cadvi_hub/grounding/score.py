@@ -33,10 +33,10 @@ Row = dict[str, Any]
 def ground(settings: GroundSettings) -> str:
     """Check every row whose images both have a graph; write `grounding.json` and return the table per section.
 
-    Some 50 summaries a second on one core, nearly all of it the tagger's time.
+    About 50 summaries per second on one core; the tagger takes nearly all of the time.
 
     Raises:
-        InputError: a folder without summaries or without graphs, a bad graph, or no row whose images have graphs.
+        InputError: a folder without summaries or graphs, a bad graph, or no row whose images both have graphs.
     """
     from tqdm import tqdm
 

@@ -15,8 +15,8 @@ class GroundSettings:
         folder: a built data set with summaries, e.g. `data/v1`; `grounding.json` is written there.
         graphs: folder with Visual Genome's `scene_graphs.json` (or `objects.json`, `attributes.json` and
             `relationships.json`), or with the `scenes.jsonl` of drawn pictures.
-        source: rows of this source alone, where file names of several collections could coincide; left out, all rows.
-        bad_rows: `refuse` ends with an error that names a graph which cannot be read; `drop` counts it and goes on.
+        source: only the rows of this source, where collections share file names; by default, all rows.
+        bad_rows: `refuse` ends with an error that names the bad graph; `drop` counts it and goes on.
     """
 
     folder: Path

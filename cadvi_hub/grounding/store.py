@@ -1,4 +1,4 @@
-"""Scene graphs on disk, by the file name of their picture: Visual Genome's would take 2 GB of each process."""
+"""Scene graphs on disk, by the file name of their picture: Visual Genome's would take 2 GB in each process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class GraphStore:
     """The graphs that `write_graphs` put into `file`; any number of processes may read them."""
 
     def __init__(self, file: Path):
-        # Nobody writes to it any more, and locks are a burden on a network disk.
+        # Nobody writes to it any more, and locks are slow on a network disk.
         self._database = sqlite3.connect(f"{file.absolute().as_uri()}?immutable=1", uri=True)
 
     def get(self, name: str) -> SceneGraph | None:
@@ -39,21 +39,21 @@ class GraphStore:
 def write_graphs(
     file: Path, folder: Path, wanted: Collection[str], bad_rows: Literal["refuse", "drop"], drops: Drops
 ) -> int:
-    """Put the graphs of `folder` that are of the wanted pictures into the new `file`; returns how many there are.
+    """Write the graphs of the wanted pictures from `folder` into the new `file`; returns how many there are.
 
     Raises:
-        InputError: no graphs are there, a bad one where `bad_rows` is `refuse`, or a full disk.
+        InputError: there are no graphs, one is bad and `bad_rows` is `refuse`, or the disk is full.
     """
     rows = ((name, _written(graph)) for name, graph in _read_graphs(folder, wanted, bad_rows, drops))
     try:
         with closing(sqlite3.connect(file)) as database:
-            database.execute("PRAGMA journal_mode=OFF")  # a file that is not whole is thrown away
+            database.execute("PRAGMA journal_mode=OFF")  # an incomplete file is thrown away
             database.execute("CREATE TABLE graphs (name TEXT PRIMARY KEY, graph TEXT NOT NULL)")
             number = database.executemany("INSERT INTO graphs VALUES (?, ?)", rows).rowcount
             database.commit()
     except sqlite3.Error as error:
-        hint = "Make room there and in the temporary folder (TMPDIR), and run it again"
-        raise InputError(str(file), f"scene graphs cannot be kept ({error})", hint) from error
+        hint = "Free some space there and in the temporary folder (TMPDIR), then run it again"
+        raise InputError(str(file), f"scene graphs cannot be stored ({error})", hint) from error
     return number
 
 
@@ -67,7 +67,7 @@ def graph_files(folder: Path) -> list[Path]:
     """The files of `folder` that hold its graphs.
 
     Raises:
-        InputError: no graphs are there.
+        InputError: there are no graphs.
     """
     from cadvi_hub.world import ground_truth
 

@@ -1,7 +1,7 @@
-"""The words that statements and graphs are compared by: a small closed list, as no thesaurus is at hand offline.
+"""The words by which statements and graphs are compared: a small closed list, because no thesaurus works offline.
 
-Not handled: synonyms beyond these (sofa and couch, bike and bicycle), compounds whose head misleads (a hot dog counts
-as a dog), and shades (navy, crimson), which are words without a class.
+Not handled: other synonyms (sofa and couch, bike and bicycle), compounds with a misleading head (a hot dog counts as a
+dog), and shades (navy, crimson), which are in no class.
 """
 
 from __future__ import annotations
@@ -25,26 +25,12 @@ NARROWER = {
     "building": {"house", "skyscraper", "church", "tower"},
     "plant": {"tree", "flower", "bush"},
 }
-# Names of more than one thing: a graph that has them does not say how many there are.
+# Names of more than one thing: a graph that uses them does not say how many there are.
 GROUPS = {"people", "crowd", "group", "herd", "flock", "family", "team", "couple", "pair", "bunch"}
-# Nouns about a property, not of a thing in the picture.
+# Nouns that name a property, not a thing in the picture.
 PROPERTIES = {"size", "shape", "pattern", "pose", "position", "location", "action", "count", "look"}
-# Words before a noun that make no claim which a graph could confirm or deny.
-EMPTY = {
-    "no",
-    "and",
-    "several",
-    "many",
-    "few",
-    "multiple",
-    "various",
-    "numerous",
-    "single",
-    "both",
-    "also",
-    "only",
-    "visible",
-}
+# Words before a noun that claim nothing a graph could confirm or deny.
+EMPTY = set("no and several many few multiple various numerous single both also only visible".split())  # noqa: SIM905
 
 _SAME = {
     "gray": "grey", "silver": "grey", "golden": "yellow", "beige": "brown", "tan": "brown",
@@ -69,23 +55,23 @@ _BESIDE = {"beside", "next to", "near", "by", "close to", "adjacent to"}
 
 
 def canonical(word: str) -> str:
-    """A colour, size or pattern in its usual word; other words as they stand."""
+    """The usual word for a colour, size or pattern; other words unchanged."""
     return _SAME.get(word, word)
 
 
 def excludes(claimed: str, told: set[str]) -> bool:
-    """Whether a thing that is `told` (canonical words) cannot be `claimed`: it has another colour, size or pattern."""
+    """Whether the words `told` of a thing rule out `claimed`: it has another colour, size or pattern."""
     of_class = next((words for words in CLASSES if claimed in words), set())
     return bool(of_class & told) and claimed not in told
 
 
 def alike(claimed: str, told: set[str]) -> bool:
-    """Whether one of `told` is a colour that another viewer may call `claimed`."""
+    """Whether one of `told` is a colour that another viewer might call `claimed`."""
     return any(frozenset((claimed, word)) in _NEIGHBOURS for word in told)
 
 
 def direction(predicate: str) -> str:
-    """A predicate in one word where it is of place: left, right, above, below, front, behind, beside; else itself."""
+    """One word for a predicate of place: left, right, above, below, front, behind, beside; others unchanged."""
     words = predicate.split()
     for side in ("left", "right"):
         if side in words:

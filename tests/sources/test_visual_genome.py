@@ -147,5 +147,5 @@ def test_graphs_are_kept_on_disk_and_found_by_file_name_in_little_memory(tmp_pat
     assert graphs.get("4000.jpg") == GRAPH
     assert graphs.get("000000000001.jpg") is None
     assert peak < 2_500_000  # 5.6 MB as Python's objects
-    with pytest.raises(InputError, match="scene graphs cannot be kept"):
+    with pytest.raises(InputError, match="scene graphs cannot be stored"):
         write_graphs(tmp_path / "gone" / "graphs.sqlite", tmp_path, wanted, "refuse", Drops())
