@@ -1,1 +1,1 @@
-"""Pairs → summaries, conversations and questions: prompts, readers of replies, filters."""
+"""From pairs to summaries, conversations and questions: prompts, readers of replies, filters."""

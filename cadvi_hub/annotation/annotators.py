@@ -1,6 +1,6 @@
 """Pairs → CaD summaries (paper, sections 3.1 and 3.2), with the reason for every pair that is dropped.
 
-V1: an LLM reads the two captions. V2: a vision-language model reads both images and an older difference note.
+V1: an LLM reads the two captions. V2: a vision-language model reads both images and an existing difference note.
 `mentions` needs no model: it writes down what the two captions mention, aspect by aspect.
 """
 
@@ -23,6 +23,8 @@ from cadvi_hub.generation.make import make_generator
 from cadvi_hub.grounding.check import check_grounding
 from cadvi_hub.grounding.store import GraphStore
 
+Annotated = Iterator[tuple[ImagePair, CadSummary | Dropped]]  # each pair with its summary, or why it has none
+
 
 class Annotator(Protocol):
     """Writes the summaries of pairs."""
@@ -30,18 +32,16 @@ class Annotator(Protocol):
     @property
     def provenance(self) -> Provenance: ...
 
-    def annotate(
-        self, pairs: Sequence[ImagePair], images: ImageStore
-    ) -> Iterator[tuple[ImagePair, CadSummary | Dropped]]:
+    def annotate(self, pairs: Sequence[ImagePair], images: ImageStore) -> Annotated:
         """One result per pair, in order; `images` holds their pictures."""
         ...
 
 
 def make_annotator(settings: AnnotatorSettings, out: Path) -> Annotator:
-    """The annotator that `settings` describe; `out` is the output folder.
+    """The annotator for `settings`; `out` is the output folder.
 
     Raises:
-        InputError: settings that do not go together.
+        InputError: settings that contradict each other.
     """
     if settings.kind == "mentions":
         if settings.prompt != "summary_from_captions":
@@ -55,7 +55,7 @@ def make_annotator(settings: AnnotatorSettings, out: Path) -> Annotator:
 
 
 def annotator_model(settings: AnnotatorSettings, out: Path) -> Generator:
-    """The model that `settings` name; every reply is kept. `out` is the output folder.
+    """The model for `settings`, with every reply stored; `out` is the output folder.
 
     Raises:
         InputError: no model is named.
@@ -71,31 +71,27 @@ def annotator_model(settings: AnnotatorSettings, out: Path) -> Generator:
 
 
 class MentionsAnnotator:
-    """Writes down what the two captions mention, and no more (`cadvi_hub.annotation.mentions`)."""
+    """Writes down only what the two captions mention (`cadvi_hub.annotation.mentions`)."""
 
     def __init__(self, min_words: int, max_words: int):
         self._mentions = Mentions()
         self._min_words, self._max_words = min_words, max_words
         self.provenance = Provenance(annotator="mentions", prompt_hash="", decoding="{}")
 
-    def annotate(
-        self, pairs: Sequence[ImagePair], images: ImageStore
-    ) -> Iterator[tuple[ImagePair, CadSummary | Dropped]]:
+    def annotate(self, pairs: Sequence[ImagePair], images: ImageStore) -> Annotated:
         for pair in pairs:
             summary = self._mentions.summarize(captions_of(pair))
             yield pair, check_summary(summary, min_words=self._min_words, max_words=self._max_words) or summary
 
 
 class LlmAnnotator:
-    """Asks a model for each summary, with the prompt that the settings name."""
+    """Asks a model for each summary, with the prompt in the settings."""
 
     def __init__(self, generator: Generator, settings: AnnotatorSettings):
         self._generator, self._settings = generator, settings
         self._decoding, self.provenance = decoding_of(generator, settings.prompt, settings)
 
-    def annotate(
-        self, pairs: Sequence[ImagePair], images: ImageStore
-    ) -> Iterator[tuple[ImagePair, CadSummary | Dropped]]:
+    def annotate(self, pairs: Sequence[ImagePair], images: ImageStore) -> Annotated:
         for pair, outcome in ask(self._generator, pairs, lambda pair: self._request(pair, images)):
             yield pair, self._read(outcome)
 
@@ -127,17 +123,15 @@ class GroundedAnnotator:
     """Drops summaries of `annotator` that the scene graphs of their images contradict.
 
     Args:
-        graphs: a pair of which one image has none is kept unchecked.
-        max_contradicted: share of a summary's statements that may be contradicted.
+        graphs: scene graphs by file name; a pair with an image that has none stays unchecked.
+        max_contradicted: share of a summary's statements that the graphs may contradict.
     """
 
     def __init__(self, annotator: Annotator, graphs: GraphStore, max_contradicted: float):
         self._annotator, self._graphs, self._max_contradicted = annotator, graphs, max_contradicted
         self.provenance = annotator.provenance
 
-    def annotate(
-        self, pairs: Sequence[ImagePair], images: ImageStore
-    ) -> Iterator[tuple[ImagePair, CadSummary | Dropped]]:
+    def annotate(self, pairs: Sequence[ImagePair], images: ImageStore) -> Annotated:
         for pair, summary in self._annotator.annotate(pairs, images):
             first, second = (self._graphs.get(graph_name(name, images)) for name in pair.images)
             if isinstance(summary, Dropped) or first is None or second is None:
@@ -148,5 +142,5 @@ class GroundedAnnotator:
 
 
 def graph_name(name: str, images: ImageStore) -> str:
-    """The file name by which the scene graph of image `name` is found; empty where the picture has none."""
+    """The file name that identifies the scene graph of image `name`; empty where the picture has no file."""
     return PurePosixPath(images.file_name(name) or "").name

@@ -1,4 +1,4 @@
-"""Summaries as training conversations (paper, sections 3.1 and 3.2); every function is pure and seeded by pair."""
+"""Summaries as training conversations (paper, sections 3.1 and 3.2); pure functions, seeded per pair."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cadvi_hub.core.summaries import render_summary
 
 
 def v1_messages(pair: ImagePair, summary: CadSummary, seed: int) -> list[Message]:
-    """Two turns: both images → the summary, without the captions; one of the captions → which image it belongs to."""
+    """Two turns: both images → the summary, without the captions; one of the captions → its image."""
     return [*v2_messages(pair, summary, seed), *_which_image(pair, seed, show_images=False)]
 
 
@@ -22,12 +22,12 @@ def v2_messages(pair: ImagePair, summary: CadSummary, seed: int) -> list[Message
 
 
 def which_image_messages(pair: ImagePair, seed: int) -> list[Message]:
-    """Ablation without summaries: the which-image turn alone, with the images in it."""
+    """Ablation without summaries: only the which-image turn, with the images in it."""
     return _which_image(pair, seed, show_images=True)
 
 
 def difference_note_messages(pair: ImagePair) -> list[Message]:
-    """Ablation without structure and commonalities: both images → the difference note as it stands.
+    """Ablation without structure and commonalities: both images → the unchanged difference note.
 
     Raises:
         InputError: the pair has no difference note.

@@ -1,4 +1,4 @@
-"""Which replies become summaries, and which summaries are kept; one decision per filter, each with its reason."""
+"""Which replies become summaries, and which summaries are kept: one decision per filter, each with a reason."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cadvi_hub.grounding.picture import Verdict
 
 
 class DropReason(StrEnum):
-    """Why a pair has no summary; the counts of these are on the data set's card."""
+    """Why a pair has no summary; the data set's card shows the count of each reason."""
 
     REQUEST_FAILED = "request_failed"
     CUT_OFF = "cut_off"
@@ -48,11 +48,11 @@ _MENTIONS_CAPTION = re.compile(
 )
 LEAKED_TURN = re.compile(r"\b(?:USER|ASSISTANT|HUMAN|GPT|SYSTEM):|\[/?INST\]|</?s>|<\|")
 
-GARBLED = "\ufffd"  # stands in a reply where it held no character: half of one, or a lone surrogate
+GARBLED = "\ufffd"  # replaces what is not a character in a reply: half of one, or a lone surrogate
 
 
 def read_summary(reply: Reply, as_json: bool) -> CadSummary | Dropped:
-    """The summary in a model's reply, or why there is none: cut off, a refusal, a section missing, not readable."""
+    """The summary in a model's reply, or why there is none: cut off, a refusal, a missing section, unreadable."""
     if reply.finish_reason == "length":
         return Dropped(DropReason.CUT_OFF, f"stopped after {reply.completion_tokens} tokens")
     if REFUSAL.match(reply.text):
@@ -98,10 +98,10 @@ def check_summary(summary: CadSummary, *, min_words: int, max_words: int) -> Dro
 
 
 def check_grounded(grounding: Grounding, *, max_contradicted: float) -> Dropped | None:
-    """Why a summary is not true enough of its images, or None.
+    """Why a summary contradicts its images too often, or None.
 
     Args:
-        grounding: its statements, looked up in the scene graphs (`cadvi_hub.grounding.check.check_grounding`).
+        grounding: its statements with their verdicts (`cadvi_hub.grounding.check.check_grounding`).
         max_contradicted: largest share of all statements that the graphs may contradict, from 0 to 1.
     """
     wrong = grounding.first(Verdict.CONTRADICTED)
@@ -112,6 +112,6 @@ def check_grounded(grounding: Grounding, *, max_contradicted: float) -> Dropped 
 
 
 def _sentences(text: str, min_words: int = 3) -> set[str]:
-    """The sentences of at least `min_words` words, without case and end marks."""
+    """The sentences of at least `min_words` words, in lower case and without end marks."""
     sentences = (sentence.strip().casefold() for sentence in re.split(r"[.!?](?:\s+|$)", text))
     return {sentence for sentence in sentences if len(sentence.split()) >= min_words}

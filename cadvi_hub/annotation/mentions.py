@@ -1,7 +1,7 @@
-"""Summaries from captions without a model: exactly what the two captions mention, aspect by aspect, and no more.
+"""Summaries from captions without a model: exactly what the two captions mention, aspect by aspect.
 
-It is what an LLM that reads only the captions would write at its best, so it is as coarse as the captions: what they
-are silent about is not in the summary, and a thing that one caption leaves unnamed counts as a difference.
+This is the best that an LLM could write from the captions alone, so it is as coarse as they are: what neither mentions
+is not in the summary, and a thing that only one mentions counts as a difference.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ def _join(parts: list[str]) -> str:
 
 
 class Mentions:
-    """The `mentions` annotator: captions in, summary out; deterministic, offline."""
+    """The `mentions` annotator: two captions in, a summary out; deterministic and offline."""
 
     def __init__(self) -> None:
         self._reader = PhraseReader()
 
     def summarize(self, captions: tuple[str, str]) -> CadSummary:
-        """The summary of two captions; empty texts where they share nothing or do not differ."""
+        """The summary of two captions; a text is empty where they share nothing or do not differ."""
         readings = self._reader.read(captions[0]), self._reader.read(captions[1])
         texts = {
             Aspect.OBJECT_TYPES: self._kinds(*readings),

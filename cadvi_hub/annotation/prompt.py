@@ -1,8 +1,8 @@
 """Prompts are Jinja files in `prompts/`, one file per prompt, one block per turn.
 
-A block is named after its role, `system`, `user` or `assistant`, with a number where a role speaks more than once
-(`user_1`, `assistant_1`, `user_2`); turns come in the order of the file. No data value can open a new turn or place
-an image: blocks are split before values are filled in, and image placeholders inside values are made harmless.
+A block is named after its role, `system`, `user` or `assistant`, with a number where a role has more than one turn
+(`user_1`, `assistant_1`, `user_2`); turns follow the order in the file. No data value can open a new turn or place an
+image: blocks are split before values are filled in, and image placeholders inside values become plain text.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def plain(text: str) -> str:
-    """`text` with image placeholders made harmless: a caption that says `<image>` must not become a picture."""
+    """`text` with image placeholders as plain text: a caption that says `<image>` must not become a picture."""
     return text.replace(IMAGE_PLACEHOLDER, "[image]")
 
 
@@ -42,7 +42,7 @@ def prompt_hash(name: str) -> str:
 def _template(name: str) -> Template:
     from jinja2 import Environment, StrictUndefined
 
-    # Autoescaping is for HTML; a prompt is plain text and quotes must stay as they are.
+    # Autoescaping is for HTML; a prompt is plain text, and its quotes must stay unchanged.
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)  # noqa: S701
     return environment.from_string(_source(name))
 
@@ -59,11 +59,11 @@ def render_prompt(name: str, **values: Any) -> list[Message]:
     """The messages of prompt `name`, filled with `values`: strings, numbers, and lists of strings.
 
     Raises:
-        jinja2.UndefinedError: the prompt asks for a value that was not given.
+        jinja2.UndefinedError: the prompt needs a value that is missing.
     """
     template = _template(name)
     context = template.new_context({key: _harmless(value) for key, value in values.items()})
-    deque(template.root_render_func(context), maxlen=0)  # defines what stands outside the blocks: macros
+    deque(template.root_render_func(context), maxlen=0)  # defines what is outside the blocks: macros
     return [
         message(block.partition("_")[0], "".join(render(context)).strip()) for block, render in template.blocks.items()
     ]

@@ -1,7 +1,7 @@
-"""What is wrong with a question about two images or with its answer; one decision per flag.
+"""What is wrong with a question about two images or with its answer: one decision per flag.
 
-The flags are those faults that the published CaD-QA shows: leaked turns, answers that are cut off, a refusal, mentions
-of the text that the writer read, and questions that concern one image alone or hang on an earlier turn.
+The flags are the faults of the published CaD-QA: leaked turns, answers that are cut off, refusals, mentions of the
+text that the writer read, and questions that concern only one image or depend on an earlier turn.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ class Flag(StrEnum):
     LEAKED_TURN = "leaked_turn"
     GARBLED = "garbled"
     MENTIONS_CAPTION = "mentions_caption"
-    ONE_IMAGE = "one_image"  # question and answer together name one image alone, or none
-    FOLLOW_UP = "follow_up"  # it hangs on an earlier turn, which is not kept
+    ONE_IMAGE = "one_image"  # question and answer together name only one image, or none
+    FOLLOW_UP = "follow_up"  # it depends on an earlier turn, which is not kept
     TOO_LONG = "too_long"
 
 
 _SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*\s*$")
-_SHORT_ANSWER = 4  # words up to which an answer need not be a sentence: "A red kite"
+_SHORT_ANSWER = 4  # an answer of so few words need not be a sentence: "A red kite"
 _NEXT_TURN = re.compile(
     r"(?:^|\n|(?<=[.!?\"”])\s)[\s*#]*(?:user|human|assistant|gpt|question|answer|q|a)\s*\d*\**\s*:", re.IGNORECASE
 )
@@ -61,11 +61,11 @@ _OTHER_THAN = re.compile(r"\b(?:besides?|(?:apart|aside) from|other than|in addi
 
 
 def question_flags(turn: QuestionAnswer, *, max_words: int) -> Iterator[tuple[Flag, str]]:
-    """Every flag that falls on a question and its answer, each once, with the words that show it.
+    """Every flag of a question and its answer, each once, with the words that show it.
 
     Args:
         turn: the question, without the lines that place the images, and its answer.
-        max_words: largest number of words of a question, and of an answer.
+        max_words: largest number of words in a question, and in an answer.
     """
     question, answer = turn.question.strip(), turn.answer.strip()
     if not question or not answer:
@@ -91,7 +91,7 @@ def question_flags(turn: QuestionAnswer, *, max_words: int) -> Iterator[tuple[Fl
 
 
 def count_flags(questions: Iterable[PairQuestion], max_words: int) -> Drops:
-    """How many questions of a finished set have each flag, with the ids of the first; a question may have several."""
+    """How many questions of a finished set have each flag, with the first ids; a question may have several flags."""
     flags = Drops()
     for question in questions:
         asked = re.sub(rf"(?:Image \d+:)?[ \t]*{IMAGE_PLACEHOLDER}", "", question.question)

@@ -1,4 +1,4 @@
-"""The text form of a conversation about two images: written in one layout, read in the many layouts that LLMs use.
+"""The text form of a conversation about two images: we write one layout and read the many that LLMs use.
 
 Layout (ours, the paper's is not published): `Question: …`, on the next line `Answer: …`, a blank line between turns.
 """
@@ -32,7 +32,7 @@ def _label(names: str) -> re.Pattern[str]:
     return re.compile(rf"{_MARK}(?:{names}){end}[ \t]*(?P<text>.*)", re.IGNORECASE)
 
 
-# What starts a question and what starts an answer; a reply keeps to one layout, the first that it shows.
+# What starts a question and what starts an answer; the first layout that a reply shows is used for all of it.
 _LAYOUTS = (
     (_label("question|q"), _label("answer|a")),
     (_label("user|human"), _label("assistant|gpt")),
@@ -53,8 +53,8 @@ def parse_questions(text: str) -> list[QuestionAnswer]:
     """Read a conversation; the inverse of `render_questions` where the texts are normalised and not empty.
 
     Also read: bold, bulleted or numbered labels, `Q1:`, `User:` and `Assistant:`, numbered questions without a label,
-    everything on one line. A question or an answer that is missing is read as empty. An answer is one paragraph:
-    what stands between its end and the next label, or before the first one, is a heading or a remark and left out.
+    everything on one line. A missing question or answer is read as empty. An answer is one paragraph: text between
+    its end and the next label, or before the first one, is a heading or a remark and is left out.
 
     Raises:
         ValueError: no question in any of the layouts.
@@ -90,7 +90,7 @@ def parse_questions(text: str) -> list[QuestionAnswer]:
 
 
 def _lines(text: str) -> Iterator[str]:
-    """The lines without bold marks and fences, labels within a line on lines of their own."""
+    """The lines without bold marks and fences; a label inside a line gets its own line."""
     for line in re.sub(r"\*{2,}|`{3}\w*", "", text).split("\n"):
         mark = _MARKED.match(line)
         start = mark.end() if mark else 0  # "2. Question:" is one label
@@ -98,7 +98,7 @@ def _lines(text: str) -> Iterator[str]:
 
 
 def parse_questions_json(text: str) -> list[QuestionAnswer]:
-    """Read a conversation written as JSON after `questions_json_schema`.
+    """Read a conversation that follows `questions_json_schema`.
 
     Raises:
         ValueError: not JSON, not of that form, or without a question.
@@ -115,7 +115,7 @@ def parse_questions_json(text: str) -> list[QuestionAnswer]:
 
 
 def questions_json_schema(max_question: int = 250, max_answer: int = 500) -> dict[str, Any]:
-    """JSON schema of a conversation; lengths in characters are bounded, as an unbounded string can run on for ever."""
+    """JSON schema of a conversation; string lengths (characters) are bounded, because a model may not end a string."""
     turn = {
         "type": "object",
         "properties": {

@@ -1,7 +1,7 @@
 """CaD-QA: open questions about pairs with reference answers, which an LLM writes from captions and summary (paper).
 
-The model writes a conversation of a few turns after one of several examples, drawn per pair; of the questions that no
-flag falls on, one is kept at random. The paper has 7,520 questions with answers of 26 words on average.
+The model writes a conversation of a few turns after one of several examples, drawn per pair; one question without a
+flag is kept at random. The paper has 7,520 questions with answers of 26 words on average.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from cadvi_hub.core.summaries import render_summary
 from cadvi_hub.generation.chat import ChatRequest, Failed, Generator, Reply, ask
 
 PROMPT = "questions_from_summary"
-NO_QUESTION = "no_question_left"  # why a pair is dropped of whose questions every one is flagged
+NO_QUESTION = "no_question_left"  # drops a pair whose questions are all flagged
 
 
 @dataclass(frozen=True, slots=True)
 class WrittenQuestions:
-    """The question that is kept of a pair, or why there is none, and the flags of those that were left out."""
+    """The question that is kept for a pair, or why there is none, and the flags of the others."""
 
     kept: QuestionAnswer | Dropped
     flagged: tuple[tuple[Flag, str], ...] = ()
 
 
 class QuestionWriter:
-    """Asks a model for a conversation about each pair and keeps one question of it."""
+    """Asks a model for a conversation about each pair and keeps one of its questions."""
 
     def __init__(self, generator: Generator, settings: QuestionSettings):
         self._generator, self._settings = generator, settings
@@ -90,14 +90,14 @@ class QuestionWriter:
 
 
 def read_questions(reply: Reply, as_json: bool) -> list[QuestionAnswer] | Dropped:
-    """The turns in a model's reply, or why there are none: cut off, a refusal, not readable.
+    """The turns in a model's reply, or why there are none: cut off, a refusal, unreadable.
 
-    Of a reply that reached the token limit the last turn, the unfinished one, is left out.
+    A reply that reached the token limit loses its last turn, which is unfinished.
     """
     cut_off = reply.finish_reason == "length"
     text = reply.text
     if as_json and cut_off and not text.rstrip().endswith("]}"):
-        text = text[: text.rfind("}") + 1] + "]}"  # what is left after the last turn that is whole
+        text = text[: text.rfind("}") + 1] + "]}"  # up to the last complete turn
     try:
         turns = parse_questions_json(text) if as_json else parse_questions(text)
     except ValueError as error:
@@ -110,5 +110,5 @@ def read_questions(reply: Reply, as_json: bool) -> list[QuestionAnswer] | Droppe
 
 
 def with_images(question: str) -> str:
-    """The question as a row holds it: both images first, and no placeholder but theirs."""
+    """The question as a row holds it: both images first, and no other placeholder."""
     return f"Image 1: {IMAGE_PLACEHOLDER}\nImage 2: {IMAGE_PLACEHOLDER}\n{plain(question)}"

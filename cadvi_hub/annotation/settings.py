@@ -1,4 +1,4 @@
-"""Who writes summaries and questions, and which of them are kept."""
+"""Settings of the writers of summaries and questions, and of what is kept of their work."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class AnnotatorSettings(SamplingSettings, EndpointSettings):
         batch_size: requests per forward pass of a `local` model.
         min_words: shorter summaries are dropped; the paper's have 157 words on average.
         max_words: longer summaries are dropped.
-        reply_store: file that keeps every reply; default `replies.sqlite` in the output folder.
+        reply_store: file that keeps every reply; by default `replies.sqlite` in the output folder.
     """
 
     kind: Literal["mentions", "server", "local"] = "mentions"
@@ -38,12 +38,12 @@ class AnnotatorSettings(SamplingSettings, EndpointSettings):
 
 @dataclass
 class QuestionSettings(SamplingSettings):
-    """How questions are written and which of them are kept; the annotator's model writes them.
+    """How the annotator's model writes questions, and which of them are kept.
 
     Attributes:
         max_tokens: longest reply: three to five questions with their answers.
-        seed: of the sampling, the example that a pair is shown, and the question that is kept of it.
-        max_words: longer questions and answers are left out; the paper's answers have 26 words on average.
+        seed: of the sampling, the example in each pair's prompt, and the question that is kept.
+        max_words: longer questions and answers are dropped; the paper's answers have 26 words on average.
     """
 
     max_tokens: int = 768

@@ -1,7 +1,7 @@
-"""The small base model: a real LLaVA that has learned from single images and plain text alone.
+"""The small base model: a real LLaVA that has learned only from single images and plain text.
 
-It stands where LLaVA-1.5 stands in the paper: able on one image, never shown two. The shipped weights lie in
-`cadvi_hub/base/`; `base_training.train_base` makes them again from the recipe and its seed.
+It takes the place of LLaVA-1.5 in the paper: it knows single images and has never seen two. The shipped weights are in
+`base_model/` beside this file; `base_training.train_base` makes them again from the recipe and its seed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PROBE_QUESTIONS = 300
 
 
 def build_tokenizer(recipe: BaseRecipe) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer trained on the world's words; any text can be written with it."""
+    """A byte-level BPE tokenizer that is trained on the world's words; it can write any text."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -39,7 +39,7 @@ def build_tokenizer(recipe: BaseRecipe) -> PreTrainedTokenizerFast:
         for _ in range(4000):
             _, turns = draw_conversation(rng, recipe, 1.0)
             yield from (part for turn in turns for part in turn)
-        for _ in range(50):  # often enough that each word of the lexicon becomes one token
+        for _ in range(50):  # often enough for each word of the lexicon to become one token
             yield " ".join(LEXICON)
 
     bpe = Tokenizer(models.BPE())
@@ -122,28 +122,28 @@ def build_model(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerFast) -> Llava
         ),
         image_token_index=image_token,
         image_seq_length=IMAGE_TOKENS,
-        vision_feature_layer=-1,  # LLaVA-1.5 takes -2: CLIP's last layer serves its contrastive loss, here is none
+        vision_feature_layer=-1,  # LLaVA-1.5: -2, as CLIP's last layer serves its contrastive loss; here is none
         vision_feature_select_strategy="default",
         tie_word_embeddings=True,
     )
     torch.manual_seed(recipe.seed)
     model = LlavaForConditionalGeneration(config)
-    torch.manual_seed(recipe.seed)  # once more: the tower starts from the same weights whatever the vocabulary
+    torch.manual_seed(recipe.seed)  # again: the tower starts from the same weights for any vocabulary
     model.model.vision_tower = CLIPVisionModel(vision)
     return model
 
 
 def save_base(model: Any, processor: Any, recipe: BaseRecipe, training: dict[str, Any], out: Path) -> None:
-    """Save weights in half precision, the processor, and `recipe.json`, which ties both to the recipe and its world.
+    """Save weights in half precision, the processor, and `recipe.json`, which records the recipe and its world.
 
     Args:
-        training: What was measured in training: loss curve, share of picture parts named by the vision tower.
+        training: Measurements of the training: loss curve, share of picture parts that the vision tower names.
     """
     import torch
 
     model.to(torch.float16).save_pretrained(out)
     config = read_json(out / "config.json")
-    config["dtype"] = "float32"  # half precision is for the disk alone
+    config["dtype"] = "float32"  # half precision is only for the disk
     write_text(out / "config.json", json.dumps(config, indent=2, sort_keys=True) + "\n")
     processor.save_pretrained(out)
     for file in (out / "model.safetensors", out / "tokenizer.json"):

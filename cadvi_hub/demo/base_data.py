@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import torch
     from transformers import LlavaProcessor
 
-# Words that the prompts and summaries of the method use and that no conversation about one scene holds. A real LLM
-# knows them; here the tokenizer must, and the copying practice below makes the model able to read and write them.
+# Words that the method's prompts and summaries use and that no conversation about one scene contains. A real LLM knows
+# them; here the tokenizer must know them, and copying practice teaches the model to read and write them.
 _LEXICON = """
 Image 1: Image 2: Which image suits the caption better? A. Image 1 B. Image 2 Answer with the option's letter from
 the given choices directly. Commonalities: Differences: 1. Object types: 2. Attributes: 3. Counts: 4. Actions: 5.
@@ -60,7 +60,7 @@ def draw_reading(rng: random.Random, recipe: BaseRecipe, progress: float) -> lis
 
 
 def draw_conversation(rng: random.Random, recipe: BaseRecipe, progress: float) -> tuple[Scene | None, list[Turn]]:
-    """A scene (None for plain text) and a conversation; `progress` is the share of the training that is done."""
+    """A scene (None for plain text) and a conversation; `progress` is the finished share of the training."""
     if rng.random() < recipe.text_share:
         return None, copy_practice(rng) if rng.random() < 0.25 else text_conversation(rng, "train")
     look = "boxes" if rng.random() < recipe.boxes_share else "sketch"
@@ -71,15 +71,15 @@ def draw_conversation(rng: random.Random, recipe: BaseRecipe, progress: float) -
     return scene, image_conversation(rng, scene, describe_share)
 
 
-# Weights of the properties that claims are about, in the order of `instruct.CLAIMED`: first the two that alone come
-# after the noun, which the base does not look at before it has to; then all, the hard ones more often.
+# Weights of the properties that claims are about, in the order of `instruct.CLAIMED`: first mostly the two that come
+# after the noun, which the base does not learn before it has to; then all, the hard ones more often.
 FIRST_CLAIMS = (0.3, 0.3, 0.3, 0.3, 2.5, 3, 0.2, 0.2, 0.2)
 ALL_CLAIMS = (0.6, 0.6, 1, 1, 2, 2, 1, 2, 2)
 CLAIMS_EACH = 5
 
 
 def draw_claims(rng: random.Random, recipe: BaseRecipe, progress: float) -> tuple[Scene | None, list[Turn]]:
-    """A scene (None for plain text) and claims about it; or, lest the rest is forgotten, a conversation as before."""
+    """A scene (None for plain text) and claims about it, or a conversation as before, to remember the rest."""
     begins = progress < 0.16
     if rng.random() >= (0.85 if begins else 0.45 if progress < 0.7 else 0.35):
         return draw_conversation(rng, recipe, 1.0)

@@ -1,4 +1,4 @@
-"""The recipe of the small base model, and where its weights lie."""
+"""The recipe of the small base model, and where its weights are."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ class BaseRecipe:
         seed: Of weights, scenes and conversations.
         vision_steps: Optimizer steps of the vision tower alone, 128 images each; it is frozen afterwards.
         reading_steps: Optimizer steps of the language model on plain text: copying, looking up, checking, comparing.
-            What an LLM brings along to its first image is learned here.
+            An LLM knows this before it sees its first image.
         steps: Optimizer steps of projector and language model on single images and text.
-        claims_steps: Optimizer steps of both on claims, each about one property: without them the base says yes to any
-            wrong action, place and number, and a model tuned on it cannot tell two images by them.
-        batch_size: Conversations a step; twice as many while reading, which has short ones.
+        claims_steps: Optimizer steps of both on claims, each about one property: without them the base accepts any
+            wrong action, place and number, and a model tuned on it cannot use them to tell two images apart.
+        batch_size: Conversations per step; twice as many while reading, where they are short.
         learning_rate: Peak of AdamW's rate; linear warm-up over 200 steps, then cosine to a twentieth.
-        claims_learning_rate: The same for the claims, where a fresh optimizer starts.
+        claims_learning_rate: The same for the claims, which start with a new optimizer.
         question_weight: Weight of a question's tokens in the loss; an answer's have 1. Half of the questions' claims
-            are true of the image: predicting them is practice in looking, too. 0 in the last stage.
+            are true of the image, so predicting them teaches looking, too. 0 in the last stage.
         curriculum_share: Share of the steps (of each kind) over which scenes grow from one group of items to three.
         text_share: Share of conversations without a picture.
         boxes_share: Share of pictures in the look of NLVR's boxes.

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 VISION_BATCH = 128
 STEPS_PER_CHECKPOINT = 500
 TOWER, CHECKPOINT = "vision_tower.safetensors", "checkpoint.safetensors"
-# What can be said of a ninth of the picture: the vision tower learns to name it, as CLIP's learned from captions.
+# What can be true of a ninth of the picture: the vision tower learns to name it, as CLIP's learned from captions.
 VISION_WORDS = (
     *(*graph.ANIMATE, *graph.THINGS, *graph.SHAPES, *graph.COLORS, *graph.BOX_SIZES),
     *(*graph.FILLS[1:], *graph.ACTIONS[1:], *graph.BACKDROPS),
@@ -37,7 +37,7 @@ VISION_WORDS = (
 
 
 class Pools:
-    """Item k is a list of `POOL` batches, made from seed, name and k alone; for a `DataLoader`."""
+    """Item k is a list of `POOL` batches that depends only on seed, name and k; for a `DataLoader`."""
 
     POOL = 10
 
@@ -59,7 +59,7 @@ class Pools:
 
 def _batches(pools: Pools) -> Iterator[Any]:
     """The batches in order, made ahead by one worker process."""
-    dataset: Any = pools  # a map-style data set without being a Dataset
+    dataset: Any = pools  # a map-style data set that is not a Dataset
     loader: torch.utils.data.DataLoader[Any] = torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=1)
     return (batch for pool in loader for batch in pool)
 
@@ -78,7 +78,7 @@ def _vision_labels(scene: Scene) -> torch.Tensor:
 
 
 def train_vision(recipe: BaseRecipe, model: LlavaForConditionalGeneration, processor: LlavaProcessor) -> float:
-    """Teach the vision tower to name what stands in each ninth of a picture; returns the share named without error."""
+    """Teach the vision tower to name what is in each ninth of a picture; returns the share it names without error."""
     from tqdm import tqdm
 
     def make(rng: random.Random, progress: float) -> list[Any]:
@@ -131,8 +131,8 @@ def weighted_loss(logits: torch.Tensor, ids: torch.Tensor, weights: torch.Tensor
 def train_base(recipe: BaseRecipe, out: Path) -> None:
     """Train the base model from scratch and save it, its processor and its recipe under `out`.
 
-    The vision tower is kept when it is done, and a checkpoint every `STEPS_PER_CHECKPOINT` steps of the language
-    model: a rerun goes on from them.
+    The finished vision tower is saved, and a checkpoint every `STEPS_PER_CHECKPOINT` steps of the language model; a
+    rerun goes on from there.
     """
     from tqdm import tqdm
 
@@ -208,7 +208,7 @@ def _state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torc
 
 
 def _resume(file: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, list[dict[str, Any]]]:
-    """Load the checkpoint; gives the steps that are done and their loss curve."""
+    """Load the checkpoint; returns the number of finished steps and their loss curve."""
     state, (steps, curve) = _read(file)
     weights: dict[str, torch.Tensor] = {}
     values: dict[int, dict[str, torch.Tensor]] = {}

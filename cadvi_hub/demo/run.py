@@ -1,8 +1,8 @@
-"""The method of the paper at small scale: the stages of the full-scale recipes on the embedded world and a small base.
+"""The method of the paper at small scale: the full-scale stages on a drawn world and a small base model.
 
     world → V1 data → V1 model → V2 data (written by the V1 model) → V2 model, two ablations → evaluation → report
 
-Each stage leaves its folder alone when it is finished, so that a demo that was killed goes on from there.
+A stage that is finished leaves its folder unchanged, so a demo that was killed goes on from there.
 """
 
 from __future__ import annotations
@@ -54,17 +54,17 @@ class Stages:
 
 
 def _give_back_memory() -> None:
-    """Return what a training freed to the system: glibc keeps nearly a gigabyte of it, and stages add up."""
+    """Return freed memory to the system: after a training, glibc keeps nearly a gigabyte, and stages add up."""
     gc.collect()
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
         libc.malloc_trim(0)
 
 
 def _claim(settings: DemoSettings) -> None:
-    """Note in the output folder which recipe it holds.
+    """Record in the output folder which recipe it belongs to.
 
     Raises:
-        InputError: it holds another recipe's demo, or cannot be written.
+        InputError: it belongs to another recipe, or cannot be written.
     """
     recipe = asdict(settings)
     recipe.pop("out")
@@ -92,10 +92,10 @@ def _base(settings: DemoSettings) -> Path:
 
 
 def tune(settings: DemoSettings, base: Path, name: str, sources: dict[str, dict[str, Any]]) -> Path:
-    """Tune the base on `sources` (a mixture) by the training script; gives the merged model's folder.
+    """Tune the base on `sources` (a mixture) with the training script; returns the merged model's folder.
 
-    A training has a process of its own: its memory goes back to the system, and its numbers do not depend on what ran
-    before it.
+    Each training runs in its own process: its memory goes back to the system, and its numbers do not depend on what
+    ran before it.
     """
     from cadvi_hub.training.runs import LOG_NAME
 
@@ -107,7 +107,7 @@ def tune(settings: DemoSettings, base: Path, name: str, sources: dict[str, dict[
 
 
 def _keep_few_primitives() -> None:
-    """Rows of so many lengths fill oneDNN's cache of compiled operations with half a gigabyte."""
+    """Rows of many lengths would fill oneDNN's cache of compiled operations with half a gigabyte."""
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
 
 
@@ -129,10 +129,10 @@ def _tune(settings: DemoSettings, base: Path, name: str, sources: dict[str, dict
 def demo(settings: DemoSettings) -> str:
     """Run all stages under `settings.out` and return the results table.
 
-    Writes `results.json` (model → task → metric → value), `index.html`, and every stage's own folder.
+    Writes `results.json` (model → task → metric → value), `index.html`, and a folder per stage.
 
     Raises:
-        InputError: the folder holds another recipe's demo, or a stage met bad input.
+        InputError: the folder belongs to another recipe, or a stage gets bad input.
     """
     _claim(settings)
     out, seed = settings.out, settings.seed
@@ -168,9 +168,9 @@ def demo(settings: DemoSettings) -> str:
             mixture[source] = {"path": str(folder), "config": config, "max_rows": settings.mixture_rows.get(source)}
         return tune(settings, base, name, mixture)
 
-    # V1 and V2 are asked V1's second turn once more, alone: it is one letter after some sixty words of a summary that
-    # gives it away, and with V1's rows only a model this small did not learn it in 700 steps (closest pairs, and steps
-    # sorted by length; not tried since).
+    # V1 and V2 also train on V1's second turn alone. In V1's rows it is one letter after some sixty words of a summary
+    # that gives it away, and a model this small did not learn it from them in 700 steps (with the closest pairs, and
+    # steps sorted by length; not tried since).
     with timer.stage("V1 model"):
         v1 = tuned("v1", "instruct", "v1", "which_image")
     with timer.stage("V2 data"):
@@ -214,5 +214,5 @@ def _evaluate(name: str, model: str, questions: Path, out: Path) -> None:
     from cadvi_hub.eval.evaluate import EvaluateSettings, evaluate
 
     if not (out / "results.json").is_file():
-        # 32 tokens are more than any option has; the open questions have their own limit.
+        # No option has 32 tokens; the open questions have their own limit.
         evaluate(EvaluateSettings(model, str(questions), out, name, batch_size=64, max_tokens=32))

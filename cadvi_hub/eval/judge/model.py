@@ -40,15 +40,15 @@ class Rated(NamedTuple):
 
 
 class Judge:
-    """Rates answers; every reply is kept in `replies`.
+    """Rates answers; every reply is stored in `replies`.
 
     Raises:
-        InputError: no model is named, or it cannot be loaded; from `rate`: the endpoint fails for good.
+        InputError: no model is named, or it cannot be loaded; from `rate`: the endpoint keeps failing.
     """
 
     def __init__(self, settings: JudgeModelSettings, replies: Path):
         self._settings = settings
-        self._schema = settings.json_schema and bool(settings.base_url)  # only a server can hold a model to it
+        self._schema = settings.json_schema and bool(settings.base_url)  # only a server can enforce it
         if not settings.model:
             raise InputError("judge.model", "no model is named", "Name the model that rates")
         self._generator = make_generator(
@@ -62,7 +62,7 @@ class Judge:
 
     @property
     def folder_name(self) -> str:
-        """The judge's name as the name of a folder."""
+        """The judge's name in the form of a folder name."""
         return re.sub(r"[^\w.@-]", "_", self.name.replace("/", "--")).lstrip(".") or "judge"
 
     def described(self, task: str) -> dict[str, str]:

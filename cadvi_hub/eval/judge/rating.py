@@ -1,7 +1,7 @@
 """What a judge is asked about one answer, and what its reply says: pure functions.
 
-The scale from 0 to 5 is the paper's; the wording is ours, for the paper's is not published. A reply that cannot be
-read has no rating: neither 0 nor any other number stands in for it.
+The scale from 0 to 5 is the paper's; the wording is ours, because the paper's is not published. A reply that cannot be
+read has no rating; no number replaces it.
 """
 
 import json
@@ -29,7 +29,7 @@ _MARKS = r"[\s*_\"'`]*"
 _NUMBER = r"(?P<value>-?\d+(?:\.\d+)?)(?:\s*(?:/|out\s+of)\s*(?P<top>\d+))?(?![\w/]|\.\d|\s*(?:[-–]|or|to)\s*\d)"
 _NOUN = rf"\b(?:rating|score|grade){_MARKS}(?:\([^)\n]*\){_MARKS})?"
 _IS = r"(?:[:=]|(?:is|of|would\s+be|should\s+be)\b)"
-_READINGS = [  # from the surest to the least sure: the first that finds anything decides
+_READINGS = [  # from the most to the least certain; the first that matches decides
     [re.compile(pattern, re.IGNORECASE | re.MULTILINE) for pattern in patterns]
     for patterns in (
         [rf"^\W*(?:(?:my|the|final|overall)\s+)*{_NOUN}[:=]{_MARKS}{_NUMBER}"],  # a line "Rating: 4"
@@ -52,7 +52,7 @@ class Answered(NamedTuple):
 
 
 class Rating(NamedTuple):
-    """A rating from 0 to 5 with its reason; None with the `problem` for which it cannot be read."""
+    """A rating from 0 to 5 with its reason; None with the `problem` that makes it unreadable."""
 
     value: float | None
     reason: str
@@ -60,10 +60,10 @@ class Rating(NamedTuple):
 
 
 def rating_schema(max_reason: int = 400) -> dict[str, Any]:
-    """JSON schema of a reply, the reason first, so that the rating follows from it.
+    """JSON schema of a reply; the reason comes first, so that the rating follows from it.
 
     Args:
-        max_reason: characters of the reason; an unbounded string can run on for ever.
+        max_reason: characters of the reason; a model may not end an unbounded string.
     """
     return {
         "type": "object",
@@ -81,39 +81,39 @@ def rating_request(
 ) -> ChatRequest:
     """What the judge is asked.
 
-    The texts are data: they stand between tags that none of them can close, for `as_data` leaves no tag in them.
+    The texts are data: they are between tags that they cannot close, because `as_data` leaves no tag in them.
 
     Args:
         task: name of the set, which decides the prompt.
         answered: the texts.
-        max_chars: the answer is cut after so many characters, so that it fits into the judge's context.
-        decoding: of the reply.
+        max_chars: the answer is cut after this many characters, so that it fits into the judge's context.
+        decoding: how the reply is sampled.
         json_schema: whether the engine holds the reply to `rating_schema`.
     """
     answer = answered.answer
     shown = answer if len(answer) <= max_chars else answer[:max_chars] + CUT_HERE
     texts = {"reference": as_data(answered.reference), "answer": as_data(shown)}
-    if task == "cad_qa":  # the request for a summary is always the same, and stands in the prompt
+    if task == "cad_qa":  # the request for a summary is always the same and is in the prompt
         texts["question"] = as_data(answered.question)
     messages = render_prompt(PROMPTS[task], **texts)
     return ChatRequest(messages, decoding=decoding, json_schema=rating_schema() if json_schema else None)
 
 
 def as_data(text: str) -> str:
-    """`text` with other brackets: no tag of ours and no turn marker of a chat template (`</answer>`, `[/INST]`,
-    `<|im_end|>`) is left in it, and no JSON that a judge might quote."""
+    """`text` with harmless brackets: it keeps no tag of ours, no turn marker of a chat template (`</answer>`,
+    `[/INST]`, `<|im_end|>`) and no JSON that a judge might quote."""
     return text.translate(_NO_MARKUP).strip()
 
 
 def read_rating(outcome: Reply | Failed) -> Rating:
-    """The rating that a judge's reply gives, as JSON or, where there is none, in prose.
+    """The rating in a judge's reply, as JSON or, without JSON, in prose.
 
     "Rating: 4", "**Score:** 4/5", "I would rate this answer 4 out of 5" and a bare "4" are read. Several numbers
-    that differ, a range, another scale, words and a prose reply that was cut are not.
+    that differ, a range, another scale, words, and a prose reply that was cut are not.
     """
     if isinstance(outcome, Failed):
         return Rating(None, outcome.reason, UNANSWERED)
-    text = outcome.text.rpartition("</think>")[2].strip()  # what a reasoning model says in the end
+    text = outcome.text.rpartition("</think>")[2].strip()  # what a reasoning model says at the end
     is_cut = outcome.finish_reason == "length"
     if "<think>" in text:
         return Rating(None, text, CUT_OFF if is_cut else NO_RATING)
@@ -129,7 +129,7 @@ def read_rating(outcome: Reply | Failed) -> Rating:
 
 
 def _objects(text: str) -> Iterator[tuple[Any, str]]:
-    """Rating and reason of every JSON object in `text` that has a rating."""
+    """Rating and reason of each JSON object in `text` that has a rating."""
     decoder, start = json.JSONDecoder(strict=False), text.find("{")
     while start >= 0:
         try:
@@ -147,7 +147,7 @@ def _objects(text: str) -> Iterator[tuple[Any, str]]:
 
 
 def _scaled(value: Any) -> float | None:
-    """The number in a JSON value, 4, 4.0, "4" or "4/5"; NaN what is none, None what is out of the scale."""
+    """The number in a JSON value, 4, 4.0, "4" or "4/5"; NaN if there is none, None if it is out of scale."""
     found = re.fullmatch(rf"\s*{_NUMBER}\s*", value if isinstance(value, str) else json.dumps(value))
     return _on_scale(found["value"], found["top"]) if found else float("nan")
 

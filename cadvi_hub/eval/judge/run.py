@@ -1,9 +1,9 @@
 """Open answers rated by an LLM from question, reference and answer (paper, section 4.2: CaD-QA and CaD summaries).
 
-The judge reads what `cadvi evaluate` stored; no model is run again, and no picture is looked at. lighteval's own
-`JudgeLLM` is not used: it takes five OpenAI models by name and no others, keeps no reply, so that a stopped run asks
-everything again, ends with the first request that fails for good, and runs inside the evaluation, so that a new judge
-would need all answers once more. Ours sits behind the seam that the annotator uses (`generation.Generator`).
+The judge reads what `cadvi evaluate` stored; no model runs again, and no picture is read. We do not use lighteval's
+`JudgeLLM`: it takes only five OpenAI models, stores no reply, so that a stopped run asks everything again, ends at the
+first request that fails for good, and runs inside the evaluation, so that a new judge would need all answers again.
+Ours is behind the same seam as the annotator (`generation.chat.Generator`).
 """
 
 import hashlib
@@ -44,12 +44,12 @@ def judge_answers(settings: JudgeSettings) -> dict[str, Any]:
         `judge` (name and revision), `endpoint` (what it says about the weights), and `tasks`: task → `rating` (mean of
         the readable ones, 0 to 5; absent where there is none), `rating_interval` (normal, 95 %), `rating_n`,
         `unreadable` (share of all, with its interval), `faults` (how many by kind), `cut` (answers that were too long
-        and shown in part), `n`; and, beside every score, `judge`, `judge_prompt` (SHA-256 of the prompt),
-        `judge_decoding`, and `predictions` (SHA-256 of what was rated). Tasks rated earlier by this judge stay.
+        and shown in part), `n`; and, with every score, `judge`, `judge_prompt` (SHA-256 of the prompt),
+        `judge_decoding`, and `predictions` (SHA-256 of what was rated). Tasks that this judge rated before stay.
 
     Raises:
-        InputError: a task that is not open, or without predictions; questions that are not those of the predictions;
-            no judge is named, it cannot be asked, or the endpoint serves another model than before.
+        InputError: a task that is not open or has no predictions; predictions of other questions; no judge is named,
+            it cannot be reached, or the endpoint serves another model than before.
     """
     results = Path(settings.results)
     chosen = _chosen(settings)
