@@ -23,7 +23,7 @@ from cadvi_hub.generation.make import make_generator
 from cadvi_hub.grounding.check import check_grounding
 from cadvi_hub.grounding.store import GraphStore
 
-Annotated = Iterator[tuple[ImagePair, CadSummary | Dropped]]  # each pair with its summary, or why it has none
+Summarized = Iterator[tuple[ImagePair, CadSummary | Dropped]]  # each pair with its summary, or why it has none
 
 
 class Annotator(Protocol):
@@ -32,7 +32,7 @@ class Annotator(Protocol):
     @property
     def provenance(self) -> Provenance: ...
 
-    def annotate(self, pairs: Sequence[ImagePair], images: ImageStore) -> Annotated:
+    def annotate(self, pairs: Sequence[ImagePair], images: ImageStore) -> Summarized:
         """One result per pair, in order; `images` holds their pictures."""
         ...
 
@@ -78,7 +78,7 @@ class MentionsAnnotator:
         self._min_words, self._max_words = min_words, max_words
         self.provenance = Provenance(annotator="mentions", prompt_hash="", decoding="{}")
 
-    def annotate(self, pairs: Sequence[ImagePair], images: ImageStore) -> Annotated:
+    def annotate(self, pairs: Sequence[ImagePair], images: ImageStore) -> Summarized:
         for pair in pairs:
             summary = self._mentions.summarize(captions_of(pair))
             yield pair, check_summary(summary, min_words=self._min_words, max_words=self._max_words) or summary
@@ -91,7 +91,7 @@ class LlmAnnotator:
         self._generator, self._settings = generator, settings
         self._decoding, self.provenance = decoding_of(generator, settings.prompt, settings)
 
-    def annotate(self, pairs: Sequence[ImagePair], images: ImageStore) -> Annotated:
+    def annotate(self, pairs: Sequence[ImagePair], images: ImageStore) -> Summarized:
         for pair, outcome in ask(self._generator, pairs, lambda pair: self._request(pair, images)):
             yield pair, self._read(outcome)
 
@@ -131,7 +131,7 @@ class GroundedAnnotator:
         self._annotator, self._graphs, self._max_contradicted = annotator, graphs, max_contradicted
         self.provenance = annotator.provenance
 
-    def annotate(self, pairs: Sequence[ImagePair], images: ImageStore) -> Annotated:
+    def annotate(self, pairs: Sequence[ImagePair], images: ImageStore) -> Summarized:
         for pair, summary in self._annotator.annotate(pairs, images):
             first, second = (self._graphs.get(graph_name(name, images)) for name in pair.images)
             if isinstance(summary, Dropped) or first is None or second is None:

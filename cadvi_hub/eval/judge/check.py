@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.eval.benchmarks.stored import read_texts
 from cadvi_hub.eval.evaluate import EvaluateSettings, question_places
-from cadvi_hub.eval.judge.files import check_open, judge_identity, rate_sets, read_judged
+from cadvi_hub.eval.judge.files import check_open, open_judged, rate_sets
 from cadvi_hub.eval.judge.model import Judge
 from cadvi_hub.eval.judge.rating import PROMPTS, Answered
 from cadvi_hub.eval.judge.run import rating_scores, rating_text
@@ -100,7 +100,8 @@ def check_judge(settings: JudgeCheckSettings) -> Row:
     probes = {task: _asked(task, read_texts(place, task), settings) for task, place in places.items()}
     judge = Judge(settings.judge, out / "replies.sqlite")
     file = out / judge.folder_name / "check.json"
-    checked = judge_identity(judge, read_judged(file, "verdict")) | {"seed": settings.seed, "tasks": {}}
+    identity, _ = open_judged(file, judge, "verdict")
+    checked = identity | {"seed": settings.seed, "tasks": {}}
     return rate_sets(judge, file, checked, probes, lambda task, rows: summary(rows) | judge.described(task))
 
 

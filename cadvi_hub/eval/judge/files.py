@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from cadvi_hub.core.errors import InputError
@@ -43,26 +42,25 @@ def read_judged(file: Path, needed: str) -> Row:
     return content
 
 
-def judge_identity(judge: Judge, earlier: Row) -> Row:
-    """`judge`, its name, and `endpoint`, what the endpoint says about the weights, now or `earlier`.
+def open_judged(file: Path, judge: Judge, needed: str) -> tuple[Row, Row]:
+    """Make the folder of `file`, and find out who rates.
+
+    Returns:
+        `judge`, its name, and `endpoint`, what the endpoint says about the weights, now or earlier; and task → scores
+        of the sets that the file holds.
 
     Raises:
-        InputError: the endpoint serves another model than earlier.
+        InputError: the file cannot be read, the folder cannot be made, or the endpoint serves another model than
+            earlier.
     """
+    earlier = read_judged(file, needed)
+    with writing(file.parent, every_error=True):
+        file.parent.mkdir(parents=True, exist_ok=True)
     served, served_earlier = judge.served(), earlier.get("endpoint", {})
     if served and served_earlier and served != served_earlier:
         problem = f"the endpoint serves {served}; the stored ratings are by {served_earlier}"
         raise InputError(f"judge {judge.name}", problem, "Give the new weights a name with --judge.revision")
-    return {"judge": judge.name, "endpoint": served or served_earlier}
-
-
-def write_judged(file: Path, judged: Row, rows: Mapping[str, Sequence[Row]] = MappingProxyType({})) -> None:
-    """Write a judge's results to `file`, and `rows` (file name → rows) beside it."""
-    with writing(file.parent, every_error=True):
-        file.parent.mkdir(parents=True, exist_ok=True)
-    for name, members in rows.items():
-        write_json_lines(file.with_name(name), members)
-    write_json(file, judged)
+    return {"judge": judge.name, "endpoint": served or served_earlier}, earlier.get("tasks", {})
 
 
 def rate_sets(
@@ -88,5 +86,6 @@ def rate_sets(
         ratings = judge.rate(task, [answered for _, answered in answers])
         rows = [row | rated._asdict() for (row, _), rated in zip(answers, ratings, strict=True)]
         judged = judged | {"tasks": judged["tasks"] | {task: scores_of(task, rows)}}
-        write_judged(file, judged, {f"{task}.jsonl": rows})
+        write_json_lines(file.with_name(f"{task}.jsonl"), rows)
+        write_json(file, judged)
     return judged

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.files import write_json
 from cadvi_hub.eval.benchmarks.stored import read_texts
 from cadvi_hub.eval.comparison import read_predictions
 from cadvi_hub.eval.evaluate import EvaluateSettings, question_places
-from cadvi_hub.eval.judge.files import check_open, judge_identity, rate_sets, read_judged, write_judged
+from cadvi_hub.eval.judge.files import check_open, open_judged, rate_sets, read_judged
 from cadvi_hub.eval.judge.model import Judge
 from cadvi_hub.eval.judge.rating import HIGHEST, PROMPTS, Answered
 from cadvi_hub.eval.judge.settings import JudgeSettings
@@ -61,9 +62,9 @@ def judge_answers(settings: JudgeSettings) -> dict[str, Any]:
         return rating_scores(rows) | judge.described(task) | {"predictions": _digest(_predictions(results, task))}
 
     file = results / "judged" / judge.folder_name / "judge.json"
-    earlier = read_judged(file, "predictions")
-    judged = judge_identity(judge, earlier) | {"tasks": earlier.get("tasks", {})}
-    write_judged(file, judged)  # who rates is known before anything is asked
+    identity, earlier = open_judged(file, judge, "predictions")
+    judged = identity | {"tasks": earlier}
+    write_json(file, judged)  # it says who rates before anything is asked
     return rate_sets(judge, file, judged, answered, scores_of)
 
 
