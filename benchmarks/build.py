@@ -4,7 +4,7 @@
 
 Both write the same rows (two pictures of 640 × 480 pixels each, as JPEG) and push them to a Hub on loopback.
 Ours also decodes every picture once, filters the summaries, and can be resumed. Each side runs in a process of its
-own, so that its peak memory is its own. The summaries come from a constant: no model is part of the measurement.
+own, so that its peak memory is its own. Every summary is the same constant: no model is part of the measurement.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -27,7 +28,6 @@ from cadvi_hub.core.images import ImageStore
 from cadvi_hub.core.schema import Aspect, CadSummary, Difference, ImagePair, Provenance, v2_features
 from cadvi_hub.sources.settings import SourceSettings
 
-HUB = Path(__file__).parents[1] / "tests/hub.py"
 SUMMARY = CadSummary(
     "Both images show coloured noise from edge to edge.",
     (Difference(Aspect.ATTRIBUTES, "Image 1 has other colours than image 2 nearly everywhere."),),
@@ -76,7 +76,7 @@ def run_generator(source: Path, work: Path, repo_id: str) -> None:
     """The same rows by `datasets` alone."""
     from datasets import Dataset
 
-    def rows() -> Iterator[dict]:
+    def rows() -> Iterator[dict[str, Any]]:
         with (source / "pairs.jsonl").open() as file:
             for line in file:
                 row = json.loads(line)
@@ -104,11 +104,11 @@ SIDES = {"ours": run_ours, "from_generator": run_generator}
 
 def measure(side: str, source: Path, work: Path) -> None:
     """Run one side against a Hub of its own and print its seconds and peak memory as JSON."""
-    command = [sys.executable, str(HUB), "--root", str(work / "hub"), "--port", "0"]
+    command = [sys.executable, "-m", "cadvi_hub.hub.loopback", "--root", str(work / "hub"), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as hub:
         assert hub.stdout
         settings = hub.stdout.readline().removeprefix("export ").split()  # before the clients are imported
-        os.environ.update(setting.split("=", 1) for setting in settings)
+        os.environ.update(dict(setting.split("=", 1) for setting in settings))
         start = time.perf_counter()
         SIDES[side](source, work, f"tester/{side.replace('_', '-')}")
         seconds = time.perf_counter() - start

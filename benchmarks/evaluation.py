@@ -10,6 +10,8 @@ and the best of each is compared. Each run is a process of its own, so that its 
 question to warm up are not timed. On a busy machine compare questions a second of CPU.
 """
 
+from __future__ import annotations
+
 import argparse
 import json
 import resource
@@ -19,6 +21,10 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lighteval.tasks.requests import Doc
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -59,7 +65,7 @@ def make_model(folder: Path) -> int:
     return sum(weight.numel() for weight in model.parameters())
 
 
-def make_questions(form: str, count: int, tokens: int) -> list:
+def make_questions(form: str, count: int, tokens: int) -> list[Doc]:
     """`count` questions over pictures of coarse noise, 640 × 480 pixels."""
     import numpy as np
     from lighteval.tasks.requests import Doc
@@ -72,7 +78,7 @@ def make_questions(form: str, count: int, tokens: int) -> list:
         return coarse.resize((640, 480), Image.Resampling.BICUBIC)
 
     captions, both_orders = FORMS[form]
-    questions = []
+    questions: list[Doc] = []
     while len(questions) < count:
         group, pictures = str(len(questions)), [picture(), picture()]
         for images in [pictures, pictures[::-1]] if both_orders else [pictures]:
@@ -92,7 +98,7 @@ def make_questions(form: str, count: int, tokens: int) -> list:
     return questions[:count]
 
 
-def load_ours(model: Path, batch_size: int) -> Callable[[list], list[str]]:
+def load_ours(model: Path, batch_size: int) -> Callable[[list[Doc]], list[str]]:
     from lighteval.models.abstract_model import ModelConfig
 
     from cadvi_hub.eval.models.vision import VisionModel
@@ -102,7 +108,7 @@ def load_ours(model: Path, batch_size: int) -> Callable[[list], list[str]]:
     return lambda questions: [response.text[0] for response in ours.greedy_until(questions)]
 
 
-def load_plain(model: Path, batch_size: int) -> Callable[[list], list[str]]:
+def load_plain(model: Path, batch_size: int) -> Callable[[list[Doc]], list[str]]:
     """One `generate` per question, as a script would do it."""
     import torch
     from transformers import AutoModelForImageTextToText, AutoProcessor
@@ -112,17 +118,17 @@ def load_plain(model: Path, batch_size: int) -> Callable[[list], list[str]]:
     network = AutoModelForImageTextToText.from_pretrained(model).eval()
     processor = AutoProcessor.from_pretrained(model)
 
-    def answer(question: object) -> str:
+    def answer(question: Doc) -> str:
         prompt = processor.apply_chat_template([message("user", question.query)], add_generation_prompt=True)
         inputs = processor(text=prompt, images=question.images, add_special_tokens=False, return_tensors="pt")
         with torch.inference_mode():
             output = network.generate(**inputs, max_new_tokens=question.generation_size, do_sample=False)
-        return processor.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        return str(processor.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
 
     return lambda questions: list(map(answer, questions))
 
 
-def load_lighteval(model: Path, batch_size: int) -> Callable[[list], list[str]]:
+def load_lighteval(model: Path, batch_size: int) -> Callable[[list[Doc]], list[str]]:
     from dataclasses import replace
 
     from lighteval.models.transformers.vlm_transformers_model import VLMTransformersModel, VLMTransformersModelConfig
@@ -132,10 +138,10 @@ def load_lighteval(model: Path, batch_size: int) -> Callable[[list], list[str]]:
     )
     theirs = VLMTransformersModel(config)
 
-    def answer(questions: list) -> list[str]:
+    def answer(questions: list[Doc]) -> list[str]:
         # Its prompt has a place for each picture after the text. `_greedy_until` is what its cache wraps.
         bare = [replace(question, query=question.query.replace("<image>", "")) for question in questions]
-        return [response.text for response in theirs._greedy_until(bare)]
+        return ["".join(response.text) for response in theirs._greedy_until(bare)]
 
     return answer
 
@@ -143,7 +149,7 @@ def load_lighteval(model: Path, batch_size: int) -> Callable[[list], list[str]]:
 ENGINES = {"ours": load_ours, "plain": load_plain, "lighteval": load_lighteval}
 
 
-def measure(given: argparse.Namespace) -> dict:
+def measure(given: argparse.Namespace) -> dict[str, Any]:
     questions = make_questions(given.form, given.questions, given.tokens)
     answer = ENGINES[given.engine](given.model, given.batch_size)
     answer(make_questions("bison", 1, given.tokens))
@@ -199,7 +205,7 @@ def main() -> None:
                 print(f"{form}: ours {ratios(ours, theirs)} lighteval", flush=True)
 
 
-def ratios(ours: list[dict], others: list[dict]) -> str:
+def ratios(ours: list[dict[str, Any]], others: list[dict[str, Any]]) -> str:
     """By the clock and by CPU time, each at its best batch size."""
     wall, cpu = (max(run[rate] for run in ours) / max(run[rate] for run in others) for rate in ("rate", "cpu_rate"))
     return f"{wall:.2f} × (by CPU {cpu:.2f} ×)"

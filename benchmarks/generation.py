@@ -22,13 +22,14 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from cadvi_hub.core.schema import message
 from cadvi_hub.generation.chat import ChatRequest, Decoding, Reply
 
 CAPTION = "In this picture we can see a brown dog lying on the green grass beside a red ball, and there are trees. "
 SUMMARY = "Both images show a dog outdoors. In the first image the dog lies on the grass; in the second it runs. " * 8
-COMPLETION = {
+COMPLETION: dict[str, Any] = {
     "id": "chat-0",
     "object": "chat.completion",
     "created": 0,
@@ -74,14 +75,15 @@ def run_bare(given: argparse.Namespace, requests: Iterator[ChatRequest]) -> list
 
             async def work() -> None:
                 for request in requests:
-                    completion = await client.chat.completions.create(
-                        model=given.model,
-                        messages=chat_messages(request),
-                        temperature=request.decoding.temperature,
-                        max_tokens=request.decoding.max_tokens,
-                        top_p=request.decoding.top_p,
-                        seed=request.decoding.seed,
-                    )
+                    body: dict[str, Any] = {
+                        "model": given.model,
+                        "messages": chat_messages(request),
+                        "temperature": request.decoding.temperature,
+                        "max_tokens": request.decoding.max_tokens,
+                        "top_p": request.decoding.top_p,
+                        "seed": request.decoding.seed,
+                    }
+                    completion = await client.chat.completions.create(**body)
                     answered.append(bool(completion.choices[0].message.content))
 
             await asyncio.gather(*(work() for _ in range(given.concurrency)))

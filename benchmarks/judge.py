@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import generation
 
@@ -43,8 +44,14 @@ def write_evaluation(folder: Path, number: int) -> None:
     from cadvi_hub.eval.scoring import prediction
 
     picture = {"bytes": encode_png(Image.new("RGB", (4, 4))), "path": "a.png"}
-    same = {"images": [picture] * 2, "options": [], "task": "cad_qa", "category": "", "source": "benchmark"}
-    rows = [
+    same: dict[str, Any] = {
+        "images": [picture] * 2,
+        "options": [],
+        "task": "cad_qa",
+        "category": "",
+        "source": "benchmark",
+    }
+    rows: list[dict[str, Any]] = [
         {**same, "id": str(index), "group": str(index), "question": question, "answer": reference}
         for index, (question, reference, _) in enumerate(answers(number))
     ]
@@ -79,14 +86,15 @@ def run_bare(given: argparse.Namespace, folder: Path) -> int:
         for each in unasked:
             request = rating_request("cad_qa", Answered(*each), 4000, decoding, json_schema=True)
             schema = {"name": "reply", "schema": request.json_schema, "strict": True}
-            completion = await client.chat.completions.create(
-                model=given.model,
-                messages=chat_messages(request),
-                temperature=0,
-                max_tokens=given.max_tokens,
-                seed=0,
-                response_format={"type": "json_schema", "json_schema": schema},
-            )
+            body: dict[str, Any] = {
+                "model": given.model,
+                "messages": chat_messages(request),
+                "temperature": 0,
+                "max_tokens": given.max_tokens,
+                "seed": 0,
+                "response_format": {"type": "json_schema", "json_schema": schema},
+            }
+            completion = await client.chat.completions.create(**body)
             answered.append(bool(completion.choices[0].message.content))
 
     async def ask_all() -> None:
@@ -120,7 +128,7 @@ def endpoint(given: argparse.Namespace) -> Iterator[str]:
         yield given.base_url
         return
     command = [sys.executable, __file__, "--serve", "--latency", str(given.latency)]
-    # It complains of `GET /models`, which the judge asks once and this server does not know.
+    # The judge asks `GET /models` once; this server does not know it and complains on stderr.
     server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         assert server.stdout

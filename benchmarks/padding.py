@@ -78,9 +78,9 @@ def main(argv: list[str] | None = None) -> None:
         "transformers' LengthGroupedSampler": LengthGroupedSampler(
             step, lengths=lengths.tolist(), generator=torch.Generator().manual_seed(0)
         ),
-        "ours": GroupedSampler(lengths, images, step, seed=0),
+        "ours": GroupedSampler(lengths.tolist(), images.tolist(), step, seed=0),
         "ours, streamed": (
-            row["number"] for row in StreamingSampler(Lengths(lengths, images), step, seed=0, grouped=True)
+            row["number"] for row in StreamingSampler(Lengths(lengths, images), step, seed=0, grouped=True) if row
         ),
     }
     print(f"{len(lengths)} rows, {lengths.mean():.0f} tokens each")

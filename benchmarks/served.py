@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +28,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 import evaluation
 import generation
 import judge
+from PIL import Image
 
 from cadvi_hub.generation.chat import ChatRequest, Decoding
 from cadvi_hub.generation.endpoint import chat_messages
@@ -86,9 +87,10 @@ def evaluation_load(given: argparse.Namespace) -> Load:
     from cadvi_hub.generation.settings import EndpointSettings
 
     questions = evaluation.make_questions("cola", given.requests, given.max_tokens)
-    rows = Dataset.from_list([{"id": question.id, "images": jpegs(question.images)} for question in questions])
+    rows = Dataset.from_list([{"id": question.id, "images": jpegs(question.images or [])} for question in questions])
     for index, question in enumerate(questions):
-        question.images = RowImages(rows.with_format("arrow"), index, range(len(question.images)))
+        pictures: Any = RowImages(rows.with_format("arrow"), index, range(2))  # decodes one when it is asked for
+        question.images = pictures
     endpoint = EndpointSettings(given.base_url, concurrency=given.concurrency)
 
     def ours(folder: Path) -> int:
@@ -98,7 +100,7 @@ def evaluation_load(given: argparse.Namespace) -> Load:
     return Load(requests, lambda _: None, ours)
 
 
-def jpegs(images: list) -> list[dict[str, Any]]:
+def jpegs(images: Sequence[Image.Image]) -> list[dict[str, Any]]:
     """Pictures as question sets hold photographs."""
     buffers = [io.BytesIO() for _ in images]
     for image, buffer in zip(images, buffers, strict=True):

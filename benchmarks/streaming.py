@@ -114,7 +114,7 @@ def main(argv: list[str] | None = None) -> None:
         print(
             f"{number + 1} files, {(number + 1) * made.with_name('train-00000.parquet').stat().st_size / 1e9:.2f} GB"
         )
-        rounds = []
+        rounds: list[dict[str, dict[str, float]]] = []
         for turn in range(given.repeats):
             rounds.append({})
             for contestant in CONTESTANTS:

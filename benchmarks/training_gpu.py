@@ -19,7 +19,7 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, cast
 
 from training_input import (
     PEAK_FLOPS,
@@ -52,6 +52,7 @@ def tiny_config() -> Any:
 def measure(tiny: bool, attention: str, kernels: str, batch_size: int, steps: int) -> dict[str, float]:
     """Tokens a second, TFLOP/s and peak GiB of a training of some steps."""
     import torch
+    from peft import PeftModel
     from transformers import AutoModelForImageTextToText
     from trl import get_peft_config
 
@@ -68,7 +69,7 @@ def measure(tiny: bool, attention: str, kernels: str, batch_size: int, steps: in
         lora_r=RANK,
         lora_alpha=2 * RANK,
         lora_dropout=0.05,
-        lora_target_modules=lora_targets(model),
+        lora_target_modules=cast(Any, lora_targets(model)),  # PEFT takes a regular expression, too
         lora_modules_to_save=projector_names(model),
     )
     with tempfile.TemporaryDirectory() as name:
@@ -96,7 +97,7 @@ def measure(tiny: bool, attention: str, kernels: str, batch_size: int, steps: in
             processing_class=processor,
             peft_config=get_peft_config(adapter),
         )
-        check_trainable(trainer.model)
+        check_trainable(cast(PeftModel, trainer.model))
         trainer.train()
         tokens = sum(rows["length"][:]) / len(rows)
     curve = [entry for entry in trainer.state.log_history if "tokens_per_second" in entry]

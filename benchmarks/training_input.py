@@ -49,7 +49,8 @@ def llava_config() -> Any:
         projection_dim=768,
     )
     text = LlamaConfig(vocab_size=32_064, max_position_embeddings=4096, rms_norm_eps=1e-5, pad_token_id=32_001)
-    return LlavaConfig(
+    config_class: Any = LlavaConfig  # it also takes the names of its own attribute map
+    return config_class(
         vision_config=vision, text_config=text, image_token_id=32_000, image_seq_length=(SIDE // 14) ** 2
     )
 
@@ -78,7 +79,7 @@ def flops_per_row(config: Any, tokens: int, images: int, rank: int = 128) -> flo
     seen, size = (vision.image_size // vision.patch_size) ** 2, vision.hidden_size
     tower = vision.num_hidden_layers * (4 * size**2 + 2 * size * vision.intermediate_size)
     looking = (seen + 1) * 2 * tower + 4 * vision.num_hidden_layers * size * (seen + 1) ** 2
-    return language + images * (looking + seen * 6 * (size * wide + wide**2))
+    return float(language + images * (looking + seen * 6 * (size * wide + wide**2)))
 
 
 def save_processor(folder: Path, side: int = SIDE) -> Path:
@@ -186,7 +187,7 @@ def main(argv: list[str] | None = None) -> None:
         published.chat_template = ours.chat_template  # its own renders about as much text
         rows = mixture_rows(save_rows(Path(name, "rows"), given.rows), ours)
         encoded = rows.cast_column("images", datasets.List(datasets.Image(decode=False)))
-        collators = {
+        collators: dict[str, tuple[Any, Any]] = {
             "ours": (rows, Collator(ours, max_tokens=2048)),
             "trl": (rows, DataCollatorForVisionLanguageModeling(published)),
             "trl, same work": (rows, DataCollatorForVisionLanguageModeling(ours, assistant_only_loss=True)),

@@ -1,5 +1,7 @@
 """The training script sharded by FSDP or DeepSpeed on CPUs, which accelerate itself offers on accelerators only."""
 
+from typing import Any
+
 import accelerate.accelerator
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedType
@@ -7,10 +9,10 @@ from accelerate.utils import DistributedType
 from cadvi_hub.training import sft
 
 
-class ShardedState(AcceleratorState):
+class ShardedState(AcceleratorState):  # type: ignore[misc]  # accelerate has no types
     """Takes the plugin of the environment on gloo, too."""
 
-    def __init__(self, *args, fsdp_plugin=None, deepspeed_plugin=None, **kwargs):
+    def __init__(self, *args: Any, fsdp_plugin: Any = None, deepspeed_plugin: Any = None, **kwargs: Any):
         super().__init__(*args, fsdp_plugin=fsdp_plugin, deepspeed_plugin=deepspeed_plugin, **kwargs)
         if (plugin := fsdp_plugin or deepspeed_plugin) is None:
             return

@@ -34,7 +34,7 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_room(tmp_path_factory.mktemp("room"), rows=48)  # 16 of each kind: an epoch is six whole steps
 
 
-def launch(room: Path, out: Path, configuration: str | None = None, **changed: Any) -> subprocess.Popen:
+def launch(room: Path, out: Path, configuration: str | None = None, **changed: Any) -> subprocess.Popen[bytes]:
     """One process, or two by a configuration of accelerate."""
     recipe = {
         "model_name_or_path": str(room / "base"),
@@ -74,10 +74,11 @@ def launch(room: Path, out: Path, configuration: str | None = None, **changed: A
         return subprocess.Popen([*command, "--config", str(file)], env=surroundings, stdout=log, stderr=log)
 
 
-def finish(started: subprocess.Popen, out: Path) -> list[dict[str, Any]]:
+def finish(started: subprocess.Popen[bytes], out: Path) -> list[dict[str, Any]]:
     """The loss curve of a training that has ended well."""
     assert started.wait(timeout=600) == 0, log_of(out)
-    return json.loads((out / "training.json").read_text())["curve"]
+    curve: list[dict[str, Any]] = json.loads((out / "training.json").read_text())["curve"]
+    return curve
 
 
 def log_of(out: Path) -> str:
@@ -143,7 +144,7 @@ def test_steps_without_images_move_the_projector_by_its_momentum_alone_under_dee
 def test_killed_training_goes_on_exactly_where_it_stood(
     room: Path, tmp_path: Path, configuration: str | None, streaming: bool
 ) -> None:
-    settings = {"configuration": configuration, "lora_dropout": 0.1, "streaming": streaming}
+    settings: dict[str, Any] = {"configuration": configuration, "lora_dropout": 0.1, "streaming": streaming}
     undisturbed = finish(launch(room, tmp_path / "whole", **settings), tmp_path / "whole")
     out = tmp_path / "killed"
     started = launch(room, out, **settings)

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -78,16 +79,16 @@ def draw_captioned(folder: Path, number: int) -> None:
 def port() -> int:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
+        return int(taken.getsockname()[1])
 
 
-def rows_of(folder: Path) -> list[dict]:
+def rows_of(folder: Path) -> list[dict[str, Any]]:
     columns = ["id", "commonalities", "differences", "captions", "messages"]
     files = sorted(folder.glob("*.parquet"))
     return [row for file in files for row in pq.read_table(file, columns=columns).to_pylist()]
 
 
-def workers_of(process: subprocess.Popen) -> list[int]:
+def workers_of(process: subprocess.Popen[bytes]) -> list[int]:
     """Its worker processes that live, without the tracker that Python starts beside them."""
     try:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
@@ -101,10 +102,12 @@ def test_twenty_kills_lose_no_row_and_repeat_none(tmp_path: Path, port: int) -> 
     asked = tmp_path / "asked"
     asked.touch()
 
-    def serve(seconds: float = 0.6) -> subprocess.Popen:  # a reply; slow enough for all kills to fall into the build
+    def serve(
+        seconds: float = 0.6,
+    ) -> subprocess.Popen[bytes]:  # a reply; slow enough for all kills to fall into the build
         return subprocess.Popen([sys.executable, "-c", SERVER, str(port), str(asked), str(seconds)])
 
-    def start(out: Path, workers: int = WORKERS) -> subprocess.Popen:
+    def start(out: Path, workers: int = WORKERS) -> subprocess.Popen[bytes]:
         keys = {
             "source.path": tmp_path / "source",
             "source.name": "things",
@@ -191,7 +194,7 @@ def test_a_question_set_whose_build_is_killed_has_the_bytes_of_an_undisturbed_on
             line = {"image": names, "text": "<image><image> A or B?", "answer": "A", "question_id": index}
             file.write(json.dumps(line) + "\n")
 
-    def start(out: str) -> subprocess.Popen:
+    def start(out: str) -> subprocess.Popen[bytes]:
         places = ["--questions", "BISON.jsonl", "--images", ".", "--out", out]
         command = [sys.executable, "-c", SMALL_SHARDS, "benchmarks", "build", "bison", *places]
         return subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL)

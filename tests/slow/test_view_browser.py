@@ -3,14 +3,12 @@
 Screenshots go to the folder that VIEW_SCREENSHOTS names, if it does.
 """
 
-import os
 import shutil
-import socket
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import pyarrow as pa
@@ -22,10 +20,11 @@ from cadvi_hub.core.schema import v1_features
 from cadvi_hub.eval.benchmarks.writing import write_questions
 from cadvi_hub.pages.view import ViewSettings, view
 from cadvi_hub.sources.settings import SourceSettings
+from tests.slow.browser import Browser, free_port, served
 from tests.support.report_parts import N, data_set, evaluation, pair_row, picture, question, write_json
 
 pytest.importorskip("gradio", reason="make browser_test installs it")
-webdriver = pytest.importorskip("selenium.webdriver", reason="make browser_test installs it")
+pytest.importorskip("selenium", reason="make browser_test installs it")
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(not shutil.which("chromedriver"), reason="chromium-driver is not installed"),
@@ -72,81 +71,10 @@ def settings(data: Path) -> ViewSettings:
     return ViewSettings(data=str(data), results=results, questions=str(folder / "questions"))
 
 
-@contextmanager
-def served(settings: ViewSettings, **changed: Any) -> Iterator[str]:
-    from dataclasses import replace
-
-    from cadvi_hub.pages.page import serve
-
-    page = serve(replace(settings, port=free_port(), **changed), block=False)
-    try:
-        yield page.local_url
-    finally:
-        page.close()
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
 def address(settings: ViewSettings) -> Iterator[str]:
     with served(settings) as address:
         yield address
-
-
-class Browser:
-    """Chromium, and waiting for what it shows."""
-
-    def __init__(self) -> None:
-        options = webdriver.ChromeOptions()
-        for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--proxy-server=direct://"):
-            options.add_argument(argument)
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        service = webdriver.ChromeService(executable_path=shutil.which("chromedriver"))
-        self.driver = webdriver.Chrome(options=options, service=service)
-
-    def open(self, address: str, width: int = 1280, height: int = 1100) -> None:
-        self.driver.set_window_size(width, height)
-        self.driver.get(address)
-
-    def until(self, shown: Callable[[], Any], seconds: float = 30) -> Any:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if found := shown():
-                return found
-            time.sleep(0.02)
-        raise AssertionError(f"not shown: {self.text()[:2000]} {self.driver.get_log('browser')}")
-
-    def text(self, selector: str = "body") -> str:
-        script = "return document.querySelector(arguments[0])?.innerText ?? ''"
-        return self.driver.execute_script(script, selector)
-
-    def press(self, key: str) -> None:
-        self.driver.find_element("tag name", "body").send_keys(key)
-
-    def press_here(self, keys: str) -> None:
-        """Keys to whatever has the focus."""
-        self.driver.switch_to.active_element.send_keys(keys)
-
-    def click(self, element_id: str) -> None:
-        self.driver.find_element("id", element_id).click()
-
-    def tab(self, name: str) -> None:
-        button = f"//button[@role='tab'][normalize-space()='{name}']"
-        self.until(lambda: self.driver.find_elements("xpath", button))[0].click()
-
-    def picture(self, name: str) -> None:
-        """Keep a screenshot, where somebody wants to look at it."""
-        if folder := os.environ.get("VIEW_SCREENSHOTS"):
-            time.sleep(0.5)
-            self.driver.save_screenshot(str(Path(folder) / f"{name}.png"))
-
-    def overflow(self) -> int:
-        """Pixels by which the page is wider than the window."""
-        return self.driver.execute_script("return document.documentElement.scrollWidth - innerWidth")
 
 
 @pytest.fixture(scope="module")
@@ -176,8 +104,8 @@ def test_keys_page_and_the_address_follows(browser: Browser, address: str) -> No
     browser.until(lambda: "Dog number 41000" in browser.text("#pair"))
     for key, number in (("j", 41001), ("\ue014", 41002), ("k", 41001), ("\ue012", 41000)):
         browser.press(key)
-        browser.until(lambda number=number: f"Dog number {number}." in browser.text("#pair"))
-        browser.until(lambda number=number: browser.driver.current_url.endswith(f"?set=large&row=pair-{number}"))
+        browser.until(partial(browser.shows, f"Dog number {number}.", "#pair"))
+        browser.until(partial(browser.is_at, f"?set=large&row=pair-{number}"))
 
 
 def test_the_tab_key_leaves_no_list_open_and_arrows_choose(browser: Browser, address: str) -> None:
@@ -186,10 +114,10 @@ def test_the_tab_key_leaves_no_list_open_and_arrows_choose(browser: Browser, add
 
     def listed() -> list[str]:
         options = "[...document.querySelectorAll('[role=option]')].filter(each => each.checkVisibility())"
-        return browser.driver.execute_script(f"return {options}.map(each => each.innerText)")
+        return list(browser.driver.execute_script(f"return {options}.map(each => each.innerText)"))
 
     def focused() -> str:
-        return browser.driver.execute_script("return document.activeElement.getAttribute('aria-label') ?? ''")
+        return str(browser.driver.execute_script("return document.activeElement.getAttribute('aria-label') ?? ''"))
 
     browser.tab("Data")
     for _ in range(20):
@@ -278,7 +206,7 @@ def test_two_uploads_are_compared_and_asked_about(browser: Browser, address: str
         (tmp_path / f"{colour}.png").write_bytes(picture(colour, 64)["bytes"])
         field = browser.driver.find_element("css selector", f"#picture-{number} input[type=file]")
         field.send_keys(str(tmp_path / f"{colour}.png"))
-        browser.until(lambda number=number, colour=colour: colour in browser.text(f"#picture-{number}"))
+        browser.until(partial(browser.shows, colour, f"#picture-{number}"))
     browser.click("compare")
     writing = "return document.querySelectorAll('#conversation .writing').length"
     answers = "return document.querySelectorAll('#conversation .assistant').length"
@@ -305,8 +233,6 @@ def test_an_endpoint_that_is_down_gives_a_message(browser: Browser, settings: Vi
 
 
 def test_the_exported_page_works_from_files(browser: Browser, settings: ViewSettings, tmp_path: Path) -> None:
-    from dataclasses import replace
-
     view(replace(settings, export=tmp_path, rows=5))
     browser.open((tmp_path / "index.html").as_uri())
     browser.until(lambda: "5 of 5 shown" in browser.text("form"))

@@ -54,11 +54,11 @@ def questions() -> list[Doc]:
 
 def make_merged(folder: Path) -> Path:
     """A tuned LLaVA merged by our command, that writes no halves of characters: vLLM leaves those out of its texts."""
-    from test_adapters import save_adapter
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
     from cadvi_hub.training.adapters import merge
     from tests.support.tiny_llava import make_tiny_llava
+    from tests.training.test_adapters import save_adapter
 
     base = make_tiny_llava(folder / "base")
     model, tokenizer = AutoModelForImageTextToText.from_pretrained(base), AutoProcessor.from_pretrained(base).tokenizer

@@ -40,11 +40,11 @@ def merged(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     Its weights are larger than fresh ones, whose answers repeat a token whatever is in the pictures.
     """
-    from test_adapters import save_adapter
     from transformers import AutoModelForImageTextToText
 
     from cadvi_hub.cli import main
     from tests.support.tiny_llava import make_tiny_llava
+    from tests.training.test_adapters import save_adapter
 
     folder = tmp_path_factory.mktemp("merged")
     model = AutoModelForImageTextToText.from_pretrained(make_tiny_llava(folder / "base"))
@@ -100,12 +100,13 @@ def by_transformers(folder: Path, question: str, pictures: list[Image.Image]) ->
     from cadvi_hub.core.schema import message
 
     processor = AutoProcessor.from_pretrained(folder)
-    model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32)
+    model: Any = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32)
     prompt = processor.apply_chat_template([message("user", question)], add_generation_prompt=True)
     inputs = processor(text=prompt, images=pictures, return_tensors="pt", add_special_tokens=False)
     # `ignore_eos`: the end token is one like any other, as in the request to the server.
     tokens = model.generate(**inputs, max_new_tokens=TOKENS, do_sample=False, eos_token_id=-1)
-    return tokens[0, inputs["input_ids"].shape[1] :].tolist()
+    answered: list[int] = tokens[0, inputs["input_ids"].shape[1] :].tolist()
+    return answered
 
 
 @pytest.mark.parametrize("question", QUESTIONS)

@@ -21,7 +21,7 @@ PYTHON = ENVIRONMENT / "bin" / "python"
 PATIENCE = 1800  # seconds; on a busy machine the server takes minutes to start
 
 
-def wait_for(what: str, happened: Callable[[], Any], process: subprocess.Popen | None = None) -> Any:
+def wait_for(what: str, happened: Callable[[], Any], process: subprocess.Popen[bytes] | None = None) -> Any:
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         if found := happened():
@@ -57,12 +57,12 @@ class VllmServer:
             self.address = f"http://127.0.0.1:{free.getsockname()[1]}"
         self._options = {"model": model, "host": "127.0.0.1", "port": self.address.rpartition(":")[2], **options}
         self._log = log
-        self._process: subprocess.Popen | None = None
+        self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         environment = os.environ | {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
         words = [word for key, value in self._options.items() for word in (f"--{key.replace('_', '-')}", str(value))]
-        command = [PYTHON, "-m", "vllm.entrypoints.openai.api_server", "--enforce-eager", *words]
+        command = [str(PYTHON), "-m", "vllm.entrypoints.openai.api_server", "--enforce-eager", *words]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
         wait_for(f"the server is healthy (log: {self._log})", self._healthy, self._process)
@@ -83,6 +83,6 @@ class VllmServer:
     def _healthy(self) -> bool:
         try:
             with urllib.request.urlopen(f"{self.address}/health", timeout=5) as response:
-                return response.status == 200
+                return bool(response.status == 200)
         except OSError:
             return False

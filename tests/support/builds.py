@@ -2,12 +2,14 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
 from cadvi_hub.annotation.filters import Dropped
+from cadvi_hub.core.images import ImageStore
 from cadvi_hub.core.schema import Aspect, CadSummary, Difference, ImagePair, Provenance
 from cadvi_hub.sources.settings import SourceSettings
 
@@ -15,11 +17,20 @@ from cadvi_hub.sources.settings import SourceSettings
 class FakeAnnotator:
     """Writes a summary per pair; drops the pairs it was told to, and dies or hangs where a test wants that."""
 
-    def __init__(self, name="fake", drop=(), die_after=None, hang_after=None):
+    def __init__(
+        self,
+        name: str = "fake",
+        drop: Collection[str] = (),
+        die_after: int | None = None,
+        hang_after: int | None = None,
+    ):
         self.provenance = Provenance(name, "0" * 64, '{"temperature": 0.0}')
-        self.drop, self.die_after, self.hang_after, self.asked = drop, die_after, hang_after, []
+        self.drop, self.die_after, self.hang_after = drop, die_after, hang_after
+        self.asked: list[str] = []
 
-    def annotate(self, pairs, images) -> Iterator[tuple[ImagePair, CadSummary | Dropped]]:
+    def annotate(
+        self, pairs: Sequence[ImagePair], images: ImageStore
+    ) -> Iterator[tuple[ImagePair, CadSummary | Dropped]]:
         for pair in pairs:
             if len(self.asked) == self.die_after:
                 raise KeyboardInterrupt
@@ -65,11 +76,12 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
-def report(folder: Path) -> dict:
-    return json.loads((folder / "build.json").read_text())
+def report(folder: Path) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((folder / "build.json").read_text())
+    return read
 
 
-def load(folder: Path):
+def load(folder: Path) -> Any:
     from datasets import load_dataset
 
     files = str(folder / "train-*.parquet")

@@ -12,7 +12,8 @@ from PIL import Image
 
 from cadvi_hub.core.images import encode_png
 from cadvi_hub.core.schema import cad_qa_features, message, v1_features, v2_features
-from cadvi_hub.hub.publish import Published, PublishSettings, publish
+from cadvi_hub.hub.publish import PublishSettings, publish
+from cadvi_hub.hub.upload import Published
 
 REPO = "tester/cad-inst"
 ALL_FILES = {
@@ -104,4 +105,4 @@ def files() -> set[str]:
 
 
 def card_lines() -> list[str]:
-    return DatasetCard.load(REPO, ignore_metadata_errors=False).text.splitlines()
+    return str(DatasetCard.load(REPO, ignore_metadata_errors=False).text).splitlines()

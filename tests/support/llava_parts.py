@@ -7,7 +7,7 @@ from typing import Any
 
 import sentencepiece
 import torch
-from sentencepiece.sentencepiece_model_pb2 import ModelProto
+from sentencepiece import sentencepiece_model_pb2
 from transformers import CLIPConfig, CLIPModel, LlamaConfig, LlamaForCausalLM
 
 from tests.support.tiny_llava import CORPUS
@@ -31,7 +31,8 @@ def make_vicuna(folder: Path, **changed: Any) -> Path:
         allow_whitespace_only_pieces=True,
         minloglevel=2,
     )
-    model = ModelProto.FromString(model_file.getvalue())
+    protocol: Any = sentencepiece_model_pb2  # its classes are made when it is imported
+    model = protocol.ModelProto.FromString(model_file.getvalue())
     for piece in model.pieces:
         if set(piece.piece) == {"▁"} and len(piece.piece) > 1:
             piece.score = -1e9  # Llama merges spaces last, although their pieces are among the first

@@ -43,7 +43,7 @@ def read(reader: Any, settings: SourceSettings, images: ImageStore | None = None
     return list(reader(settings, store, drops)), drops.as_dict()
 
 
-def parquet_source(folder: Path, pictures: str = "image", **columns: list) -> SourceSettings:
+def parquet_source(folder: Path, pictures: str = "image", **columns: list[Any]) -> SourceSettings:
     """A data set of `columns`, of which `pictures` holds pictures or lists of them."""
     import pyarrow.parquet as pq
     from datasets import Dataset, Features, Image, List

@@ -55,6 +55,7 @@ def stream(tmp_path: Path, processor: LlavaProcessor) -> Stream:
         made = [numbered(index) for index in range(rows)] if isinstance(rows, int) else rows
         write(tmp_path / "v1", made)
         settings = {"v1": {"path": str(tmp_path), "config": "v1", **source}}
-        return stream_mixture(settings, processor, max_tokens, seed=0).dataset
+        streamed: RowStream = stream_mixture(settings, processor, max_tokens, seed=0).dataset
+        return streamed
 
     return make

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 IMAGE_SIZE, PATCH_SIZE = 32, 16  # four image tokens per picture
 MAX_LENGTH = 1024
@@ -106,7 +107,8 @@ def make_tiny_llava(folder: Path, seed: int = 0) -> Path:
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )
-    config = LlavaConfig(
+    config_class: Any = LlavaConfig  # it also takes the names of its own attribute map
+    config = config_class(
         vision_config=vision,
         text_config=text,
         image_token_id=tokenizer.convert_tokens_to_ids("<image>"),

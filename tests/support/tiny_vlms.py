@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 import trl
@@ -44,8 +45,10 @@ class NoVideos(VideoProcessorMixin):
     num_frames, fps = 8, 1
 
 
-processing_utils.transformers_module.VideoProcessorMixin = VideoProcessorMixin  # named only where torchvision is
-processing_smolvlm.num2words = str  # of a video's frames, too
+named_with_torchvision: Any = processing_utils.transformers_module  # it has the name only where torchvision is
+named_with_torchvision.VideoProcessorMixin = VideoProcessorMixin
+words_of_numbers: Any = processing_smolvlm  # of a video's frames, too
+words_of_numbers.num2words = str
 for config_class in (Qwen2_5_VLConfig, Qwen3VLConfig, SmolVLMConfig):
     AutoVideoProcessor.register(config_class, video_processor_classes={"torchvision": NoVideos}, exist_ok=True)
 
@@ -71,13 +74,19 @@ def make_qwen(family: str) -> tuple[PreTrainedConfig, Qwen2_5_VLProcessor | Qwen
     marks = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>"]
     marks += ["<|image_pad|>", "<|video_pad|>"]
     tokenizer = make_tokenizer(marks, pad_token="<|endoftext|>", eos_token="<|im_end|>")
-    ids = dict(zip(marks, tokenizer.convert_tokens_to_ids(marks), strict=True))
+    ids: dict[str, Any] = {mark: tokenizer.convert_tokens_to_ids(mark) for mark in marks}
     is_newer = family == "qwen3_vl"
     patch = 16 if is_newer else 14
     images = Qwen2VLImageProcessorPil(
         patch_size=patch, size={"shortest_edge": (4 * patch) ** 2, "longest_edge": (8 * patch) ** 2}
     )
-    vision = {"depth": 2, "hidden_size": 32, "num_heads": 2, "intermediate_size": 48, "patch_size": patch}
+    vision: dict[str, Any] = {
+        "depth": 2,
+        "hidden_size": 32,
+        "num_heads": 2,
+        "intermediate_size": 48,
+        "patch_size": patch,
+    }
     vision |= {"out_hidden_size": TEXT["hidden_size"]}
     vision |= (
         {"deepstack_visual_indexes": [0, 1], "num_position_embeddings": 64}
@@ -113,7 +122,7 @@ def make_smolvlm(family: str) -> tuple[PreTrainedConfig, Idefics3Processor | Smo
     ]
     marks += [f"<row_{row}_col_{column}>" for row in range(1, 7) for column in range(1, 7)]
     tokenizer = make_tokenizer(marks, bos_token="<|im_start|>", eos_token="<end_of_utterance>", pad_token="<|im_end|>")
-    ids = dict(zip(marks, tokenizer.convert_tokens_to_ids(marks), strict=True))
+    ids: dict[str, Any] = {mark: tokenizer.convert_tokens_to_ids(mark) for mark in marks}
     is_newer = family == "smolvlm"
     image_class = SmolVLMImageProcessorPil if is_newer else Idefics3ImageProcessorPil
     images = image_class(size={"longest_edge": 64}, max_image_size={"longest_edge": 32})
@@ -126,7 +135,7 @@ def make_smolvlm(family: str) -> tuple[PreTrainedConfig, Idefics3Processor | Smo
         image_token_id=ids["<image>"],
         scale_factor=2,
     )
-    settings = {"image_seq_len": 4, "chat_template": original_template(family)}
+    settings: dict[str, Any] = {"image_seq_len": 4, "chat_template": original_template(family)}
     if is_newer:
         return config, SmolVLMProcessor(images, tokenizer, NoVideos(), **settings)
     return config, Idefics3Processor(images, tokenizer, **settings)

@@ -34,7 +34,7 @@ def row(index: int) -> dict[str, Any]:
 
 def tiny_processor(folder: Path) -> LlavaProcessor:
     """The processor of a tiny LLaVA that is made in `folder`, with the template that marks the answers."""
-    processor = AutoProcessor.from_pretrained(make_tiny_llava(folder))
+    processor: LlavaProcessor = AutoProcessor.from_pretrained(make_tiny_llava(folder))
     processor.chat_template = (TEMPLATES / "cadvi.jinja").read_text()
     return processor
 

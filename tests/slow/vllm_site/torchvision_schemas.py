@@ -10,7 +10,7 @@ from importlib.abc import MetaPathFinder
 class Schemas(MetaPathFinder):
     """Declares the two operators once, right before torchvision is imported."""
 
-    def find_spec(self, name, path=None, target=None):
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
         if name == "torchvision":
             sys.meta_path.remove(self)
             import torch
