@@ -52,10 +52,11 @@ def make_requests(count: int, picture_bytes: int, max_tokens: int) -> Iterator[C
 def run_ours(given: argparse.Namespace, requests: Iterator[ChatRequest]) -> Iterator[bool]:
     """Per request, whether it was answered."""
     from cadvi_hub.generation.server import ServerGenerator
+    from cadvi_hub.generation.settings import EndpointSettings
     from cadvi_hub.generation.store import ReplyStore, StoredGenerator
 
     with tempfile.TemporaryDirectory() as folder:
-        generator = ServerGenerator(given.model, given.base_url, concurrency=given.concurrency)
+        generator = ServerGenerator(given.model, EndpointSettings(given.base_url, concurrency=given.concurrency))
         store = ReplyStore(Path(folder) / "replies.sqlite")
         for outcome in StoredGenerator(generator, store).generate(requests):
             yield isinstance(outcome, Reply)

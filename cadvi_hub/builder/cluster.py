@@ -37,8 +37,7 @@ def submit(plan: Plan) -> None:
         InputError: datatrove, Ray or Slurm is not there, options that datatrove or Slurm does not take, a password in
             an address, which datatrove would write down, or a task of Ray's that failed.
     """
-    addresses = plan.settings.annotator.base_url
-    if any(urlsplit(url).password for url in ([addresses] if isinstance(addresses, str) else addresses)):
+    if any(urlsplit(url).password for url in plan.settings.annotator.addresses):
         problem = "it holds a password, which would be written to the files of the job"
         raise InputError("annotator.base_url", problem, "Use a key, in the variable that api_key_env names")
     with plan.locked_folder() as folder:

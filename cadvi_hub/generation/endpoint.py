@@ -17,6 +17,7 @@ from PIL import Image, UnidentifiedImageError
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import message
 from cadvi_hub.generation.chat import ChatRequest, Failed, Reply
+from cadvi_hub.generation.settings import EndpointSettings
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -34,25 +35,22 @@ class Endpoint:
     """Answers requests one by one; `problem` holds the reason once it is out of use.
 
     Args:
-        base_url: its address, up to and including `/v1`.
+        url: its address, up to and including `/v1`.
         model: name of the model there.
-        api_key_env: environment variable that holds the key; unset or empty means no key.
-        timeout: seconds until a request counts as lost.
-        max_retries: how often the client sends a request again after 408, 409, 429, 5xx, a timeout or a lost
-            connection, after growing pauses or those that the endpoint asks for (`Retry-After`).
+        settings: key, time-out and retries. The client pauses longer and longer between retries, or as long as the
+            endpoint asks for (`Retry-After`).
 
     Raises:
-        InputError: `base_url` is not an address.
+        InputError: `url` is not an address.
     """
 
-    def __init__(self, base_url: str, model: str, api_key_env: str, timeout: float, max_retries: int):
-        address = urlsplit(base_url)
+    def __init__(self, url: str, model: str, settings: EndpointSettings):
+        address = urlsplit(url)
         if address.scheme not in ("http", "https") or not address.hostname:
             raise InputError("base_url", "it is no http(s) address", "Write it like http://127.0.0.1:8000/v1")
         self.problem: EndpointError | None = None
-        self._url, self._model, self._api_key_env = base_url, model, api_key_env
+        self._url, self._model, self._settings = url, model, settings
         self._shown_url = address._replace(netloc=address.netloc.rpartition("@")[2], query="").geturl()
-        self._timeout, self._max_retries = timeout, max_retries
         self._replies = self._refusals = 0
 
     def connect(self) -> AsyncOpenAI:
@@ -60,7 +58,10 @@ class Endpoint:
         from openai import AsyncOpenAI
 
         return AsyncOpenAI(
-            base_url=self._url, api_key=self._key(), timeout=self._timeout, max_retries=self._max_retries
+            base_url=self._url,
+            api_key=self._key(),
+            timeout=self._settings.timeout,
+            max_retries=self._settings.max_retries,
         )
 
     async def answer(self, client: AsyncOpenAI, request: ChatRequest) -> Reply | Failed:
@@ -139,20 +140,23 @@ class Endpoint:
         """What is wrong, and a hint, after the last retry."""
         from openai import APIConnectionError, APIStatusError, APITimeoutError
 
-        tries = f"tried {self._max_retries + 1} times"
+        tries = f"tried {self._settings.max_retries + 1} times"
         match error:
             case APIStatusError(status_code=401 | 403):
-                return "does not take the key", f"Set {self._api_key_env} to a key that is valid there"
+                return "does not take the key", f"Set {self._settings.api_key_env} to a key that is valid there"
             case APIStatusError(status_code=404):
                 hint = "Check the model's name, and that the address ends in /v1"
                 return f"knows no model {self._model!r} or no chat completions (404)", hint
             case APIStatusError(status_code=status):
                 hint = "Lower the concurrency" if status == 429 else "Look at its log"
                 said = self._without_key(error.message)[:200]
-                return f"still answers {status} after {self._max_retries} retries ({said})", f"{hint}; run again"
+                return (
+                    f"still answers {status} after {self._settings.max_retries} retries ({said})",
+                    f"{hint}; run again",
+                )
             case APITimeoutError():
                 hint = "Look at its log, or raise the timeout; run again"
-                return f"gave no answer within {self._timeout:g} s, {tries}", hint
+                return f"gave no answer within {self._settings.timeout:g} s, {tries}", hint
             case APIConnectionError():
                 is_there = "Connect" not in type(error.__cause__).__name__
                 problem = "breaks off the connection" if is_there else "cannot be reached"
@@ -166,7 +170,7 @@ class Endpoint:
         return self.problem
 
     def _key(self) -> str:
-        return os.environ.get(self._api_key_env) or "EMPTY"
+        return os.environ.get(self._settings.api_key_env) or "EMPTY"
 
     def _without_key(self, text: str) -> str:
         return text.replace(self._key(), "[key]")

@@ -37,14 +37,5 @@ def make_generator(
     else:
         from cadvi_hub.generation.server import ServerGenerator
 
-        served = generator = ServerGenerator(
-            model,
-            endpoint.base_url,
-            api_key_env=endpoint.api_key_env,
-            concurrency=endpoint.concurrency,
-            timeout=endpoint.timeout,
-            max_retries=endpoint.max_retries,
-        )
-        if revision:
-            served.name = f"{served.name}@{revision}"
+        generator = ServerGenerator(model, endpoint, revision)
     return generator if replies is None else StoredGenerator(generator, ReplyStore(replies))

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.generation.chat import ChatRequest, Failed, OnReplies, Reply, public_name
 from cadvi_hub.generation.endpoint import Endpoint, EndpointError
+from cadvi_hub.generation.settings import EndpointSettings
 from cadvi_hub.generation.usage import Usage
 
 if TYPE_CHECKING:
@@ -39,32 +40,20 @@ class ServerGenerator:
 
     Args:
         model: name of the model at the endpoints.
-        base_url: address of the endpoint up to and including `/v1`, or of each endpoint.
-        api_key_env: environment variable that holds the key; unset or empty means no key.
-        concurrency: requests at an endpoint at once.
-        timeout: seconds until a request counts as lost.
-        max_retries: how often a request is sent again after 408, 409, 429, 5xx, a timeout or a lost connection.
+        settings: where the endpoints are, and how they are asked.
+        revision: of the weights, where the endpoints do not tell it; it becomes a part of the name.
 
     Raises:
         InputError: no address; from `generate`: no endpoint is left that can be reached, knows the model, accepts the
             key, speaks this API, and recovers from its failures within the retries.
     """
 
-    def __init__(
-        self,
-        model: str,
-        base_url: str | list[str],
-        api_key_env: str = "OPENAI_API_KEY",
-        concurrency: int = 32,
-        timeout: float = 300.0,
-        max_retries: int = 6,
-    ):
-        self.name = public_name(model)  # some servers know a model by the path that it has there
-        addresses = [base_url] if isinstance(base_url, str) else list(dict.fromkeys(base_url))
-        if not addresses:
+    def __init__(self, model: str, settings: EndpointSettings, revision: str = ""):
+        self.name = public_name(model) + (f"@{revision}" if revision else "")  # some servers know a model by its path
+        if not settings.addresses:
             raise InputError("base_url", "no endpoint is named", "Name one or several")
-        self._endpoints = [Endpoint(url, model, api_key_env, timeout, max_retries) for url in addresses]
-        self._concurrency = concurrency
+        self._endpoints = [Endpoint(url, model, settings) for url in settings.addresses]
+        self._concurrency = settings.concurrency
 
     def generate(
         self, requests: Iterable[ChatRequest], on_replies: OnReplies | None = None

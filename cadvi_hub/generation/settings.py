@@ -15,7 +15,7 @@ class EndpointSettings:
         api_key_env: name of the environment variable that holds the key; unset means no key.
         concurrency: requests at an endpoint at once.
         timeout: seconds until a request counts as lost.
-        max_retries: times that a request is sent again after a timeout, a lost connection, 429 or 5xx.
+        max_retries: times that a request is sent again after a timeout, a lost connection, 408, 409, 429 or 5xx.
     """
 
     base_url: str | list[str] = ""
@@ -23,6 +23,11 @@ class EndpointSettings:
     concurrency: int = 32
     timeout: float = 300.0
     max_retries: int = 6
+
+    @property
+    def addresses(self) -> list[str]:
+        """Each endpoint's address, once."""
+        return [self.base_url] if isinstance(self.base_url, str) else list(dict.fromkeys(self.base_url))
 
 
 @dataclass

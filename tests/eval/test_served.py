@@ -45,7 +45,9 @@ def question(caption: str, group: str = "0", images: Sequence[Any] = (RED, BLUE)
 
 
 def model_at(server: OpenAIServer, **settings: Any) -> ServedModel:
-    return ServedModel(ModelConfig(model_name="tiny"), ServerGenerator("tiny", server.base_url, **settings))
+    return ServedModel(
+        ModelConfig(model_name="tiny"), ServerGenerator("tiny", EndpointSettings(server.base_url, **settings))
+    )
 
 
 def pictures(request: dict[str, Any]) -> list[Image.Image]:
@@ -180,7 +182,9 @@ def test_questions_that_cannot_be_asked_are_named_before_anything_is_sent(damage
 
 
 def test_what_an_endpoint_cannot_tell_is_refused_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = ServedModel(ModelConfig(model_name="tiny"), ServerGenerator("tiny", "http://127.0.0.1:9/v1"))
+    model = ServedModel(
+        ModelConfig(model_name="tiny"), ServerGenerator("tiny", EndpointSettings("http://127.0.0.1:9/v1"))
+    )
     with pytest.raises(InputError, match="how likely a given answer is"):
         model.loglikelihood([question("a dog")])
     with pytest.raises(InputError, match="perplexity"):

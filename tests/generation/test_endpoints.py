@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.generation.server import ServerGenerator
 from tests.generation.test_server import ask, short_pauses, texts
-from tests.support.openai_server import Answer, echo, openai_server, said
+from tests.support.openai_server import Answer, echo, openai_server, said, served
 
 __all__ = ["short_pauses"]  # a fixture that every test here uses
 
@@ -27,7 +26,7 @@ def test_requests_are_shared_out_and_each_endpoint_gets_no_more_than_its_share()
         return echo(request, number)
 
     with openai_server(meet) as first, openai_server(meet) as second:
-        generator = ServerGenerator("m", [first.base_url, second.base_url], concurrency=2)
+        generator = served([first.base_url, second.base_url], concurrency=2)
         assert texts(generator.generate(ask(str(i)) for i in range(40))) == [f"echo {i}" for i in range(40)]
         assert first.most_at_once == second.most_at_once == 2
         assert len(first.requests) + len(second.requests) == 40
@@ -42,7 +41,7 @@ def test_the_others_take_over_from_an_endpoint_that_dies(
         return echo(request, number) if number < 3 else answer or Answer("half", breaks_off=True)
 
     with openai_server(dies) as first, openai_server() as second:
-        generator = ServerGenerator("m", [first.base_url, second.base_url], concurrency=4, max_retries=1)
+        generator = served([first.base_url, second.base_url], concurrency=4, max_retries=1)
         with caplog.at_level(logging.WARNING):
             assert texts(generator.generate(ask(str(i)) for i in range(60))) == [f"echo {i}" for i in range(60)]
         (warning,) = [record.getMessage() for record in caplog.records if record.name.startswith("cadvi_hub")]
@@ -60,7 +59,7 @@ def test_the_run_ends_when_no_endpoint_is_left_and_the_next_one_tries_them_all_a
         return echo(request, number) if fixed.is_set() else Answer("bad key", status=401)
 
     with openai_server(broken) as first, openai_server(broken) as second:
-        generator = ServerGenerator("m", [first.base_url, second.base_url], concurrency=2)
+        generator = served([first.base_url, second.base_url], concurrency=2)
         with pytest.raises(InputError, match="does not take the key, and no other endpoint is left"):
             list(generator.generate([ask(str(i)) for i in range(9)]))
         fixed.set()

@@ -17,10 +17,9 @@ import pytest
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.generation.chat import Failed, Reply
-from cadvi_hub.generation.server import ServerGenerator
 from cadvi_hub.generation.store import ReplyStore, StoredGenerator
 from tests.generation.test_server import KEY, ask, picture, short_pauses, texts
-from tests.support.openai_server import Answer, Behaviour, echo, openai_server, said
+from tests.support.openai_server import Answer, Behaviour, echo, openai_server, said, served
 
 __all__ = ["short_pauses"]  # a fixture that every test here uses
 
@@ -52,7 +51,7 @@ def test_a_passing_failure_is_asked_again(answer: Answer) -> None:
         return answer if number == 0 else echo(request, number)
 
     with openai_server(once) as server:
-        assert texts(ServerGenerator("m", server.base_url, max_retries=2).generate([ask("hi")])) == ["echo hi"]
+        assert texts(served(server.base_url, max_retries=2).generate([ask("hi")])) == ["echo hi"]
         assert len(server.requests) == 2
 
 
@@ -64,7 +63,7 @@ def test_a_busy_endpoint_is_left_in_peace_for_as_long_as_it_asks() -> None:
         return echo(request, number) if number else Answer("busy", status=429, headers={"Retry-After": "0.4"})
 
     with openai_server(once) as server:
-        assert texts(ServerGenerator("m", server.base_url, max_retries=1).generate([ask("hi")])) == ["echo hi"]
+        assert texts(served(server.base_url, max_retries=1).generate([ask("hi")])) == ["echo hi"]
     assert asked[1] - asked[0] >= 0.4
 
 
@@ -83,7 +82,7 @@ def test_an_endpoint_that_is_slow_to_start_is_waited_for() -> None:
     thread = threading.Thread(target=start_late)
     thread.start()
     try:
-        assert texts(ServerGenerator("m", server.base_url, max_retries=12).generate([ask("hi")])) == ["echo hi"]
+        assert texts(served(server.base_url, max_retries=12).generate([ask("hi")])) == ["echo hi"]
         assert started.is_set()
     finally:
         end.set()
@@ -110,7 +109,7 @@ def test_an_endpoint_that_is_slow_to_start_is_waited_for() -> None:
 def test_a_lasting_failure_stops_the_run_and_says_where_and_what_to_do(answer: Answer, says: str) -> None:
     with openai_server(lambda request, number: answer) as server:
         with pytest.raises(InputError) as caught:
-            list(ServerGenerator("m", server.base_url, max_retries=1).generate([ask("hi")]))
+            list(served(server.base_url, max_retries=1).generate([ask("hi")]))
         assert server.base_url in str(caught.value)
     assert says in str(caught.value)
     assert KEY not in str(caught.value)
@@ -125,7 +124,7 @@ def test_a_hanging_endpoint_stops_the_run_and_says_that_it_gave_no_answer() -> N
 
     with openai_server(hang) as server:
         with pytest.raises(InputError, match=r"gave no answer within 0\.2 s, tried 2 times"):
-            list(ServerGenerator("m", server.base_url, timeout=0.2, max_retries=1).generate([ask("hi")]))
+            list(served(server.base_url, timeout=0.2, max_retries=1).generate([ask("hi")]))
         release.set()
 
 
@@ -133,7 +132,7 @@ def test_an_endpoint_that_is_not_there_is_named_without_its_password() -> None:
     with openai_server() as server:
         address = server.base_url.replace("http://", "http://user:hunter2@")
     with pytest.raises(InputError, match="cannot be reached") as caught:
-        list(ServerGenerator("m", address, max_retries=0).generate([ask("hi")]))
+        list(served(address, max_retries=0).generate([ask("hi")]))
     assert server.base_url in str(caught.value)
     assert "hunter2" not in str(caught.value)
 
@@ -151,7 +150,7 @@ def test_an_endpoint_that_is_not_there_is_named_without_its_password() -> None:
 )
 def test_a_request_that_fails_where_others_are_answered_fails_alone(answer: Answer, says: str) -> None:
     with openai_server(only("1", answer)) as server:
-        outcomes = list(ServerGenerator("m", server.base_url).generate([ask(str(i)) for i in range(3)]))
+        outcomes = list(served(server.base_url).generate([ask(str(i)) for i in range(3)]))
     assert isinstance(outcomes[1], Failed)
     assert says in outcomes[1].reason
     assert [outcomes[0].text, outcomes[2].text] == ["echo 0", "echo 2"]  # type: ignore[union-attr]
@@ -162,7 +161,7 @@ def test_a_reply_that_never_stops_is_told_from_a_whole_one() -> None:
         return Answer("a \ud83d b \U0001f600" if number else None, finish_reason="length")
 
     with openai_server(endless) as server:
-        replies = list(ServerGenerator("m", server.base_url, concurrency=1).generate([ask("hi \ud83d"), ask("ho")]))
+        replies = list(served(server.base_url, concurrency=1).generate([ask("hi \ud83d"), ask("ho")]))
     cut = Reply("a � b \U0001f600", "length", prompt_tokens=7, completion_tokens=3)
     assert replies == [replace(cut, text=""), cut]  # a model that spent all its tokens on thinking writes no text
     assert said(server.requests[0]) == "hi �"
@@ -173,13 +172,13 @@ def test_a_number_of_tokens_that_is_none_costs_no_reply(tokens: object, tmp_path
     choice = {"message": {"content": "A reply."}, "finish_reason": "stop"}
     body = json.dumps({"choices": [choice], "usage": {"prompt_tokens": tokens, "completion_tokens": 7}}).encode()
     with openai_server(lambda request, number: Answer(body=body)) as server:
-        stored = StoredGenerator(ServerGenerator("m", server.base_url), ReplyStore(tmp_path / "replies.sqlite"))
+        stored = StoredGenerator(served(server.base_url), ReplyStore(tmp_path / "replies.sqlite"))
         assert list(stored.generate([ask("Hello.")])) == [Reply("A reply.", "stop", 0, 7)]
 
 
 def test_an_endpoint_that_refuses_everything_stops_the_run() -> None:
     with openai_server(lambda request, number: Answer("no such setting", status=400)) as server:
-        generator = ServerGenerator("m", server.base_url, concurrency=2)
+        generator = served(server.base_url, concurrency=2)
         with pytest.raises(InputError, match=r"refuses every request .*no such setting"):
             list(generator.generate(ask(str(i)) for i in range(100)))
         assert len(server.requests) < 100
@@ -190,7 +189,7 @@ def test_refusals_of_long_requests_alone_do_not_stop_the_run() -> None:
         return Answer("too long", status=400) if len(said(request)) > 100 else echo(request, number)
 
     with openai_server(too_long) as server:
-        generator = ServerGenerator("m", server.base_url, concurrency=2)
+        generator = served(server.base_url, concurrency=2)
         outcomes = list(generator.generate(ask("long " * 30 + str(i)) for i in range(40)))
     assert all(isinstance(outcome, Failed) for outcome in outcomes)
 
@@ -202,7 +201,7 @@ def test_an_endpoint_without_json_schemas_is_told_so_at_the_first_request() -> N
     request = ask("<image> hi", images=(picture("red"),), json_schema={"type": "object"})
     says = r"takes no JSON schema \(400: .*unknown key.*Set json_schema to false"
     with openai_server(plain_only) as server, pytest.raises(InputError, match=says):
-        list(ServerGenerator("m", server.base_url).generate([request]))
+        list(served(server.base_url).generate([request]))
 
 
 @pytest.mark.parametrize("last", ["401", "hangs", "ctrl-c", "full disk", "closed"])
@@ -233,7 +232,7 @@ def test_whatever_ends_a_run_the_replies_that_arrived_are_stored_and_only_the_re
     monkeypatch.setattr(ReplyStore, "put", watched)
     requests = [ask(str(i)) for i in (5, 0, 1, 2, 3, 4)] if last != "closed" else [ask(str(i)) for i in range(6)]
     with openai_server(fails_last) as server:
-        generator = ServerGenerator("m", server.base_url, concurrency=6, timeout=0.5, max_retries=0)
+        generator = served(server.base_url, concurrency=6, timeout=0.5, max_retries=0)
         outcomes = StoredGenerator(generator, ReplyStore(path)).generate(requests)
         if last == "closed":
             next(outcomes)
@@ -247,7 +246,7 @@ def test_whatever_ends_a_run_the_replies_that_arrived_are_stored_and_only_the_re
     store = ReplyStore(path)
     assert len(store) == 5
     with openai_server() as server:
-        replies = texts(StoredGenerator(ServerGenerator("m", server.base_url), store).generate(requests))
+        replies = texts(StoredGenerator(served(server.base_url), store).generate(requests))
         assert sorted(replies) == [f"echo {i}" for i in range(6)]
         assert [said(request) for request in server.requests] == ["5"]
 
@@ -263,7 +262,7 @@ def test_replies_are_handed_on_while_the_caller_is_busy() -> None:
             all_arrived.set()
 
     with openai_server() as server:
-        outcomes = ServerGenerator("m", server.base_url, concurrency=4).generate([ask(str(i)) for i in range(8)], note)
+        outcomes = served(server.base_url, concurrency=4).generate([ask(str(i)) for i in range(8)], note)
         next(outcomes)
         assert all_arrived.wait(10)
         assert len(list(outcomes)) == 7
@@ -271,7 +270,7 @@ def test_replies_are_handed_on_while_the_caller_is_busy() -> None:
 
 def test_the_cost_of_a_run_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     with openai_server(only("1", Answer("too long", status=400))) as server, caplog.at_level(logging.INFO):
-        list(ServerGenerator("m", server.base_url).generate([ask(str(i)) for i in range(3)]))
+        list(served(server.base_url).generate([ask(str(i)) for i in range(3)]))
     (line,) = [record.getMessage() for record in caplog.records if record.name.startswith("cadvi_hub")]
     assert line.startswith("m: 2 replies in ")
     assert "1 failed; 14 + 6 tokens" in line

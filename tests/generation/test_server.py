@@ -15,7 +15,8 @@ from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import message
 from cadvi_hub.generation.chat import ChatRequest, Decoding, Failed, Reply, request_key
 from cadvi_hub.generation.server import UNANSWERED, UNYIELDED, ServerGenerator
-from tests.support.openai_server import Answer, echo, openai_server, said
+from cadvi_hub.generation.settings import EndpointSettings
+from tests.support.openai_server import Answer, echo, openai_server, said, served
 
 SHORT = Decoding(max_tokens=12)
 KEY = "sk-secret-0123456789"
@@ -72,7 +73,7 @@ def test_replies_come_in_the_order_of_the_requests_though_answered_in_another() 
             second_arrived.set()
 
     with openai_server(first_last) as server:
-        generator = ServerGenerator("m", server.base_url, concurrency=4)
+        generator = served(server.base_url, concurrency=4)
         replies = texts(generator.generate([ask(str(i)) for i in range(9)], note))
     assert replies == [f"echo {i}" for i in range(9)]
     assert sorted(arrived) == sorted(replies)
@@ -89,7 +90,7 @@ def test_load_stays_within_concurrency_and_requests_are_read_little_ahead() -> N
             yield ask(str(i))
 
     with openai_server() as server:
-        replies = ServerGenerator("m", server.base_url, concurrency=3).generate(requests())
+        replies = served(server.base_url, concurrency=3).generate(requests())
         assert isinstance(next(replies), Reply)
         assert read <= 3 * UNYIELDED
         assert texts(replies) == [f"echo {i}" for i in range(1, 300)]
@@ -108,7 +109,7 @@ def test_one_slow_request_does_not_idle_the_others() -> None:
         return echo(request, number)
 
     with openai_server(first_last) as server:
-        replies = texts(ServerGenerator("m", server.base_url, concurrency=2).generate(ask(str(i)) for i in range(80)))
+        replies = texts(served(server.base_url, concurrency=2).generate(ask(str(i)) for i in range(80)))
     assert replies == [f"echo {i}" for i in range(80)]
 
 
@@ -129,7 +130,7 @@ def test_only_the_pictures_of_a_few_requests_are_held_in_memory() -> None:
 
     red = picture("red")
     with openai_server() as server:
-        replies = texts(ServerGenerator("m", server.base_url, concurrency=4).generate(requests()))
+        replies = texts(served(server.base_url, concurrency=4).generate(requests()))
     assert replies == [f"echo {i}" for i in range(150)]
     assert most <= UNANSWERED * 4 + 1
     assert held == 0
@@ -144,7 +145,7 @@ def test_images_go_as_data_urls_where_the_prompt_has_them() -> None:
         json_schema={"type": "object"},
     )
     with openai_server() as server:
-        list(ServerGenerator("m", server.base_url).generate([request]))
+        list(served(server.base_url).generate([request]))
         sent = server.requests[0]
 
     def url(mime: str, data: bytes) -> dict[str, Any]:
@@ -172,14 +173,14 @@ def test_the_key_comes_from_the_named_variable_only(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("MY_KEY", "mine")
     monkeypatch.delenv("OPENAI_API_KEY")
     with openai_server() as server:
-        list(ServerGenerator("m", server.base_url, api_key_env="MY_KEY").generate([ask("hi")]))
-        list(ServerGenerator("m", server.base_url).generate([ask("hi")]))
+        list(served(server.base_url, api_key_env="MY_KEY").generate([ask("hi")]))
+        list(served(server.base_url).generate([ask("hi")]))
         assert server.keys == ["Bearer mine", "Bearer EMPTY"]
 
 
 def test_an_address_that_is_no_address_is_refused_at_once() -> None:
     with pytest.raises(InputError, match="no http"):
-        ServerGenerator("m", "localhost:8000/v1")
+        served("localhost:8000/v1")
 
 
 @pytest.mark.parametrize(
@@ -188,7 +189,7 @@ def test_an_address_that_is_no_address_is_refused_at_once() -> None:
 )
 def test_a_model_that_a_server_knows_by_its_path_is_recorded_without_it(model: str, name: str) -> None:
     with openai_server() as server:
-        generator = ServerGenerator(model, server.base_url)
+        generator = ServerGenerator(model, EndpointSettings(server.base_url))
         assert texts(generator.generate([ask("hi")])) == ["echo hi"]
     assert generator.name == name
     assert server.requests[0]["model"] == model

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from cadvi_hub.generation.server import ServerGenerator
+from cadvi_hub.generation.settings import EndpointSettings
+
 
 @dataclass
 class Answer:
@@ -119,3 +122,8 @@ def _completion(answer: Answer) -> dict[str, Any]:
         "choices": [{"index": 0, "message": message, "finish_reason": answer.finish_reason}],
         "usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10},
     }
+
+
+def served(base_url: str | list[str], **settings: Any) -> ServerGenerator:
+    """The model "m" at an endpoint."""
+    return ServerGenerator("m", EndpointSettings(base_url, **settings))

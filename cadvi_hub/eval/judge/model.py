@@ -88,8 +88,7 @@ class Judge:
     def served(self) -> dict[str, str]:
         """What the endpoint says about the judge's weights; nothing where it says nothing or cannot be reached now."""
         settings = self._settings
-        addresses = [settings.base_url] if isinstance(settings.base_url, str) else settings.base_url
-        for address in filter(None, addresses):
+        for address in filter(None, settings.addresses):
             for known in _models(address, os.environ.get(settings.api_key_env) or "EMPTY"):
                 if isinstance(known, dict) and known.get("id") == settings.model:
                     return {key: public_name(known[key]) for key in SERVED if isinstance(known.get(key), str)}

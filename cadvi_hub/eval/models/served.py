@@ -17,6 +17,7 @@ from cadvi_hub.eval.models.chat import greedy_answers
 from cadvi_hub.eval.models.sample_cache import NoSampleCache
 from cadvi_hub.generation.chat import Generator
 from cadvi_hub.generation.server import ServerGenerator
+from cadvi_hub.generation.settings import EndpointSettings
 from cadvi_hub.generation.store import ReplyStore, StoredGenerator
 
 
@@ -77,4 +78,4 @@ def _from_environment(model: str) -> ServerGenerator:
         raise InputError(
             "OPENAI_BASE_URL", "no endpoint is named", "Set it to an address like http://127.0.0.1:8000/v1"
         )
-    return ServerGenerator(model, base_url)
+    return ServerGenerator(model, EndpointSettings(base_url))
