@@ -10,7 +10,7 @@ from cadvi_hub.demo.base_recipe import IMAGE_TOKENS, BaseRecipe
 from cadvi_hub.world.captions import describe
 from cadvi_hub.world.instruct import Turn, claim_turn, image_conversation, short_turns, text_conversation
 from cadvi_hub.world.render import render
-from cadvi_hub.world.scene import ACTIONS, ANIMATE, BOX_SIZES, COLORS, FILLS, SHAPES, THINGS, Scene, draw_scene
+from cadvi_hub.world.scene import ACTIONS, ANIMATE, BOX_SIZES, COLORS, FILLS, SHAPES, THINGS, Look, Scene, draw_scene
 
 if TYPE_CHECKING:
     import torch
@@ -59,13 +59,18 @@ def draw_reading(rng: random.Random, recipe: BaseRecipe, progress: float) -> lis
     return text_conversation(rng, "train")
 
 
+def draw_look(rng: random.Random, recipe: BaseRecipe) -> Look:
+    """The look of a picture: `boxes` in the recipe's share."""
+    return "boxes" if rng.random() < recipe.boxes_share else "sketch"
+
+
 def draw_conversation(rng: random.Random, recipe: BaseRecipe, progress: float) -> tuple[Scene | None, list[Turn]]:
     """A scene (None for plain text) and a conversation; `progress` is the finished share of the training."""
     if rng.random() < recipe.text_share:
         return None, copy_practice(rng) if rng.random() < 0.25 else text_conversation(rng, "train")
-    look = "boxes" if rng.random() < recipe.boxes_share else "sketch"
+    look = draw_look(rng, recipe)
     groups = _max_groups(progress, recipe.curriculum_share)
-    scene = draw_scene(rng, "train", "boxes" if look == "boxes" else "sketch", rng.randint(1, groups))
+    scene = draw_scene(rng, "train", look, rng.randint(1, groups))
     # first see, then check: descriptions are half of the conversations at the start and a tenth after the curriculum
     describe_share = 0.1 + 0.4 * max(0.0, 1 - progress / recipe.curriculum_share) if recipe.curriculum_share else 0.1
     return scene, image_conversation(rng, scene, describe_share)

@@ -16,7 +16,7 @@ from torch import nn
 
 from cadvi_hub.core.files import replacing
 from cadvi_hub.demo.base import build_model, build_processor, save_base
-from cadvi_hub.demo.base_data import collate, draw_claims, draw_conversation, draw_reading
+from cadvi_hub.demo.base_data import collate, draw_claims, draw_conversation, draw_look, draw_reading
 from cadvi_hub.demo.base_recipe import BaseRecipe
 from cadvi_hub.world import scene as graph
 from cadvi_hub.world.instruct import Turn
@@ -84,8 +84,8 @@ def train_vision(recipe: BaseRecipe, model: LlavaForConditionalGeneration, proce
     def make(rng: random.Random, progress: float) -> list[Any]:
         batches = []
         for _ in range(Pools.POOL):
-            looks = ["boxes" if rng.random() < recipe.boxes_share else "sketch" for _ in range(VISION_BATCH)]
-            scenes = [draw_scene(rng, "train", look) for look in looks]  # type: ignore[arg-type]
+            looks = [draw_look(rng, recipe) for _ in range(VISION_BATCH)]
+            scenes = [draw_scene(rng, "train", look) for look in looks]
             pixels = processor.image_processor([render(scene) for scene in scenes], return_tensors="pt")[
                 "pixel_values"
             ]

@@ -17,7 +17,7 @@ from cadvi_hub.annotation.mentions import Mentions
 from cadvi_hub.core.schema import Aspect, CadSummary
 from cadvi_hub.grounding.phrases import PhraseReader, Reading
 from cadvi_hub.world.captions import PLACES, SETTINGS, Caption, Phrase, Relation, Setting, make_caption, plural
-from cadvi_hub.world.scene import draw_scene
+from cadvi_hub.world.scene import Look, draw_scene
 
 REAL = Path(__file__).parents[3] / "shared/data/captioned_images/captions.jsonl"
 MENTIONS = Mentions()
@@ -29,8 +29,8 @@ NUMBERS = set("one two three four five six seven eight nine ten".split())  # noq
 
 def drawn(number: int, seed: int = 0) -> list[Caption]:
     rng = random.Random(seed)
-    looks = ["boxes" if index % 10 == 0 else "sketch" for index in range(number)]
-    return [make_caption(rng, draw_scene(rng, "train", look)) for look in looks]  # type: ignore[arg-type]
+    looks: list[Look] = ["boxes" if index % 10 == 0 else "sketch" for index in range(number)]
+    return [make_caption(rng, draw_scene(rng, "train", look)) for look in looks]
 
 
 PAIRS = [(first.text, second.text) for first, second in zip(drawn(100), drawn(100, seed=1), strict=True)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -71,8 +72,8 @@ def written(
     return [result for _, _, result in writer.write(summarized(pairs))]
 
 
-def reply(*turns: QuestionAnswer, finish_reason: str = "stop") -> Reply:
-    return Reply(render_questions(turns), finish_reason, 1, 768)  # type: ignore[arg-type]
+def reply(*turns: QuestionAnswer, finish_reason: Literal["stop", "length"] = "stop") -> Reply:
+    return Reply(render_questions(turns), finish_reason, 1, 768)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cadvi_hub.generation.chat import ChatRequest
+from cadvi_hub.generation.chat import ChatRequest, Reply
 from cadvi_hub.generation.local import LocalGenerator
 from tests.generation.test_server import SHORT, ask, picture, texts
 from tests.support.tiny_llava import make_tiny_llava
@@ -103,7 +103,9 @@ def test_a_picture_is_encoded_once_in_whatever_order_and_batch_it_comes(folder: 
 
 def test_what_prompts_share_up_to_the_last_picture_is_read_once(local: LocalGenerator) -> None:
     work = Work(local)
-    (tokens,) = {reply.prompt_tokens for reply in local.generate(PAIR[:1])}  # type: ignore[union-attr]
+    (reply,) = local.generate(PAIR[:1])
+    assert isinstance(reply, Reply)
+    tokens = reply.prompt_tokens
     assert work.tokens == tokens
     work.tokens = 0
     list(local.generate([PAIR[0], PAIR[0]]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -22,8 +22,8 @@ SHORT = Decoding(max_tokens=12)
 KEY = "sk-secret-0123456789"
 
 
-def ask(text: str, **rest: object) -> ChatRequest:
-    return ChatRequest([message("user", text)], **rest)  # type: ignore[arg-type]
+def ask(text: str, **rest: Any) -> ChatRequest:
+    return ChatRequest([message("user", text)], **rest)
 
 
 def picture(colour: str, kind: str = "PNG", size: tuple[int, int] = (40, 30)) -> bytes:
@@ -32,7 +32,7 @@ def picture(colour: str, kind: str = "PNG", size: tuple[int, int] = (40, 30)) ->
     return buffer.getvalue()
 
 
-def texts(outcomes: Iterator[Reply | Failed]) -> list[str]:
+def texts(outcomes: Iterable[Reply | Failed]) -> list[str]:
     return [outcome.text if isinstance(outcome, Reply) else outcome.reason for outcome in outcomes]
 
 

@@ -112,6 +112,13 @@ def test_another_model_gets_its_own_replies(store: ReplyStore) -> None:
     assert other.asked == ["a"]
 
 
+def noted(texts: Iterable[str], read: list[str]) -> Iterator[ChatRequest]:
+    """Requests of `texts`; those that were read are noted in `read`."""
+    for text in texts:
+        read.append(text)
+        yield ask(text)
+
+
 def test_a_long_stretch_of_stored_replies_is_handed_on_before_the_engine_reads_on(
     store: ReplyStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,7 +127,7 @@ def test_a_long_stretch_of_stored_replies_is_handed_on_before_the_engine_reads_o
     answers(StoredGenerator(Echo(), store), [i for i in numbers if i not in ("3", "9", "11")])
     read: list[str] = []
     engine = Echo()
-    outcomes = StoredGenerator(engine, store).generate(ask(read.append(i) or i) for i in numbers)  # type: ignore[func-returns-value]
+    outcomes = StoredGenerator(engine, store).generate(noted(numbers, read))
     assert [next(outcomes) for _ in range(4)] == [reply_to(ask(i)) for i in numbers[:4]]
     assert len(read) <= 4 + 4
     assert list(outcomes) == [reply_to(ask(i)) for i in numbers[4:]]
@@ -168,7 +175,7 @@ def test_a_long_stretch_of_equal_requests_is_not_read_ahead(
     monkeypatch.setattr("cadvi_hub.generation.store.UNASKED_AHEAD", 4)
     read: list[str] = []
     engine = Slow(2)
-    outcomes = StoredGenerator(engine, store).generate(ask(read.append(i) or i) for i in "a" * 30 + "b")  # type: ignore[func-returns-value]
+    outcomes = StoredGenerator(engine, store).generate(noted("a" * 30 + "b", read))
     assert next(outcomes) == reply_to(ask("a"))
     assert len(read) == 1 + 4
     assert list(outcomes) == [reply_to(ask(i)) for i in "a" * 29 + "b"]
