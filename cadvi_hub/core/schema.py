@@ -50,8 +50,8 @@ class CaptionedImage:
 class ImagePair:
     """Two images to compare, by file name below their image folder.
 
-    Pairs mined from captions have `captions` and `shared_nouns`. Pairs of similar images have a `context`: a difference
-    note that a person wrote.
+    Pairs mined from captions have `captions` and `shared_nouns`. Pairs of similar images have a `context`: a
+    difference note that a person wrote.
     """
 
     pair_id: str
