@@ -55,8 +55,8 @@ class Picture:
     def __init__(self, graph: SceneGraph):
         self._graph = graph
         self._kinds = [{singular(name.split()[-1]) for name in o.names if name.split()} for o in graph.objects]
-        self._told = [_words(o.attributes) for o in graph.objects]
-        self._words = [told | _words(o.names) for told, o in zip(self._told, graph.objects, strict=True)]
+        self._known = [_words(o.attributes) for o in graph.objects]
+        self._words = [known | _words(o.names) for known, o in zip(self._known, graph.objects, strict=True)]
         self._doing = [set(words) for words in self._words]
         for subject, predicate, _ in graph.relations:  # "man, riding, horse"
             self._doing[subject].update(predicate.split())
@@ -128,13 +128,13 @@ class Picture:
 
     def _fit(self, mention: Mention, k: int) -> Verdict:
         """Whether object `k`, which has the mentioned kind, matches the phrase."""
-        complete, words, told = self._graph.complete, self._words[k], self._told[k]
+        complete, words, known = self._graph.complete, self._words[k], self._known[k]
         verdicts = [_kind(singular(mention.kind), self._kinds[k])]
         claimed = {canonical(word) for word in mention.attributes}
         confirmed = bool(claimed & COLORS & words)  # one of several colours: the graph may leave out the others
         for attribute in claimed:
-            sure = complete or (attribute in COLORS and not confirmed and not alike(attribute, told))
-            verdicts.append(_verdict_of(attribute in words, sure and excludes(attribute, told)))
+            sure = complete or (attribute in COLORS and not confirmed and not alike(attribute, known))
+            verdicts.append(_verdict_of(attribute in words, sure and excludes(attribute, known)))
         if mention.action:
             verdicts.append(_verdict_of(same_action(mention.action, self._doing[k]), complete))
         if mention.place:

@@ -59,15 +59,15 @@ def canonical(word: str) -> str:
     return _SAME.get(word, word)
 
 
-def excludes(claimed: str, told: set[str]) -> bool:
-    """Whether the words `told` of a thing rule out `claimed`: it has another colour, size or pattern."""
+def excludes(claimed: str, known: set[str]) -> bool:
+    """Whether the `known` words of a thing rule out `claimed`: it has another colour, size or pattern."""
     of_class = next((words for words in CLASSES if claimed in words), set())
-    return bool(of_class & told) and claimed not in told
+    return bool(of_class & known) and claimed not in known
 
 
-def alike(claimed: str, told: set[str]) -> bool:
-    """Whether one of `told` is a colour that another viewer might call `claimed`."""
-    return any(frozenset((claimed, word)) in _NEIGHBOURS for word in told)
+def alike(claimed: str, known: set[str]) -> bool:
+    """Whether one of the `known` words is a colour that another viewer might call `claimed`."""
+    return any(frozenset((claimed, word)) in _NEIGHBOURS for word in known)
 
 
 def direction(predicate: str) -> str:

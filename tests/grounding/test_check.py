@@ -42,8 +42,8 @@ def graph(
     made = []
     for names, attributes in objects:
         words = tuple(names.split(", "))
-        told = tuple(word for word in attributes.split(", ") if word)
-        made.append(GraphObject(words, told, box=boxes.get(words[0])))
+        given = tuple(word for word in attributes.split(", ") if word)
+        made.append(GraphObject(words, given, box=boxes.get(words[0])))
     return SceneGraph(tuple(made), relations, complete)
 
 
@@ -69,9 +69,9 @@ def verdicts(text: str, graphs: tuple[SceneGraph, SceneGraph] = (STREET, PARK)) 
         ("Image 1 shows a red car and a wooden bench, while image 2 shows a tree.", [S, S, S]),
         ("Image 1 shows a blue car.", [C]),  # the only car is red
         ("Image 1 shows an orange car.", [U]),  # some call it red
-        ("Image 1 shows a black dog.", [U]),  # nobody told the colour of the other dog
+        ("Image 1 shows a black dog.", [U]),  # nobody gave the colour of the other dog
         ("The car is blue in image 1.", [C]),
-        ("The shirt in image 2 is black and white.", [U]),  # white was told, black was not
+        ("The shirt in image 2 is black and white.", [U]),  # white was given, black was not
         ("Image 2 shows a blue cup.", [S]),  # "light blue"
         ("Image 1 shows a big car.", [U]),
         ("Image 1 shows a zebra, image 2 shows two trees.", [U, U]),  # an incomplete graph proves no absence
@@ -261,8 +261,8 @@ def test_rows_of_visual_genome_find_their_graphs_by_number_and_others_are_counte
             "captions": [],
         }
         images = [{"bytes": None, "path": name} for name in names]
-        told = {"commonalities": "Both images show a dog.", "differences": [{"aspect": "Counts", "text": "None."}]}
-        return {"id": f"row {number}", "images": images, "source": "svit", "shared_nouns": [], **told, **empty}
+        summary = {"commonalities": "Both images show a dog.", "differences": [{"aspect": "Counts", "text": "None."}]}
+        return {"id": f"row {number}", "images": images, "source": "svit", "shared_nouns": [], **summary, **empty}
 
     rows = [row(0, "1.jpg", "2.jpg"), row(1, "1.jpg", "3.jpg"), row(2, "000000000001.jpg", "2.jpg")]
     schema = v1_features().arrow_schema
