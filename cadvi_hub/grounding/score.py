@@ -89,7 +89,9 @@ def _parquet_files(folder: Path) -> list[Path]:
 def _rows(files: list[Path], source: str | None, columns: list[str]) -> Iterator[Row]:
     """The rows of `source`, without their pictures."""
     for path in files:
-        for row in read_rows(path, [*columns, "source"], _NEEDED, "Name a data set with summaries: v1 or v2"):
+        for row in read_rows(
+            path, [*columns, "source"], _NEEDED, "Name a data set with summaries (v1 or v2), or build it again"
+        ):
             if source in (None, row["source"]):
                 yield row
 
