@@ -50,7 +50,7 @@ class Endpoint:
             raise InputError("base_url", "it is no http(s) address", "Write it like http://127.0.0.1:8000/v1")
         self.problem: EndpointError | None = None
         self._url, self._model, self._settings = url, model, settings
-        self._shown_url = address._replace(netloc=address.netloc.rpartition("@")[2], query="").geturl()
+        self.shown_url = address._replace(netloc=address.netloc.rpartition("@")[2], query="").geturl()
         self._replies = self._refusals = 0
 
     def connect(self) -> AsyncOpenAI:
@@ -59,7 +59,7 @@ class Endpoint:
 
         return AsyncOpenAI(
             base_url=self._url,
-            api_key=self._key(),
+            api_key=self.key(),
             timeout=self._settings.timeout,
             max_retries=self._settings.max_retries,
         )
@@ -82,7 +82,7 @@ class Endpoint:
         except InputError:
             raise
         except Exception as error:
-            problem, hint = self._meaning(error)
+            problem, hint = self.meaning(error)
             if not self.problem and _may_be_the_requests_own(error) and await self._is_alive(client, request):
                 return Failed(f"the endpoint {problem}, though it answers others")
             raise self._unusable(problem, hint) from None
@@ -136,8 +136,9 @@ class Endpoint:
         except Exception:  # whatever it is: the first failure is the one to report
             return False
 
-    def _meaning(self, error: Exception) -> tuple[str, str]:
+    def meaning(self, error: Exception) -> tuple[str, str]:
         """What is wrong, and a hint, after the last retry."""
+        from httpx import HTTPError
         from openai import APIConnectionError, APIStatusError, APITimeoutError
 
         tries = f"tried {self._settings.max_retries + 1} times"
@@ -157,7 +158,7 @@ class Endpoint:
             case APITimeoutError():
                 hint = "Look at its log, or raise the timeout; run again"
                 return f"gave no answer within {self._settings.timeout:g} s, {tries}", hint
-            case APIConnectionError():
+            case APIConnectionError() | HTTPError():
                 is_there = "Connect" not in type(error.__cause__).__name__
                 problem = "breaks off the connection" if is_there else "cannot be reached"
                 return f"{problem}, {tries}", "Look at its log; run again" if is_there else "Start it; run again"
@@ -166,14 +167,15 @@ class Endpoint:
         return f"answers with something other than a chat completion ({said or type(error).__name__})", hint
 
     def _unusable(self, problem: str, hint: str) -> EndpointError:
-        self.problem = self.problem or EndpointError(f"endpoint {self._shown_url}", problem, hint)
+        self.problem = self.problem or EndpointError(f"endpoint {self.shown_url}", problem, hint)
         return self.problem
 
-    def _key(self) -> str:
+    def key(self) -> str:
+        """The key that the environment holds, or a word for servers that need none."""
         return os.environ.get(self._settings.api_key_env) or "EMPTY"
 
     def _without_key(self, text: str) -> str:
-        return text.replace(self._key(), "[key]")
+        return text.replace(self.key(), "[key]")
 
 
 def chat_messages(request: ChatRequest) -> list[dict[str, Any]]:
