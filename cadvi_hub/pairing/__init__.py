@@ -1,1 +1,1 @@
-"""Captions → nouns → pairs of images that share nouns."""
+"""From captions to nouns to pairs of images whose captions share nouns."""

@@ -1,20 +1,19 @@
-"""What became of the captions of a built data set, rule by rule, up to its rows (`cadvi pairs explain`)."""
+"""How many captions and pairs of a built data set each rule removed (`cadvi pairs explain`)."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.files import Json, read_json
 from cadvi_hub.pairing.settings import ExplainSettings
 
 BAR = 40  # characters of the longest bar
 
-# What is counted, the rules that remove from it with the setting that each follows, and what is left; all but the
-# last name of the first step are keys of `pair_counts` (pairing/pairs.py).
+# Per step: the name of its start, its rules with the setting of each, and the name of what is left. All names except
+# "captions searched" are keys of `pair_counts` (pairing/pairs.py).
 STEPS = (
     (
         "captions",
@@ -45,10 +44,10 @@ STEPS = (
 
 
 def explain(settings: ExplainSettings) -> str:
-    """A table of what each rule removed or kept, and a histogram of the nouns that pairs share.
+    """A table of what each rule removed, and a histogram of the nouns that pairs share.
 
     Raises:
-        InputError: the folder holds no finished build, or one whose pairs were not mined from captions.
+        InputError: the folder does not hold a finished build, or its pairs were not mined from captions.
     """
     file = settings.folder / "build.json"
     report = _report(file)
@@ -59,16 +58,16 @@ def explain(settings: ExplainSettings) -> str:
         sections.append(_rows(report))
         sections += [_drops(report["drops"]), _histogram(report["statistics"].get("rows_with_shared_nouns", {}))]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        problem = f"the report lacks what pairs are explained by ({error!r})"
+        problem = f"the report lacks a count ({error!r})"
         raise InputError(str(file), problem, "Build the data set again with this version") from error
     return "\n\n".join(filter(None, sections))
 
 
-def explain_mined(counted: dict[str, Any], chosen: dict[str, Any], shared: Iterable[int]) -> str:
-    """The same of pairs that no build has used yet.
+def explain_mined(counted: Json, chosen: Json, shared: Iterable[int]) -> str:
+    """The same for pairs before a build.
 
     Args:
-        counted: what the mining counted.
+        counted: the counts of the mining.
         chosen: the settings of pairs.
         shared: number of shared nouns of each pair.
     """
@@ -77,39 +76,35 @@ def explain_mined(counted: dict[str, Any], chosen: dict[str, Any], shared: Itera
     return "\n\n".join(filter(None, [*sections, _drops(counted["drops"]), _histogram(histogram)]))
 
 
-def _report(file: Path) -> dict[str, Any]:
+def _report(file: Path) -> Json:
     if not file.is_file():
         unfinished = (file.parent / "_work").is_dir()
         problem = "the build is not finished" if unfinished else "the folder holds no build"
         raise InputError(str(file.parent), problem, "Run its command again" if unfinished else "Name a built data set")
-    try:
-        report = json.loads(file.read_bytes())
-        mined = bool(report["pair_counts"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(str(file), f"not the report of a build ({error!r})", "Build the data set again") from error
-    if not mined:
+    report = read_json(file, "Build the data set again")
+    if not report.get("pair_counts"):
         raise InputError(str(file), "no pairs were mined from captions for it", "Name a data set built from captions")
     return report
 
 
-def _records(report: dict[str, Any]) -> int:
-    """Pairs that went into the build; those that became no row are dropped, each for one reason."""
-    pairs, most = report["pair_counts"]["pairs"], report["recipe"]["max_rows"]
-    return pairs if most is None else min(pairs, most)
+def _records(report: Json) -> int:
+    """Number of pairs that went into the build; each of them became a row or was dropped."""
+    pairs, most = int(report["pair_counts"]["pairs"]), report["recipe"]["max_rows"]
+    return pairs if most is None else min(pairs, int(most))
 
 
-def _source(report: dict[str, Any]) -> str:
+def _source(report: Json) -> str:
     dropped = sum(entry["count"] for entry in report["drops"].values())
     unread = dropped - (_records(report) - report["rows"])
     return _table("records of the source", report["records_read"] + unread, {"dropped when read": unread}, "captions")
 
 
-def _step(start: str, rules: dict[str, str], end: str, counts: dict[str, int], chosen: dict[str, Any]) -> str:
+def _step(start: str, rules: dict[str, str], end: str, counts: dict[str, int], chosen: Json) -> str:
     removed = {f"{rule} ({key} {chosen[key]})" if key else rule: counts[rule] for rule, key in rules.items()}
     return _table(start, counts[start], removed, end, counts.get(end))
 
 
-def _rows(report: dict[str, Any]) -> str:
+def _rows(report: Json) -> str:
     pairs, records = report["pair_counts"]["pairs"], _records(report)
     most = report["recipe"]["max_rows"]
     beyond = {} if most is None else {f"beyond max_rows ({most})": pairs - records}
@@ -118,10 +113,10 @@ def _rows(report: dict[str, Any]) -> str:
 
 
 def _table(start: str, count: int, removed: dict[str, int], end: str, left: int | None = None) -> str:
-    """Lines that add up: `count`, less what each rule removed, is what is left.
+    """Lines that add up: `count`, minus what each rule removed, equals what is left.
 
     Raises:
-        ValueError: they do not, with `left`.
+        ValueError: the result differs from `left`.
     """
     remainder = count - sum(removed.values())
     if left not in (None, remainder):
@@ -131,7 +126,7 @@ def _table(start: str, count: int, removed: dict[str, int], end: str, left: int 
     return "\n".join([*lines, f"= {remainder:>13,}  {end}"])
 
 
-def _drops(drops: dict[str, Any]) -> str:
+def _drops(drops: Json) -> str:
     if not drops:
         return ""
     most_first = sorted(drops.items(), key=lambda item: (-item[1]["count"], item[0]))
@@ -139,7 +134,7 @@ def _drops(drops: dict[str, Any]) -> str:
 
 
 def _histogram(rows: dict[str, int]) -> str:
-    """Rows by how many nouns their captions share, a bar per number."""
+    """A bar per number of shared nouns: how many rows share that many."""
     if not rows:
         return ""
     count_of = {int(shared): count for shared, count in rows.items()}

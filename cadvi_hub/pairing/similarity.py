@@ -1,6 +1,6 @@
 """Similarity of the images of a pair: the cosine of their CLIP embeddings (`clip_sim_score` of the published data).
 
-The paper's authors name neither the CLIP model nor what they did with the score; ours is OpenAI's smallest.
+The paper says neither which CLIP model it uses nor what the score is for. Ours is OpenAI's smallest model.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MODEL = "openai/clip-vit-base-patch32"
 
 
 class ImageSimilarity:
-    """Scores pairs by a CLIP model, on the device that is there; the model is loaded with the first pair.
+    """Scores pairs with a CLIP model, on the GPU if there is one; the first pair loads the model.
 
     Args:
         model: Hub id, or folder with a CLIP model and its image processor; weights as safetensors.
@@ -39,15 +39,15 @@ class ImageSimilarity:
     def scores(self, pairs: Sequence[ImagePair], read_image: Callable[[str], bytes]) -> list[float]:
         """Cosine similarity, -1 to 1, of the two images of each pair.
 
-        Each image is read, decoded and embedded once, however many of `pairs` it stands in; `batch_size` pictures are
-        held at a time. An image has the same embedding in every batch but for rounding, hence the four decimals.
+        Each image is read, decoded and embedded once, even if it is in several pairs. `batch_size` pictures are in
+        memory at a time. Scores have four decimals, because an embedding depends on its batch by a rounding error.
 
         Args:
-            pairs: those of a shard, for instance.
-            read_image: encoded bytes of an image, by its name.
+            pairs: for instance those of a shard.
+            read_image: returns the encoded bytes of an image by its name.
 
         Raises:
-            InputError: no such CLIP model, or a picture that does not decode.
+            InputError: there is no such CLIP model, or a picture does not decode.
         """
         number_of = {
             name: number for number, name in enumerate(dict.fromkeys(n for pair in pairs for n in pair.images))

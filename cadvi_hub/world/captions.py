@@ -1,4 +1,4 @@
-"""What can be said of a scene in English, and whether it is true of a given scene."""
+"""What can be said about a scene in English, and whether it is true."""
 
 from __future__ import annotations
 
@@ -7,7 +7,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cadvi_hub.world.scene import Item, Scene
+from cadvi_hub.world.scene import (
+    ACTIONS,
+    ANIMATE,
+    BOX_COLORS,
+    BOX_SIZES,
+    COLORS,
+    FILLS,
+    SHAPES,
+    SKETCH_SIZES,
+    THINGS,
+    Item,
+    Look,
+    Scene,
+)
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 PLURALS = {"fish": "fish", "box": "boxes"}
@@ -32,6 +45,19 @@ SETTINGS = {
     "grey": "on a grey ground",
 }
 RELATIONS = ("to the left of", "to the right of", "above", "below")
+_SKETCH: dict[str, tuple[str, ...]] = {
+    "kind": ANIMATE + THINGS,
+    "color": COLORS,
+    "size": SKETCH_SIZES,
+    "fill": FILLS[1:],
+    "action": ACTIONS[1:],
+    "place": tuple(PLACES),
+}
+# The words that a caption of each look can have for a property.
+SAID: dict[Look, dict[str, tuple[str, ...]]] = {
+    "sketch": _SKETCH,
+    "boxes": _SKETCH | {"kind": SHAPES, "color": BOX_COLORS, "size": BOX_SIZES},
+}
 
 
 def plural(kind: str) -> str:
@@ -46,7 +72,7 @@ def join(parts: Sequence[str], last: str = " and ") -> str:
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """A noun phrase; empty fields are left unsaid. `a …` claims at least one such item, a number exactly that many."""
+    """A noun phrase; empty fields are not said. "a …" claims at least one such item, a number exactly that many."""
 
     kind: str
     count: int = 1
@@ -57,16 +83,9 @@ class Phrase:
     place: str = ""
 
     def fits(self, item: Item) -> bool:
-        """Whether `item` is one of those spoken of."""
-        said = (
-            (self.kind, item.kind),
-            (self.color, item.color),
-            (self.size, item.size),
-            (self.fill, item.fill),
-            (self.action, item.action),
-            (self.place, item.place),
-        )
-        return all(not word or word == value for word, value in said)
+        """Whether the phrase describes `item`."""
+        said = (self.kind, self.color, self.size, self.fill, self.action, self.place)
+        return all(not word or word == value for word, value in zip(said, (*item.look, item.place), strict=True))
 
     def holds(self, scene: Scene) -> bool:
         """Whether the phrase is true of `scene`."""
@@ -89,7 +108,7 @@ class Phrase:
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """One item beside another: true if any such two items of the scene stand so."""
+    """Two items and their relation; true if any two such items of the scene have it."""
 
     first: Phrase
     relation: str
@@ -111,7 +130,7 @@ class Relation:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """Where it all is."""
+    """The place of the whole scene."""
 
     backdrop: str
 
@@ -128,7 +147,7 @@ Statement = Phrase | Relation | Setting
 
 
 def relations(first: Item, second: Item) -> tuple[str, ...]:
-    """How `first` stands to `second`, by whole cells."""
+    """The relations of `first` to `second`, by whole cells."""
     (row, column), (other_row, other_column) = first.cell, second.cell
     sideways = ("to the left of",) if column < other_column else ("to the right of",) if column > other_column else ()
     upright = ("above",) if row < other_row else ("below",) if row > other_row else ()
@@ -137,31 +156,31 @@ def relations(first: Item, second: Item) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """A caption's statements and its words."""
+    """A caption: its statements and its text."""
 
     statements: tuple[Statement, ...]
     text: str
 
     def holds(self, scene: Scene) -> bool:
-        """Whether all that the caption says is true of `scene`."""
+        """Whether everything in the caption is true of `scene`."""
         return all(statement.holds(scene) for statement in self.statements)
 
 
 def groups(scene: Scene) -> list[list[Item]]:
-    """The items, like looks together, in reading order."""
-    found: dict[tuple, list[Item]] = {}
+    """The items in reading order, grouped by equal look."""
+    found: dict[tuple[str, ...], list[Item]] = {}
     for item in scene.items:
         found.setdefault(item.look, []).append(item)
     return list(found.values())
 
 
 def describe_item(item: Item, place: bool = True) -> Phrase:
-    """Everything there is to say of one item."""
+    """All properties of one item."""
     return Phrase(item.kind, 1, item.color, item.size, item.fill, item.action, item.place if place else "")
 
 
 def partial_phrase(rng: random.Random, group: Sequence[Item], tell: float) -> Phrase:
-    """What a person may say of a group of like items: each property with probability `tell`."""
+    """What a person may say about a group of equal items: each property with probability `tell`."""
     item = group[0]
 
     def told(value: str) -> str:
@@ -211,10 +230,10 @@ def say(rng: random.Random, statements: Iterable[Statement]) -> str:
 
 
 def make_caption(rng: random.Random, scene: Scene, tell: float = 0.6) -> Caption:
-    """A caption as a person might write it: true, but rarely telling everything.
+    """A caption as a person might write it: true, but rarely complete.
 
     Args:
-        tell: probability that a property of an item, or the setting, is told; items are named with probability
+        tell: probability of each property of an item, and of the setting; items are named with probability
             (1 + tell) / 2.
     """
     named = [group for group in groups(scene) if rng.random() < (1 + tell) / 2] or [rng.choice(groups(scene))]
@@ -227,13 +246,13 @@ def make_caption(rng: random.Random, scene: Scene, tell: float = 0.6) -> Caption
 
 
 def _true_phrase(rng: random.Random, scene: Scene, group: Sequence[Item], tell: float) -> Phrase:
-    """Left unsaid, a property may make a number wrong (two red cats, and a blue one): then one is told in full."""
+    """A partial phrase, or a full one if the partial count would be wrong ("two cats" for two red and a blue one)."""
     phrase = partial_phrase(rng, group, tell)
     return phrase if phrase.holds(scene) else describe_item(group[0])
 
 
 def describe(scene: Scene) -> Caption:
-    """Everything: each item with all its properties in reading order, then the setting."""
+    """A complete caption: each item with all its properties in reading order, then the setting."""
     phrases = [describe_item(item) for item in scene.items]
     setting = Setting(scene.backdrop)
     text = f"{join([phrase.text() for phrase in phrases])}. It is all {setting.text()}."
@@ -241,18 +260,8 @@ def describe(scene: Scene) -> Caption:
 
 
 def falsify(rng: random.Random, scene: Scene, phrase: Phrase, edits: int = 1) -> Phrase | None:
-    """`phrase` with `edits` of its words changed so that it is false of `scene`; None where no draw gives one."""
-    from cadvi_hub.world import scene as graph
-
-    boxes = scene.look == "boxes"
-    values: dict[str, Sequence[str]] = {
-        "kind": graph.SHAPES if boxes else graph.ANIMATE + graph.THINGS,
-        "color": graph.BOX_COLORS if boxes else graph.COLORS,
-        "size": graph.BOX_SIZES if boxes else graph.SKETCH_SIZES,
-        "fill": graph.FILLS[1:],
-        "action": graph.ACTIONS[1:],
-        "place": tuple(PLACES),
-    }
+    """`phrase` with `edits` of its words changed so that it is false of `scene`; None if no draw gives one."""
+    values = SAID[scene.look]
     said = [name for name in values if getattr(phrase, name) not in ("", "plain", "standing")]
     for _ in range(8):
         changed = phrase
@@ -260,7 +269,7 @@ def falsify(rng: random.Random, scene: Scene, phrase: Phrase, edits: int = 1) ->
             choices = [value for value in values[name] if value != getattr(phrase, name)]
             wrong: dict[str, Any] = {name: rng.choice(choices)}
             changed = replace(changed, **wrong)
-        if changed.kind not in graph.ANIMATE and changed.action not in ("", "standing"):
+        if changed.kind not in ANIMATE and changed.action not in ("", "standing"):
             changed = replace(changed, action="")
         if not changed.holds(scene):
             return changed

@@ -12,7 +12,7 @@ from dataclasses import replace
 from cadvi_hub.world import scene as graph
 from cadvi_hub.world.captions import (
     NUMBERS,
-    PLACES,
+    SAID,
     SETTINGS,
     Caption,
     Phrase,
@@ -34,26 +34,14 @@ from cadvi_hub.world.scene import Edit, Item, Scene, Split, draw_scene, edit_sce
 Turn = tuple[str, str]
 DESCRIBE = ("Describe the image.", "What does the image show?", "Describe this picture in detail.")
 LETTER = "Answer with the option's letter from the given choices directly."
-# A tuned LLaVA has seen questions with options; these are edits that make a caption wrong for the picture.
-VALUES: dict[str, tuple[str, ...]] = {
-    "kind": (*graph.ANIMATE, *graph.THINGS),
-    "color": graph.COLORS,
-    "size": graph.SKETCH_SIZES,
-    "fill": graph.FILLS[1:],
-    "action": graph.ACTIONS[1:],
-    "place": tuple(PLACES),
-}
 NEAR_EDITS: tuple[Edit, ...] = ("kind", "color", "size", "fill", "action", "place", "count", "backdrop", "swap")
 
 
 def _subject(rng: random.Random, item: Item, without: str) -> Phrase:
     """A phrase for `item` that keeps silent about the property asked for."""
-    properties = {
-        name: value for name in ("color", "size", "place") if name != without for value in [getattr(item, name)]
-    }
-    told = rng.sample(sorted(properties), rng.randint(0, 2))
-    kind = item.kind if without != "kind" else "thing"
-    return Phrase(kind, **{name: properties[name] for name in told})
+    names = sorted({"color", "size", "place"} - {without})
+    told = rng.sample(names, rng.randint(0, 2))
+    return Phrase(item.kind, **{name: getattr(item, name) for name in told})
 
 
 def _unique(scene: Scene, phrase: Phrase) -> bool:
@@ -185,7 +173,7 @@ def claim_turn(rng: random.Random, scene: Scene, weights: Sequence[float]) -> Tu
         phrase = replace(phrase, count=number)
     else:
         own = getattr(group[0], name)
-        values = VALUES[name] if not true else (own,)
+        values = SAID["sketch"][name] if not true else (own,)
         count = 1 if name == "place" else phrase.count
         phrase = replace(phrase, count=count, **{name: rng.choice([v for v in values if true or v != own])})
     silent = phrase.fill == "plain" or phrase.action == "standing"

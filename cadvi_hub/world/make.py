@@ -1,4 +1,4 @@
-"""The embedded world as files, in the formats of the upstream sources that it stands in for.
+"""The drawn world as files, in the formats of the upstream sources that it replaces.
 
     captioned/   captions.jsonl + images/   Localized Narratives' light files           → V1
     similar/     pairs.jsonl + images/      MIMIC-IT's difference pairs (mimic_cgd)      → V2
@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import json
 import random
-import shutil
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cadvi_hub.core import files
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.images import encode_png
 from cadvi_hub.world.captions import make_caption
@@ -33,29 +32,27 @@ if TYPE_CHECKING:
 
 
 class SceneFolder:
-    """A folder of drawn images: `add` draws a scene under a name, `write_lines` a JSON-lines file."""
+    """A folder of drawn images and their scene graphs."""
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.graphs: list[dict[str, Any]] = []
-        folder.mkdir(parents=True)
+        self._graphs: list[dict[str, Any]] = []
 
     def add(self, name: str, scene: Scene, picture: Image.Image | None = None) -> str:
-        """Write `picture`, or our drawing of `scene`, as `name` (below the folder) and return the name."""
+        """Write `picture`, or a drawing of `scene`, to `name` (below the folder) and return the name."""
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encode_png(picture or render(scene)))
-        self.graphs.append({"image": name, "scene": scene.to_dict()})
+        self._graphs.append({"image": name, "scene": scene.to_dict()})
         return name
 
     def write_lines(self, name: str, rows: list[dict[str, Any]]) -> None:
-        """Write `rows` as JSON lines."""
-        with (self.folder / name).open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        """Write `rows` to `name` as JSON lines."""
+        files.write_json_lines(self.folder / name, rows)
 
     def close(self) -> None:
         """Write the scene graphs."""
-        self.write_lines("scenes.jsonl", self.graphs)
+        self.write_lines("scenes.jsonl", self._graphs)
 
 
 def _train_scene(rng: random.Random, settings: WorldSettings) -> Scene:
@@ -83,9 +80,7 @@ def _similar(folder: SceneFolder, settings: WorldSettings) -> None:
     rows = []
     for index in range(settings.similar):
         pair = draw_similar_pair(rng, "train", settings.max_groups)
-        images = [
-            folder.add(f"images/similar_{index:06d}_{side}.png", scene) for side, scene in enumerate(pair.scenes)
-        ]
+        images = [folder.add(f"images/similar_{index:06d}_{k}.png", scene) for k, scene in enumerate(pair.scenes)]
         texts = [
             {"user": QUESTIONS[min(k, 1)], "assistant": note, "source": "scenes"} for k, note in enumerate(pair.notes)
         ]
@@ -109,19 +104,15 @@ def _instruct(folder: SceneFolder, settings: WorldSettings) -> None:
 
 def _questions(folder: SceneFolder, settings: WorldSettings) -> None:
     for task, make in MAKERS.items():
-        rng = _rng(settings, task)
         rows: list[dict[str, Any]] = []
         drawn: dict[Scene, str] = {}  # both questions of a pair show the same two files
-        for question in make(rng, settings.questions, settings.max_groups):
-            names = []
+        for question in make(_rng(settings, task), settings.questions, settings.max_groups):
             for scene in question.scenes:
                 if scene not in drawn:
-                    drawn[scene] = folder.add(
-                        "/".join(filter(None, (question.folder, f"{task}_{len(drawn):05d}.png"))), scene
-                    )
-                names.append(drawn[scene])
+                    below = f"{question.folder}/" if question.folder else ""
+                    drawn[scene] = folder.add(f"{below}{task}_{len(drawn):05d}.png", scene)
             row = {
-                "image": names,
+                "image": [drawn[scene] for scene in question.scenes],
                 "text": question.text,
                 "answer": question.answer,
                 "question_id": question.question_id,
@@ -134,41 +125,29 @@ PARTS = {"captioned": _captioned, "similar": _similar, "instruct": _instruct, "q
 
 
 def make_world(settings: WorldSettings) -> Path:
-    """Draw the world under `settings.out`; a folder that is there already with the same settings is left as it is.
+    """Draw the world in `settings.out`; parts that exist with the same settings are kept.
 
     Raises:
-        InputError: the folder holds a world of other settings, or cannot be written, or a setting is out of range.
+        InputError: the folder holds a world of other settings, cannot be written, or a setting is out of range.
     """
+    from tqdm import tqdm
+
     out = settings.out
-    if settings.max_groups < 2:  # COLA's questions need two things that trade colours
+    if settings.max_groups < 2:  # COLA's questions need two things that swap colours
         raise InputError("world.max_groups", f"{settings.max_groups} is below 2", "Give 2 or 3")
     chosen = {name: value for name, value in asdict(settings).items() if name != "out"}
     marker = out / "world.json"
-    try:
-        if marker.is_file():
-            found = json.loads(marker.read_text("utf-8"))
-            if found != chosen:
-                problem = f"the folder holds a world of other settings: {found}"
-                raise InputError(str(out), problem, "Name another folder")
-        else:  # said before the first part is drawn, so that no two worlds mix
+    if marker.is_file():
+        if (found := files.read_json(marker, "Name another folder")) != chosen:
+            raise InputError(str(out), f"the folder holds a world of other settings: {found}", "Name another folder")
+    else:  # written before the first part, so that two worlds never mix
+        with files.writing(out, every_error=True):
             out.mkdir(parents=True, exist_ok=True)
-            unfinished = out / ".world.json"
-            unfinished.write_text(json.dumps(chosen, indent=1) + "\n", "utf-8")
-            unfinished.replace(marker)
-        for name, make in _progress({name: make for name, make in PARTS.items() if not (out / name).exists()}):
-            unfinished = out / f".{name}.part"
-            shutil.rmtree(unfinished, ignore_errors=True)
+        files.write_text(marker, json.dumps(chosen, indent=1) + "\n")
+    missing = [name for name in PARTS if not (out / name).exists()]
+    for name in tqdm(missing, desc="draw the world", unit="part", disable=None):
+        with files.replacing_folder(out / name) as unfinished:
             folder = SceneFolder(unfinished)
-            make(folder, settings)
+            PARTS[name](folder, settings)
             folder.close()
-            unfinished.replace(out / name)  # a part has its name only when it is whole
-    except OSError as error:
-        problem = f"cannot be written ({error.strerror or error})"
-        raise InputError(str(out), problem, "Free space or name another folder, then run again") from error
     return out
-
-
-def _progress(parts: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    from tqdm import tqdm
-
-    yield from tqdm(parts.items(), desc="draw the world", unit="part", disable=None)

@@ -7,7 +7,6 @@ picture shows the boxes at x = 0, 150 and 300.
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,9 @@ from pathlib import Path
 from PIL import Image
 
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.files import Json, replacing_folder
 from cadvi_hub.core.images import image_file, read_image
+from cadvi_hub.core.json_stream import json_lines, json_object
 from cadvi_hub.world.captions import make_caption
 from cadvi_hub.world.make import SceneFolder
 from cadvi_hub.world.render import BOX_PIXELS
@@ -27,11 +28,11 @@ COLORS = {"yellow": "yellow", "black": "black", "#0099ff": "blue"}
 SIZES = {10: "small", 20: "medium", 30: "big"}
 
 
-def box_scene(items: list[dict]) -> Scene:
+def box_scene(items: list[Json]) -> Scene:
     """The scene graph of one box of `structured_rep`.
 
     Raises:
-        KeyError, TypeError: an item without the five keys, or of a colour or size that NLVR does not have.
+        KeyError, TypeError: an item without the five keys, or with a colour or size that NLVR does not have.
     """
     return make_scene(
         [
@@ -50,46 +51,44 @@ def box_scene(items: list[dict]) -> Scene:
 
 
 def read_boxes(path: Path, annotations: str) -> Iterator[tuple[str, Image.Image, Scene]]:
-    """Yield (id, picture of 100 × 100 pixels, scene graph) of every box that is not empty; each picture once.
+    """Yield (id, picture of 100 × 100 pixels, scene graph) of every box that is not empty, each picture once.
 
     Raises:
-        InputError: a line or picture that cannot be read, with file and line.
+        InputError: a line or picture cannot be read; the error names file and line.
     """
     file = path / annotations
     seen: set[str] = set()
-    with file.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                row = json.loads(line)
-                name = row["image"]
-                scenes = [box_scene(items) for items in row["structured_rep"]]
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise InputError(f"{file}, line {number}", f"not an NLVR row ({error!r})", "Fix the line") from error
-            if name in seen:  # several sentences speak of one picture
-                continue
-            seen.add(name)
-            picture = read_image(image_file(path, name))
-            for index, scene in enumerate(scenes):
-                if scene.items:
-                    left = index * BOX_STEP
-                    yield (
-                        f"{Path(name).stem}-box{index}",
-                        picture.crop((left, 0, left + BOX_PIXELS, BOX_PIXELS)),
-                        scene,
-                    )
+    for position, line in json_lines(file):
+        try:
+            row = json_object(line)
+            name = row["image"]
+            scenes = [box_scene(items) for items in row["structured_rep"]]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{file}, {position}", f"not an NLVR row ({error!r})", "Fix the line") from error
+        if name in seen:  # several sentences describe one picture
+            continue
+        seen.add(name)
+        picture = read_image(image_file(path, name))
+        for index, scene in enumerate(scenes):
+            if scene.items:
+                left = index * BOX_STEP
+                box = picture.crop((left, 0, left + BOX_PIXELS, BOX_PIXELS))
+                yield f"{Path(name).stem}-box{index}", box, scene
 
 
 def captioned_boxes(settings: NlvrSettings) -> int:
     """Write the boxes as a captioned folder, which `cadvi build v1` reads; returns their number."""
     if settings.out.exists():
-        raise InputError(str(settings.out), "the folder is there already", "Name another folder or remove it")
+        raise InputError(str(settings.out), "the folder exists already", "Name another folder or remove it")
     rng = random.Random(settings.seed)
-    folder = SceneFolder(settings.out)
     rows = []
-    for box_id, picture, scene in read_boxes(settings.path, settings.annotations):
-        name = folder.add(f"images/{box_id}.png", scene, picture)
-        caption = make_caption(rng, scene, settings.tell).text
-        rows.append({"dataset_id": "nlvr", "image_id": box_id, "annotator_id": 0, "caption": caption, "image": name})
-    folder.close()
-    folder.write_lines("captions.jsonl", rows)  # last: a folder without it was not finished
+    with replacing_folder(settings.out) as unfinished:
+        folder = SceneFolder(unfinished)
+        for box_id, picture, scene in read_boxes(settings.path, settings.annotations):
+            name = folder.add(f"images/{box_id}.png", scene, picture)
+            caption = make_caption(rng, scene, settings.tell).text
+            ids = {"dataset_id": "nlvr", "image_id": box_id, "annotator_id": 0}
+            rows.append({**ids, "caption": caption, "image": name})
+        folder.close()
+        folder.write_lines("captions.jsonl", rows)
     return len(rows)

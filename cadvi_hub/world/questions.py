@@ -1,14 +1,15 @@
 """Questions about scenes as rows of each benchmark's question file (`image`, `text`, `answer`, `question_id`).
 
-Every maker yields `number` `Question`s (pairs of them for EQBEN and COLA) whose answers are true of the scene graphs;
-the scenes are of the evaluation split and have up to `max_groups` groups of like items.
+Answers are true of the scene graphs. The scenes belong to the evaluation split and have up to `max_groups` groups of
+equal items.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 from cadvi_hub.world import scene as graph
 from cadvi_hub.world.captions import Phrase, Relation, Setting, Statement, make_caption, partial_phrase, relations, say
@@ -22,7 +23,7 @@ VERBS = ("sleeping", "jumping", "running", "eating")
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One line of a question file and the scenes that its images show."""
+    """One line of a question file, and the scenes of its images."""
 
     question_id: str
     scenes: tuple[Scene, ...]
@@ -30,7 +31,6 @@ class Question:
     answer: str
     folder: str = ""
     category: str = ""
-    options: tuple[str, ...] = field(default=())
 
 
 def which_image(caption: str) -> str:
@@ -43,7 +43,7 @@ def _ordered(rng: random.Random, right: Scene, wrong: Scene) -> tuple[tuple[Scen
 
 
 def _related(rng: random.Random, scene: Scene, max_groups: int) -> Scene:
-    """A scene that shares things with `scene`: two edits away, or another one with the same kinds of items."""
+    """A scene that is similar to `scene`: two edits away, or another scene with the same kinds of items."""
     if rng.random() < 0.5:
         first = edit_scene(rng, scene, rng.choice(("color", "place", "kind", "size")))
         second = first and edit_scene(rng, first, rng.choice(("action", "fill", "color", "backdrop", "place")))
@@ -59,23 +59,20 @@ def _related(rng: random.Random, scene: Scene, max_groups: int) -> Scene:
             return renamed
 
 
-def bison(rng: random.Random, number: int, max_groups: int = 3) -> Iterator[Question]:
-    """One caption, two related images (as BISON: COCO captions and near neighbours)."""
-    count = 0
-    while count < number:
-        scene = draw_scene(rng, "eval", max_groups=max_groups)
-        other = _related(rng, scene, max_groups)
-        caption = make_caption(rng, scene, 0.7)
-        if caption.holds(other):
-            continue
-        scenes, answer = _ordered(rng, scene, other)
-        yield Question(str(count), scenes, which_image(caption.text), answer)
-        count += 1
+def _bison(rng: random.Random, count: int, max_groups: int) -> list[Question]:
+    """One caption and two similar images (BISON: COCO captions and near neighbours)."""
+    scene = draw_scene(rng, "eval", max_groups=max_groups)
+    other = _related(rng, scene, max_groups)
+    caption = make_caption(rng, scene, 0.7)
+    if caption.holds(other):
+        return []
+    scenes, answer = _ordered(rng, scene, other)
+    return [Question(str(count), scenes, which_image(caption.text), answer)]
 
 
 def _acting(rng: random.Random, subject: str, verb: str, backdrop: str, max_groups: int) -> Scene | None:
-    """Somebody doing something somewhere, among other things; None where the draw falls into the training split."""
-    scene = draw_scene(rng, "train", max_groups=max_groups)  # only material: what comes of it is another scene
+    """Somebody who does something somewhere, among other things; None if the scene is in the training split."""
+    scene = draw_scene(rng, "train", max_groups=max_groups)  # only material for another scene
     items = [item for item in scene.items if item.kind not in ANIMATE]
     kept = {item.look for item in items[: max_groups - 1]}  # the actor is a group of its own
     items = [item for item in items if item.look in kept]
@@ -87,40 +84,35 @@ def _acting(rng: random.Random, subject: str, verb: str, backdrop: str, max_grou
     return acted if acted.split == "eval" else None
 
 
-def svo_probes(rng: random.Random, number: int, max_groups: int = 3) -> Iterator[Question]:
-    """Subject, verb and object probes in equal parts: a sentence, its image, and one in which one of them differs."""
+def _svo_probes(rng: random.Random, count: int, max_groups: int) -> list[Question]:
+    """A sentence, its image, and an image with another subject, verb or object (a third each)."""
     others: dict[str, tuple[str, ...]] = {"subject": ANIMATE, "verb": VERBS, "object": BACKDROPS}
-    count = 0
-    while count < number:
-        category = ("subject", "verb", "object")[count % 3]
-        triple = {name: rng.choice(values) for name, values in others.items()}
-        negative = {**triple, category: rng.choice([v for v in others[category] if v != triple[category]])}
-        right, wrong = (_acting(rng, t["subject"], t["verb"], t["object"], max_groups) for t in (triple, negative))
-        if right is None or wrong is None:
-            continue
-        acting = Phrase(triple["subject"], action=triple["verb"])
-        sentence = say(rng, (acting, Setting(triple["object"])))  # in the words of captions: the base reads no others
-        scenes, answer = _ordered(rng, right, wrong)
-        yield Question(str(count), scenes, which_image(sentence), answer, category=category)
-        count += 1
+    category = ("subject", "verb", "object")[count % 3]
+    triple = {name: rng.choice(values) for name, values in others.items()}
+    negative = {**triple, category: rng.choice([v for v in others[category] if v != triple[category]])}
+    right, wrong = (_acting(rng, t["subject"], t["verb"], t["object"], max_groups) for t in (triple, negative))
+    if right is None or wrong is None:
+        return []
+    acting = Phrase(triple["subject"], action=triple["verb"])
+    sentence = say(rng, (acting, Setting(triple["object"])))  # the base model only knows the words of captions
+    scenes, answer = _ordered(rng, right, wrong)
+    return [Question(str(count), scenes, which_image(sentence), answer, category=category)]
 
 
-def nlvr2(rng: random.Random, number: int, max_groups: int = 3) -> Iterator[Question]:
-    """Statements about both images; one true and one false for each image pair."""
-    count = 0
-    while count < number:
-        first = draw_scene(rng, "eval", max_groups=max_groups)
-        scenes = (first, _related(rng, first, max_groups))
-        found: dict[bool, str] = {}
-        for _ in range(30):
-            sentence, true = pair_statement(rng, scenes)
-            found.setdefault(true, sentence)
-        if len(found) < 2:
-            continue
-        for true in (True, False):
-            text = f"{PAIR_PROMPT}True or False: {found[true]}"
-            yield Question(str(count), scenes, text, str(true))
-            count += 1
+def _nlvr2(rng: random.Random, count: int, max_groups: int) -> list[Question]:
+    """A true and a false statement about two images."""
+    first = draw_scene(rng, "eval", max_groups=max_groups)
+    scenes = (first, _related(rng, first, max_groups))
+    found: dict[bool, str] = {}
+    for _ in range(30):
+        sentence, true = pair_statement(rng, scenes)
+        found.setdefault(true, sentence)
+    if len(found) < 2:
+        return []
+    return [
+        Question(str(number), scenes, f"{PAIR_PROMPT}True or False: {found[true]}", str(true))
+        for number, true in enumerate((True, False), count)
+    ]
 
 
 def _only_in(one: Scene, other: Scene) -> Item | None:
@@ -128,7 +120,7 @@ def _only_in(one: Scene, other: Scene) -> Item | None:
 
 
 def _said(item: Item, names: Iterable[str], count: int = 1) -> Phrase:
-    """A phrase that tells the properties `names` of `item`, as words do: plain and standing are not said."""
+    """A phrase with the properties `names` of `item`; plain and standing are not said."""
     told = {name: getattr(item, name) for name in names}
     silent = ("plain", "standing")
     return Phrase(item.kind, count, **{name: "" if value in silent else value for name, value in told.items()})
@@ -148,7 +140,7 @@ def _count_captions(scenes: tuple[Scene, Scene]) -> tuple[str, str] | None:
 
 
 def _edited_captions(rng: random.Random, scenes: tuple[Scene, Scene], edit: Edit) -> tuple[str, str] | None:
-    """A caption for each scene, alike but for what the edit changed; None where words cannot tell the scenes apart."""
+    """A caption for each scene that differ only in the edit; None if words cannot tell the scenes apart."""
     if edit == "count":
         return _count_captions(scenes)
     settings: tuple[Statement, Statement] = (Setting(scenes[0].backdrop), Setting(scenes[1].backdrop))
@@ -165,95 +157,100 @@ def _edited_captions(rng: random.Random, scenes: tuple[Scene, Scene], edit: Edit
         if rng.random() < 0.5:
             statements.append(settings)
     sides = [[pair[k] for pair in statements] for k in (0, 1)]
-    for k in (0, 1):
-        if not all(s.holds(scenes[k]) for s in sides[k]) or all(s.holds(scenes[1 - k]) for s in sides[k]):
+    return _told_apart(rng, scenes, sides)
+
+
+def _told_apart(
+    rng: random.Random, scenes: tuple[Scene, Scene], sides: Sequence[Sequence[Statement]]
+) -> tuple[str, str] | None:
+    """A caption for each scene, in the same wording; None unless each is true of its own scene alone."""
+    for side, scene, other in zip(sides, scenes, scenes[::-1], strict=True):
+        if not all(s.holds(scene) for s in side) or all(s.holds(other) for s in side):
             return None
-    state = rng.getrandbits(32)  # the same wording for both
-    return say(random.Random(state), sides[0]), say(random.Random(state), sides[1])
+    state = rng.getrandbits(32)
+    first, second = (say(random.Random(state), side) for side in sides)
+    return first, second
 
 
-def _caption_pair(
-    count: int, scenes: tuple[Scene, Scene], captions: tuple[str, str], folder: str
-) -> Iterator[Question]:
-    for half, answer in enumerate("AB"):
-        yield Question(f"{count}_{half}", scenes, which_image(captions[half]), answer, folder=folder)
+def _caption_pair(count: int, scenes: tuple[Scene, Scene], captions: tuple[str, str], folder: str) -> list[Question]:
+    return [
+        Question(f"{count}_{half}", scenes, which_image(captions[half]), answer, folder=folder)
+        for half, answer in enumerate("AB")
+    ]
 
 
 EQBEN_EDITS: tuple[Edit, ...] = ("count", "place", "color", "size", "action", "kind", "backdrop", "fill")
 
 
-def eqben(rng: random.Random, number: int, max_groups: int = 3) -> Iterator[Question]:
-    """`number` pairs of images that differ by one edit, with a caption for each (EqBen's minimal changes)."""
-    count = 0
-    while count < number:
-        edit = EQBEN_EDITS[count % len(EQBEN_EDITS)]
-        scene = draw_scene(rng, "eval", max_groups=max_groups)
-        other = edit_scene(rng, scene, edit)
-        captions = other and _edited_captions(rng, (scene, other), edit)
-        if other and captions:
-            yield from _caption_pair(count, (scene, other), captions, edit)
-            count += 1
+def _eqben(rng: random.Random, count: int, max_groups: int) -> list[Question]:
+    """Two images that differ by one edit, with a caption for each (EqBen's minimal changes)."""
+    edit = EQBEN_EDITS[count % len(EQBEN_EDITS)]
+    scene = draw_scene(rng, "eval", max_groups=max_groups)
+    other = edit_scene(rng, scene, edit)
+    captions = other and _edited_captions(rng, (scene, other), edit)
+    return _caption_pair(count, (scene, other), captions, edit) if other and captions else []
 
 
-def cola(rng: random.Random, number: int, max_groups: int = 3) -> Iterator[Question]:
-    """`number` pairs of images in which two items trade colours; the captions hold the same words, bound otherwise."""
-    count = 0
-    while count < number:
-        scene = draw_scene(rng, "eval", max_groups=max_groups)
-        other = edit_scene(rng, scene, "swap")
-        changed = [item for item in scene.items if other and item not in other.items]
-        if other is None or len(changed) != 2:
-            continue
-        twins = [next(new for new in other.items if (new.y, new.x) == (old.y, old.x)) for old in changed]
-        phrases = [[Phrase(item.kind, color=item.color) for item in items] for items in (changed, twins)]
-        near = relations(*changed)
-        if near and rng.random() < 0.5:
-            relation = rng.choice(near)
-            sides: list[list[Statement]] = [[Relation(a, relation, b)] for a, b in phrases]
-        else:
-            sides = [list(pair) for pair in phrases]
-        scenes = (scene, other)
-        if any(
-            not all(s.holds(scenes[k]) for s in sides[k]) or all(s.holds(scenes[1 - k]) for s in sides[k])
-            for k in (0, 1)
-        ):
-            continue
-        state = rng.getrandbits(32)
-        captions = tuple(say(random.Random(state), side) for side in sides)
-        yield from _caption_pair(count, scenes, captions, "")  # type: ignore[arg-type]
-        count += 1
+def _cola(rng: random.Random, count: int, max_groups: int) -> list[Question]:
+    """Two images in which two items swap colours; the captions combine the same words in another way."""
+    scene = draw_scene(rng, "eval", max_groups=max_groups)
+    other = edit_scene(rng, scene, "swap")
+    changed = [item for item in scene.items if other and item not in other.items]
+    if other is None or len(changed) != 2:
+        return []
+    twins = [next(new for new in other.items if (new.y, new.x) == (old.y, old.x)) for old in changed]
+    phrases = [[Phrase(item.kind, color=item.color) for item in items] for items in (changed, twins)]
+    near = relations(*changed)
+    if near and rng.random() < 0.5:
+        relation = rng.choice(near)
+        sides: list[list[Statement]] = [[Relation(a, relation, b)] for a, b in phrases]
+    else:
+        sides = [list(pair) for pair in phrases]
+    captions = _told_apart(rng, (scene, other), sides)
+    return _caption_pair(count, (scene, other), captions, "") if captions else []
 
 
-def cad_qa(rng: random.Random, number: int, max_groups: int = 3) -> Iterator[Question]:
-    """Open questions about related images with a reference answer in a sentence."""
-    count = 0
-    while count < number:
-        first = draw_scene(rng, "eval", max_groups=max_groups)
-        scenes = (first, _related(rng, first, max_groups))
-        turn = open_turn(rng, scenes)
-        if turn:
-            yield Question(str(count), scenes, PAIR_PROMPT + turn[0], turn[1])
-            count += 1
+def _cad_qa(rng: random.Random, count: int, max_groups: int) -> list[Question]:
+    """An open question about similar images with a reference answer of one sentence."""
+    first = draw_scene(rng, "eval", max_groups=max_groups)
+    scenes = (first, _related(rng, first, max_groups))
+    turn = open_turn(rng, scenes)
+    return [Question(str(count), scenes, PAIR_PROMPT + turn[0], turn[1])] if turn else []
 
 
-def single_image(rng: random.Random, number: int, max_groups: int = 3) -> Iterator[Question]:
-    """Short closed questions about one image, as in the base model's training: what tuning must not make it forget."""
+def _single_image(rng: random.Random, count: int, max_groups: int) -> list[Question]:
+    """A short closed question about one image, as in the base model's training, which tuning must not erase."""
     makers = (property_turn, verify_turn, count_turn, verify_turn, kind_turn, caption_turn)
-    count = 0
-    while count < number:
-        scene = draw_scene(rng, "eval", max_groups=max_groups)
-        turn = makers[count % len(makers)](rng, scene)
-        if turn:
-            yield Question(str(count), (scene,), f"<image>\n{turn[0]}", turn[1])
-            count += 1
+    scene = draw_scene(rng, "eval", max_groups=max_groups)
+    turn = makers[count % len(makers)](rng, scene)
+    return [Question(str(count), (scene,), f"<image>\n{turn[0]}", turn[1])] if turn else []
 
 
-MAKERS: dict[str, Callable[[random.Random, int, int], Iterator[Question]]] = {
-    "bison": bison,
-    "svo_probes": svo_probes,
-    "nlvr2": nlvr2,
-    "eqben": eqben,
-    "cola": cola,
-    "cad_qa": cad_qa,
-    "single_image": single_image,
+class Maker(Protocol):
+    """Yields the first `number` questions of a task, or pairs of them for EQBEN and COLA."""
+
+    def __call__(self, rng: random.Random, number: int, max_groups: int = 3) -> Iterator[Question]: ...
+
+
+def _repeat(draw: Callable[[random.Random, int, int], list[Question]], per_draw: int = 1) -> Maker:
+    """Draw until there are enough; a draw gets the count so far, and returns nothing where it cannot be used."""
+
+    def make(rng: random.Random, number: int, max_groups: int = 3) -> Iterator[Question]:
+        count = 0
+        while count < number:
+            if questions := draw(rng, count, max_groups):
+                yield from questions
+                count += per_draw
+
+    return make
+
+
+MAKERS: dict[str, Maker] = {
+    "bison": _repeat(_bison),
+    "svo_probes": _repeat(_svo_probes),
+    "nlvr2": _repeat(_nlvr2, per_draw=2),
+    "eqben": _repeat(_eqben),
+    "cola": _repeat(_cola),
+    "cad_qa": _repeat(_cad_qa),
+    "single_image": _repeat(_single_image),
 }

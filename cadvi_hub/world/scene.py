@@ -1,4 +1,4 @@
-"""Scene graphs: what a picture shows; how scenes are drawn, edited, and kept apart for training and evaluation."""
+"""Scene graphs: what a picture shows, how scenes are drawn and edited, and how training and evaluation stay apart."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SHAPES = ("circle", "square", "triangle")  # the items of NLVR's boxes
 COLORS = ("red", "blue", "green", "yellow", "purple", "orange", "black", "white")
 BOX_COLORS = ("yellow", "black", "blue")
 FILLS = ("plain", "striped", "spotted")
-ACTIONS = ("standing", "sleeping", "jumping", "running", "eating")  # standing is the rest pose, never mentioned
+ACTIONS = ("standing", "sleeping", "jumping", "running", "eating")  # standing is the default and never mentioned
 BACKDROPS = ("grass", "beach", "snow", "street", "desert", "water")
 SKETCH_SIZES = ("small", "big")
 BOX_SIZES = ("small", "medium", "big")
@@ -24,7 +24,7 @@ ROWS = ("top", "middle", "bottom")
 COLUMNS = ("left", "center", "right")
 CELLS = tuple((row, column) for row in range(3) for column in range(3))
 
-MAX_ITEMS = 5  # of a sketch: more would make captions longer than people write them
+MAX_ITEMS = 5  # of a sketch; more would make captions longer than people write
 
 Look = Literal["sketch", "boxes"]
 Split = Literal["train", "eval"]
@@ -32,7 +32,7 @@ Split = Literal["train", "eval"]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Item:
-    """One thing in a scene; `x` and `y` are its centre as shares of width and height, from the top left."""
+    """One thing in a scene; `x` and `y` are its centre, from 0 (left, top) to 1."""
 
     y: float
     x: float
@@ -69,24 +69,24 @@ class Scene:
     backdrop: str
     look: Look = "sketch"
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """JSON-ready form; `from_dict` is its inverse."""
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, data: dict) -> Scene:
-        """Build the scene that `to_dict` described."""
+    def from_dict(cls, data: dict[str, Any]) -> Scene:
+        """The scene that `to_dict` described."""
         return cls(tuple(Item(**item) for item in data["items"]), data["backdrop"], data["look"])
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what the scene shows, to the cell: equal for pictures that differ by jitter alone."""
+        """SHA-256 of what the scene shows in each cell: equal for pictures that only differ by jitter."""
         content = [self.look, self.backdrop, sorted((*item.cell, *item.look) for item in self.items)]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     @property
     def split(self) -> Split:
-        """One scene in eight is for evaluation alone, whatever the seed: no training scene ever meets one."""
+        """One scene in eight is for evaluation only, whatever the seed, so it is never a training scene."""
         return "eval" if int(self.digest[:8], 16) % 8 == 0 else "train"
 
 
@@ -128,7 +128,7 @@ def _boxes(rng: random.Random, max_groups: int) -> Scene:
     for _ in range(rng.randint(1, max_groups + 1)):
         size = rng.choice(BOX_SIZES)
         edge = radius[size]
-        for _ in range(20):  # a crowded box may have no room left: then it stays as it is
+        for _ in range(20):  # a crowded box may have no room for another item
             y, x = rng.uniform(edge, 1 - edge), rng.uniform(edge, 1 - edge)
             if all(max(abs(other.y - y), abs(other.x - x)) > edge + radius[other.size] for other in items):
                 items.append(Item(y, x, rng.choice(SHAPES), rng.choice(BOX_COLORS), size))
@@ -139,7 +139,8 @@ def _boxes(rng: random.Random, max_groups: int) -> Scene:
 def draw_scene(rng: random.Random, split: Split, look: Look = "sketch", max_groups: int = 3) -> Scene:
     """A random scene of `split`.
 
-    A sketch has up to `max_groups` groups of one to three like items, a box up to `max_groups` + 1 single items."""
+    A sketch has up to `max_groups` groups of one to three equal items, a box up to `max_groups` + 1 single items.
+    """
     sampler: Callable[[random.Random, int], Scene] = _sketch if look == "sketch" else _boxes
     while True:
         scene = sampler(rng, max_groups)
@@ -151,7 +152,7 @@ Edit = Literal["kind", "color", "size", "fill", "action", "place", "count", "bac
 
 
 def _swap_colors(rng: random.Random, scene: Scene) -> Scene | None:
-    """Two items of different kinds trade colours: the same words, bound otherwise (what COLA asks about)."""
+    """Two items of different kinds swap colours: the same words in another combination (what COLA asks about)."""
     pairs = [(a, b) for a in scene.items for b in scene.items if a.kind < b.kind and a.color != b.color]
     if not pairs:
         return None
@@ -190,7 +191,7 @@ def _change_one(rng: random.Random, scene: Scene, edit: Edit) -> Scene | None:
 
 
 def edit_scene(rng: random.Random, scene: Scene, edit: Edit) -> Scene | None:
-    """A scene of the same split that differs from `scene` by one edit, or None where the edit does not apply."""
+    """A scene of the same split that differs from `scene` by one edit, or None if the edit does not apply."""
     for _ in range(8):  # another draw of the same edit may fall into the split
         if edit == "backdrop":
             choices = [b for b in BACKDROPS if b != scene.backdrop]

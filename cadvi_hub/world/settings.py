@@ -8,17 +8,17 @@ from pathlib import Path
 
 @dataclass
 class WorldSettings:
-    """How much of the world is drawn.
+    """How much of the world to draw.
 
     Attributes:
-        seed: Of everything drawn; another seed draws other scenes.
-        captioned: Captioned images, the source of V1.
-        similar: Similar pairs with difference notes, the source of V2.
-        instruct: Single-image conversations.
+        seed: Random seed; another seed draws other scenes.
+        captioned: Number of captioned images, the source of V1.
+        similar: Number of similar pairs with difference notes, the source of V2.
+        instruct: Number of single-image conversations.
         questions: Questions per benchmark (pairs of questions for EQBEN and COLA).
-        boxes_share: Share of the training images in the look of NLVR's boxes.
-        tell: How much the captions tell, from 0 to 1.
-        max_groups: Groups of like items in a sketch at most: the fewer, the easier a picture is to read.
+        boxes_share: Share of the training images that look like NLVR's boxes.
+        tell: How much the captions say, from 0 to 1.
+        max_groups: Largest number of groups of equal items in a sketch; fewer are easier to read.
         out: Output folder.
     """
 
@@ -35,14 +35,14 @@ class WorldSettings:
 
 @dataclass
 class NlvrSettings:
-    """Which NLVR file becomes captioned images.
+    """Which NLVR file to turn into captioned images.
 
     Attributes:
-        path: Folder with the annotation file and the pictures that it names (key `image`).
-        out: Folder to write: captions.jsonl, images/, scenes.jsonl.
+        path: Folder with the annotation file and its pictures (key `image`).
+        out: Output folder for captions.jsonl, images/ and scenes.jsonl.
         annotations: Name of the annotation file.
-        tell: How much the captions tell, from 0 to 1.
-        seed: Of the captions.
+        tell: How much the captions say, from 0 to 1.
+        seed: Random seed of the captions.
     """
 
     path: Path

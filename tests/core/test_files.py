@@ -164,12 +164,15 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 def test_a_bar_shows_the_bytes_that_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cadvi_hub.core.files._CHUNK", 4)
-    shown = []
+    shown: list[tuple[float | None, float | None]] = []
 
-    class Bar(tqdm.tqdm):
+    base: Any = tqdm.tqdm  # a generic class, but only for type checkers
+
+    class Bar(base):  # type: ignore[misc]
         def update(self, n: float | None = 1) -> bool | None:
             shown.append((n, self.total))
-            return super().update(n)
+            done: bool | None = super().update(n)
+            return done
 
     monkeypatch.setattr(tqdm, "tqdm", Bar)
     read = [tmp_path / "one", tmp_path / "two"]

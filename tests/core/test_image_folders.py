@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -117,8 +118,14 @@ def test_a_search_never_leads_out_of_the_folders(folder: Path, name: str) -> Non
 
 
 def test_the_folders_are_walked_once_whatever_is_searched_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    walks, walk = [], os.walk
-    monkeypatch.setattr(os, "walk", lambda root: (walks.append(root), walk(root))[1])
+    walks: list[Path] = []
+    walk = os.walk
+
+    def counted(root: Path) -> Any:
+        walks.append(root)
+        return walk(root)
+
+    monkeypatch.setattr(os, "walk", counted)
     images = ImageFolders([tree(tmp_path / "a", "a.jpg", *(f"sub/{k}.jpg" for k in range(20)))], search=True)
     assert images.find("a.jpg") == "a.jpg"
     assert walks == []

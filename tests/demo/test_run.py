@@ -65,7 +65,7 @@ def test_a_world_that_was_cut_off_is_completed(tmp_path: Path) -> None:
     whole = make_world(settings)
     cut = replace(settings, out=tmp_path / "two")
     make_world(cut)
-    (cut.out / "similar").rename(cut.out / ".similar.part")  # killed while it drew the similar pairs
+    (cut.out / "similar").rename(cut.out / ".similar.tmp")  # killed while it drew the similar pairs
     make_world(cut)
     files = sorted(path.relative_to(whole) for path in whole.rglob("*") if path.is_file())
     assert files == sorted(path.relative_to(cut.out) for path in cut.out.rglob("*") if path.is_file())

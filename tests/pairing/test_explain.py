@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,21 +18,21 @@ from tests.support.builds import FakeAnnotator, captioned_source, similar_source
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory):
+def settings(tmp_path_factory: pytest.TempPathFactory) -> BuildSettings:
     folder = tmp_path_factory.mktemp("explain")
     return BuildSettings("v1", captioned_source(folder / "source"), folder / "out", pairs=PairSettings(min_shared=1))
 
 
 @pytest.fixture(scope="module")
-def built(settings: Any):
+def built(settings: BuildSettings) -> Path:
     return build(replace(settings, max_rows=3), FakeAnnotator(drop=("0.png|1.png", "1.png|0.png")))
 
 
 @pytest.fixture
-def report(built: Any, tmp_path: Path):
+def report(built: Path, tmp_path: Path) -> tuple[dict[str, Any], Callable[[dict[str, Any]], str]]:
     """The report of a build, and a function that explains a changed one."""
 
-    def explained(changed: dict) -> str:
+    def explained(changed: dict[str, Any]) -> str:
         (tmp_path / "build.json").write_text(json.dumps(changed))
         return explain(ExplainSettings(tmp_path))
 
@@ -115,7 +116,7 @@ def test_a_folder_without_mined_pairs_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not finished"):
         explain(ExplainSettings(tmp_path))
     (tmp_path / "build.json").write_text("[1")
-    with pytest.raises(InputError, match="not the report of a build"):
+    with pytest.raises(InputError, match="it is not JSON"):
         explain(ExplainSettings(tmp_path))
     similar = build(BuildSettings("v2", similar_source(tmp_path / "similar"), tmp_path / "out"), FakeAnnotator())
     with pytest.raises(InputError, match="no pairs were mined"):

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import pytest
 
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.schema import LONGEST_CAPTION
 from cadvi_hub.pairing import nouns as extraction
-from cadvi_hub.pairing.nouns import CHUNK, LONGEST_CAPTION, UNINFORMATIVE, extract_nouns, load_tagger, noun_of
+from cadvi_hub.pairing.nouns import CHUNK, UNINFORMATIVE, extract_nouns, load_tagger, noun_of
 
 SAMPLE = Path(__file__).parents[3] / "shared/data/localized_narratives/coco_val_captions.jsonl"
 needs_sample = pytest.mark.skipif(not SAMPLE.is_file(), reason="the sample captions are not beside this checkout")
@@ -33,7 +35,7 @@ def real_captions(count: int) -> list[str]:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def loaded_once():
+def loaded_once() -> Iterator[None]:
     tagger = extraction.NounTagger()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(extraction, "NounTagger", lambda: tagger)
@@ -41,7 +43,7 @@ def loaded_once():
 
 
 @pytest.fixture
-def small_chunks(monkeypatch: pytest.MonkeyPatch):
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extraction, "CHUNK", 50)
     monkeypatch.setattr(extraction, "POOL_FROM", 100)
 
@@ -61,7 +63,7 @@ def test_captions_without_nouns_keep_their_place() -> None:
 
 
 def test_captions_are_read_as_a_stream() -> None:
-    def captions():
+    def captions() -> Iterator[str]:
         yield from ["A boat."] * CHUNK
         raise AssertionError("read beyond what was asked for")
 
@@ -84,7 +86,7 @@ def test_nouns_and_their_order_do_not_depend_on_the_number_of_processes_which_re
 ) -> None:
     read = 0
 
-    def captions():
+    def captions() -> Iterator[str]:
         nonlocal read
         for caption in real_captions(600) + ODD:
             read += 1
@@ -104,7 +106,7 @@ def test_a_caption_too_long_to_be_one_is_refused_by_its_number() -> None:
 
 
 def test_a_dead_worker_is_an_error_and_not_a_gap(small_chunks: Any) -> None:
-    def captions():
+    def captions() -> Iterator[str]:
         yield from ["A boat."] * 150
         for child in multiprocessing.active_children():
             child.kill()  # what the kernel does when memory is short

@@ -1,6 +1,7 @@
 """Pair mining: which captions become pairs, in which order, and what each rule leaves out."""
 
 from collections import Counter
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -23,8 +24,8 @@ def captioned(images: list[int]) -> list[CaptionedImage]:
 def random_nouns(captions: int, vocabulary: int = 60, seed: int = 0) -> list[tuple[str, ...]]:
     rng = np.random.default_rng(seed)
     zipf = 1 / np.arange(1, vocabulary + 1)
-    draw = lambda: rng.choice(vocabulary, size=rng.integers(0, 8), replace=False, p=zipf / zipf.sum())  # noqa: E731
-    return [tuple(sorted(f"n{number}" for number in draw())) for _ in range(captions)]
+    drawn = (rng.choice(vocabulary, rng.integers(0, 8), replace=False, p=zipf / zipf.sum()) for _ in range(captions))
+    return [tuple(sorted(f"n{number}" for number in row)) for row in drawn]
 
 
 def test_pair_carries_captions_and_exactly_the_shared_nouns() -> None:
@@ -57,7 +58,8 @@ def test_greedy_choice_keeps_every_rule_and_leaves_no_possible_pair(data: Any) -
     chosen = {frozenset(pair.images) for pair in result.pairs}
     for pair in result.pairs:
         assert pair.images == tuple(image_of[caption] for caption in pair.captions)
-        assert set(pair.shared_nouns) == nouns_of[pair.captions[0]] & nouns_of[pair.captions[1]]
+        first, second = (nouns_of[caption] for caption in pair.captions)
+        assert set(pair.shared_nouns) == first & second
         assert len(pair.shared_nouns) >= rules.min_shared
     assert all(len(images) == 2 for images in chosen)
     assert len(chosen) == len(result.pairs)
@@ -100,7 +102,8 @@ def test_found_caption_pairs_are_those_that_share_enough_nouns() -> None:
 
 
 def test_among_pairs_that_share_as_many_nouns_the_rarer_come_first() -> None:
-    nouns = [("man", "shirt", f"n{k}") for k in range(50)] + [("axolotl", "quasar"), ("axolotl", "quasar")]
+    nouns: list[tuple[str, ...]] = [("man", "shirt", f"n{k}") for k in range(50)]
+    nouns += [("axolotl", "quasar"), ("axolotl", "quasar")]
     pairs = mine_pairs(captioned(list(range(52))), nouns, PairSettings(min_shared=2)).pairs
     assert pairs[0].shared_nouns == ("axolotl", "quasar")
     assert {pair.shared_nouns for pair in pairs[1:]} == {("man", "shirt")}
@@ -156,7 +159,8 @@ def test_either_image_may_stand_first() -> None:
 
 
 def test_overlap_survives_the_cap_on_long_postings() -> None:
-    nouns = [("man", "shirt", "tree")] * 1000 + [("axolotl", "man", "quasar", "shirt", "tree")] * 2
+    nouns: list[tuple[str, ...]] = [("man", "shirt", "tree")] * 1000
+    nouns += [("axolotl", "man", "quasar", "shirt", "tree")] * 2
     result = mine_pairs(captioned(list(range(1002))), nouns, PairSettings(min_shared=3, posting_cap=20))
     assert result.pairs[0].shared_nouns == ("axolotl", "man", "quasar", "shirt", "tree")  # all nouns are counted
     assert len(result.pairs) >= 20  # and the captions that stay in the search stay with all their nouns
@@ -164,7 +168,7 @@ def test_overlap_survives_the_cap_on_long_postings() -> None:
 
 @pytest.mark.parametrize("nouns", [[], [()], [("dog",)], [(), ()]])
 def test_captions_without_anything_to_share_give_no_pairs(
-    nouns: list[Any] | list[tuple[Any, ...]] | list[tuple[str, ...]],
+    nouns: list[tuple[str, ...]],
 ) -> None:
     result = mine_pairs(captioned(list(range(len(nouns)))), nouns, PairSettings())
     assert result.pairs == []
@@ -174,4 +178,4 @@ def test_captions_without_anything_to_share_give_no_pairs(
 @pytest.mark.parametrize("name", ["min_shared", "max_uses_per_image", "max_pairs", "posting_cap"])
 def test_settings_that_allow_no_pair_are_refused_by_name(name: str) -> None:
     with pytest.raises(InputError, match=rf"pairs\.{name}: 0 is below 1"):
-        mine_pairs([], [], PairSettings(**{name: 0}))
+        mine_pairs([], [], replace(PairSettings(), **{name: 0}))

@@ -2,7 +2,6 @@
 
 import io
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -28,23 +27,23 @@ def pair(a: str, b: str) -> ImagePair:
 
 
 @pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory):
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_clip(tmp_path_factory.mktemp("clip"))
 
 
 @pytest.fixture
-def pictures():
+def pictures() -> dict[str, bytes]:
     return {f"{k}.png": encoded(k, (40 + k, 30)) for k in range(7)} | {"copy.png": encoded(0)}
 
 
-def test_scores_are_the_cosines_of_the_models_own_embeddings(clip: Any, pictures: Any) -> None:
+def test_scores_are_the_cosines_of_the_models_own_embeddings(clip: Path, pictures: dict[str, bytes]) -> None:
     from transformers import CLIPImageProcessorPil, CLIPModel
 
     pairs = [pair("0.png", "1.png"), pair("2.png", "1.png")]
     scores = ImageSimilarity(str(clip)).scores(pairs, pictures.__getitem__)
     model, processor = CLIPModel.from_pretrained(clip), CLIPImageProcessorPil.from_pretrained(clip)
     with torch.inference_mode():
-        shown = [Image.open(io.BytesIO(pictures[f"{k}.png"])) for k in range(3)]
+        shown: list[Image.Image] = [Image.open(io.BytesIO(pictures[f"{k}.png"])) for k in range(3)]
         found = model.get_image_features(**processor(images=shown, return_tensors="pt"))
         a, b, c = found.pooler_output
     expected = [torch.cosine_similarity(a, b, dim=0).item(), torch.cosine_similarity(c, b, dim=0).item()]
@@ -52,14 +51,16 @@ def test_scores_are_the_cosines_of_the_models_own_embeddings(clip: Any, pictures
     assert scores[0] != scores[1]
 
 
-def test_equal_pictures_score_one_and_order_within_a_pair_does_not_matter(clip: Any, pictures: Any) -> None:
+def test_equal_pictures_score_one_and_order_within_a_pair_does_not_matter(
+    clip: Path, pictures: dict[str, bytes]
+) -> None:
     pairs = [pair("0.png", "copy.png"), pair("0.png", "3.png"), pair("3.png", "0.png")]
     same, forth, back = ImageSimilarity(str(clip)).scores(pairs, pictures.__getitem__)
     assert same == 1.0
     assert forth == back < 1.0
 
 
-def test_each_image_is_read_once_and_the_batch_size_changes_nothing(clip: Any, pictures: Any) -> None:
+def test_each_image_is_read_once_and_the_batch_size_changes_nothing(clip: Path, pictures: dict[str, bytes]) -> None:
     pairs = [pair(f"{k}.png", f"{(k + step) % 7}.png") for k in range(7) for step in (1, 2)]
     scores = {}
     for batch_size in (1, 3, 32):
@@ -80,17 +81,17 @@ def test_no_pairs_need_no_model() -> None:
     assert ImageSimilarity("no/such-model").scores([], dict[str, bytes]().__getitem__) == []
 
 
-def test_a_picture_that_does_not_decode_is_named(clip: Any, pictures: Any) -> None:
+def test_a_picture_that_does_not_decode_is_named(clip: Path, pictures: dict[str, bytes]) -> None:
     with pytest.raises(InputError, match=r"1.png: picture does not decode"):
         ImageSimilarity(str(clip)).scores([pair("0.png", "1.png")], (pictures | {"1.png": b"no"}).__getitem__)
 
 
 def test_folders_without_a_whole_clip_model_in_safetensors_are_refused(
-    clip: Any, pictures: Any, tmp_path: Path
+    clip: Path, pictures: dict[str, bytes], tmp_path: Path
 ) -> None:
     from safetensors.torch import load_file, save_file
 
-    def refused(folder) -> str:
+    def refused(folder: Path) -> str:
         with pytest.raises(InputError, match="Name a CLIP model") as caught:
             ImageSimilarity(str(folder)).scores([pair("0.png", "1.png")], pictures.__getitem__)
         return caught.value.problem

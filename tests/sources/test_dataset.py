@@ -21,11 +21,11 @@ from tests.support.builds import FakeAnnotator, similar_source
 from tests.support.readers import draw, parquet_source, png, read, write_lines
 
 
-def embedded(*colours: str | None) -> list[dict | None]:
-    return [colour and {"bytes": png(colour), "path": f"{colour}.png"} for colour in colours]
+def embedded(*colours: str | None) -> list[dict[str, Any] | None]:
+    return [{"bytes": png(colour), "path": f"{colour}.png"} if colour else None for colour in colours]
 
 
-def read_captions(source: SourceSettings):
+def read_captions(source: SourceSettings) -> tuple[list[Any], dict[str, Any]]:
     return read(read_captioned_dataset, source, DatasetImages(source, "image"))
 
 
@@ -43,7 +43,7 @@ def test_captions_of_embedded_pictures_are_numbered_by_row(tmp_path: Path) -> No
 
 
 def test_columns_are_named_in_the_recipe_even_where_ours_mean_something_else(tmp_path: Path) -> None:
-    columns = {
+    columns: dict[str, list[Any]] = {
         "caption": ["no", "no"],
         "text": ["A red one.", "Blue."],
         "key": [7, 8],
@@ -183,13 +183,13 @@ def test_repository_on_the_hub_is_read(hub: LoopbackHub, tmp_path: Path, kind: s
         load_source(SourceSettings(Path("tester/none"), "test"))
 
 
-def cauldron(folder: Path, images: list, *answers: list) -> SourceSettings:
+def cauldron(folder: Path, images: list[Any], *answers: list[Any]) -> SourceSettings:
     """Rows of The Cauldron."""
     texts = [[{"user": "What differs?", "assistant": answer, "source": "mimic"} for answer in row] for row in answers]
     return parquet_source(folder / "d", pictures="images", images=images, texts=texts)
 
 
-def read_pairs(source: SourceSettings):
+def read_pairs(source: SourceSettings) -> tuple[list[Any], dict[str, Any]]:
     return read(read_the_cauldron, source, DatasetImages(source, "images"))
 
 

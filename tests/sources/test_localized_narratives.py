@@ -50,7 +50,7 @@ def test_each_collection_names_its_pictures_in_its_own_way(
 
 
 def test_full_and_light_files_and_all_shards_are_read_in_the_order_of_their_names(source: SourceSettings) -> None:
-    traces = {
+    traces: dict[str, Any] = {
         "timed_caption": [{"utterance": "It"}],
         "traces": [[{"x": 0.1, "y": 0.2, "t": 0.0}]],
         "voice_recording": "v",

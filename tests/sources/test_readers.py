@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -35,7 +35,9 @@ def caption(text: object = "A dog.", image: str = "a.png") -> dict[str, object]:
     return {"image_id": "1", "caption": text, "image": image}
 
 
-def read(reader, folder: Path, bad_rows="refuse"):
+def read(
+    reader: Any, folder: Path, bad_rows: Literal["refuse", "drop"] = "refuse"
+) -> tuple[list[Any], dict[str, Any]]:
     drops = Drops()
     return list(reader(SourceSettings(folder, "test", bad_rows), ImageFolders([folder]), drops)), drops.as_dict()
 

@@ -33,7 +33,7 @@ def write(folder: Path, **files: Any) -> SourceSettings:
     return SourceSettings(folder, "visual_genome")
 
 
-def scene_graphs(*numbers: int) -> list[dict]:
+def scene_graphs(*numbers: int) -> list[dict[str, Any]]:
     objects = [MAN | {"attributes": ["old", "Light blue"]}, HORSE]
     relations = [{"predicate": "RIDING", "subject_id": 11, "object_id": 12, "relationship_id": 5, "synsets": []}]
     return [{"image_id": number, "objects": objects, "relationships": relations} for number in numbers]
@@ -106,7 +106,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("entry", "problem"), BAD)
-def test_a_bad_entry_is_named_with_its_file_and_row(tmp_path: Path, entry: dict, problem: str) -> None:
+def test_a_bad_entry_is_named_with_its_file_and_row(tmp_path: Path, entry: dict[str, Any], problem: str) -> None:
     settings = write(tmp_path, scene_graphs=[*scene_graphs(5), entry])
     with pytest.raises(InputError, match=problem) as caught:
         list(read_scene_graphs(settings, {1, 5}, Drops()))

@@ -75,7 +75,7 @@ def test_a_picture_that_is_missing_or_outside_the_folder_is_an_error_that_names_
 
 def test_a_folder_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    with pytest.raises(InputError, match="there already"):
+    with pytest.raises(InputError, match="exists already"):
         captioned_boxes(NlvrSettings(written(tmp_path, row()), tmp_path / "out"))
     assert not list((tmp_path / "out").iterdir())
 

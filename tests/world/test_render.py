@@ -33,7 +33,8 @@ def box(item: Item) -> np.ndarray:
 
 def seen(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Which pixels clearly differ, rows × columns."""
-    return np.abs(first - second).max(axis=2) > VISIBLE
+    differ: np.ndarray = np.abs(first - second).max(axis=2) > VISIBLE
+    return differ
 
 
 @pytest.mark.parametrize("look", get_args(Look))
@@ -73,7 +74,9 @@ def test_jitter_changes_the_pixels_but_not_the_digest() -> None:
         ("action", graph.ACTIONS),
     ],
 )
-def test_every_value_of_a_property_looks_different_from_every_other(name: str, values: tuple, size: str) -> None:
+def test_every_value_of_a_property_looks_different_from_every_other(
+    name: str, values: tuple[str, ...], size: str
+) -> None:
     drawn = {value: sketch(replace(MIDDLE, size=size, **{name: value})) for value in values}
     for first, second in combinations(values, 2):
         assert seen(drawn[first], drawn[second]).sum() >= 15, (first, second)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from dataclasses import replace
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
@@ -24,7 +24,7 @@ def scenes(number: int, look: Look = "sketch", seed: int = 0) -> list[Scene]:
     return [draw_scene(rng, "train", look) for _ in range(number)]
 
 
-def looks(scene: Scene) -> Counter[tuple]:
+def looks(scene: Scene) -> Counter[tuple[Any, ...]]:
     return Counter((item.cell, *(getattr(item, name) for name in PROPERTIES)) for item in scene.items)
 
 
