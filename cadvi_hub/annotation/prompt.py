@@ -71,7 +71,7 @@ def render_prompt(name: str, **values: Any) -> list[Message]:
 
 def captions_of(pair: ImagePair) -> tuple[str, str]:
     """The captions of `pair`, each on one line; InputError where it has none."""
-    if not pair.captions:
+    if len(pair.captions) != 2:
         raise InputError(f"pair {pair.pair_id}", "it has no captions", "Take pairs that were mined from captions")
     first, second = pair.captions
     return " ".join(first.split()), " ".join(second.split())
