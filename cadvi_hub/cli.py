@@ -1,4 +1,4 @@
-"""The command `cadvi`: one verb per room; settings come from a YAML recipe and the command line, which wins."""
+"""The command `cadvi`: settings come from a YAML recipe and the command line. The command line wins."""
 
 from __future__ import annotations
 
@@ -17,100 +17,120 @@ from typing import Any, NamedTuple
 from cadvi_hub.core.errors import InputError
 
 
+class Positional(NamedTuple):
+    """Arguments before the first key, and the key that they stand for.
+
+    Attributes:
+        shown: how the usage shows them.
+        key: the key, without dashes.
+        field: the field of the settings, where it has another name than the key.
+        choices: the allowed values, where the command needs one of them.
+        many: whether they are folders (`FOLDER` or `NAME=FOLDER`) instead of one value.
+    """
+
+    shown: str
+    key: str
+    field: str | None = None
+    choices: tuple[str, ...] = ()
+    many: bool = False
+
+
 class Command(NamedTuple):
-    """A verb: where its settings dataclass and its function are, and what it does."""
+    """A command: the module below `cadvi_hub` with its settings class and its function, and what it does."""
 
     module: str
     settings: str
     function: str
     summary: str
+    positional: Positional | None = None
+
+    def load(self, attribute: str) -> Any:
+        """The settings class or the function; imports their module."""
+        return getattr(importlib.import_module(f"cadvi_hub.{self.module}"), attribute)
 
 
-# Named here and imported when asked for: `cadvi --help` must not wait for torch.
+# `--config` names the recipe, so the field `config` of the settings gets the key `--dataset`.
+_DATA_SETS = ("v1", "v2", "instruct", "cad_qa")
+_DATA_SET = Positional("{v1,v2,instruct,cad_qa}", "dataset", "config", _DATA_SETS)
+# Modules are imported when their command runs: `cadvi --help` must not wait for torch.
 COMMANDS = {
     "demo": Command(
-        "cadvi_hub.demo.run",
-        "DemoSettings",
-        "demo",
-        "the whole method at small scale, from captions to the results table",
+        "demo.run", "DemoSettings", "demo", "the whole method at small scale, from captions to the results table"
     ),
     "scenes": Command(
-        "cadvi_hub.world.make",
+        "world.make",
         "WorldSettings",
         "make_world",
-        "draw the embedded world: captions, pairs, questions with ground truth",
+        "draw the small world: captions, pairs, questions and their truth",
     ),
-    "nlvr": Command(
-        "cadvi_hub.world.nlvr", "NlvrSettings", "captioned_boxes", "turn NLVR's boxes into captioned images"
-    ),
+    "nlvr": Command("world.nlvr", "NlvrSettings", "captioned_boxes", "turn NLVR's boxes into captioned images"),
     "build": Command(
-        "cadvi_hub.builder.build",
+        "builder.build",
         "BuildSettings",
         "build",
         "build a data set: v1, v2, instruct or cad_qa (cadvi build v1 …)",
+        _DATA_SET,
     ),
     "pairs mine": Command(
-        "cadvi_hub.builder.build",
+        "builder.build",
         "BuildSettings",
         "mine",
-        "mine the pairs of a build and stop before any model is asked",
+        "mine the pairs of a build, and stop before any model is asked",
+        _DATA_SET,
     ),
     "pairs explain": Command(
-        "cadvi_hub.pairing.explain", "ExplainSettings", "explain", "how many captions and pairs each rule removed"
+        "pairing.explain", "ExplainSettings", "explain", "show how many captions and pairs each rule removed"
     ),
     "ground": Command(
-        "cadvi_hub.grounding.score", "GroundSettings", "ground", "check a data set's statements against scene graphs"
+        "grounding.score", "GroundSettings", "ground", "check a data set's statements against scene graphs"
     ),
     "benchmarks build": Command(
-        "cadvi_hub.eval.benchmarks.build",
+        "eval.benchmarks.build",
         "BenchmarkSettings",
         "build_benchmark",
-        "question files or upstream annotations, and pictures → a set that the tasks read",
+        "make a benchmark for the tasks from question files or upstream annotations, and pictures",
+        Positional("NAME", "task"),
     ),
     "evaluate": Command(
-        "cadvi_hub.eval.evaluate", "EvaluateSettings", "evaluate_and_show", "run the lighteval tasks on a model"
+        "eval.evaluate", "EvaluateSettings", "evaluate_and_show", "run the lighteval tasks on a model"
     ),
     "compare": Command(
-        "cadvi_hub.eval.comparison",
+        "eval.comparison",
         "CompareSettings",
         "compare",
-        "two evaluations on the same questions: paired bootstrap and McNemar's test",
+        "compare two evaluations on the same questions: paired bootstrap and McNemar's test",
     ),
     "judge run": Command(
-        "cadvi_hub.eval.judge.run",
-        "JudgeSettings",
-        "run",
-        "let an LLM rate the open answers of an evaluation from 0 to 5",
+        "eval.judge.run", "JudgeSettings", "run", "let an LLM rate the open answers of an evaluation from 0 to 5"
     ),
     "judge check": Command(
-        "cadvi_hub.eval.judge.check",
-        "JudgeCheckSettings",
-        "check",
-        "can a judge be trusted? Its ratings of answers whose worth is known",
+        "eval.judge.check", "JudgeCheckSettings", "check", "test a judge on answers whose quality is known"
     ),
     "assemble": Command(
-        "cadvi_hub.training.assembling",
+        "training.llava",
         "AssembleSettings",
         "assemble_model",
-        "make a LLaVA of Vicuna, CLIP and LLaVA's stage-1 projector",
+        "assemble LLaVA from Vicuna, CLIP and LLaVA's stage-1 projector",
     ),
     "merge": Command(
-        "cadvi_hub.training.merging", "MergeSettings", "merge_adapter", "merge an adapter into its base and prove it"
+        "training.adapters", "MergeSettings", "merge_adapter", "merge an adapter into its base, and check the result"
     ),
     "report": Command(
-        "cadvi_hub.pages.report",
+        "pages.report",
         "ReportSettings",
         "report",
         "tables, Markdown and a page from evaluations (cadvi report FOLDER NAME=FOLDER …)",
+        Positional("RESULTS…", "models", many=True),
     ),
     "view": Command(
-        "cadvi_hub.pages.view",
+        "pages.view",
         "ViewSettings",
         "view",
         "a page to look at pairs, answers and two pictures of your own (cadvi view FOLDER NAME=FOLDER …)",
+        Positional("RESULTS…", "results", many=True),
     ),
     "publish": Command(
-        "cadvi_hub.hub.publish", "PublishSettings", "publish", "push a data set or a model to the Hub, with its card"
+        "hub.publish", "PublishSettings", "publish", "push a data set or a model to the Hub, with its card"
     ),
 }
 
@@ -129,76 +149,62 @@ def usage() -> str:
             *lines,
             "",
             "`cadvi COMMAND --help` lists the keys of a command. `--config` takes a file or a packaged recipe",
-            f"({', '.join(packaged_recipes())}). Train by `accelerate launch -m cadvi_hub.training.sft --config …`.",
+            f"({', '.join(packaged_recipes())}). To train: `accelerate launch training/sft.py --config …`.",
         ]
     )
 
 
-def packaged_recipes() -> list[str]:
-    """Names of the recipes that come with the package."""
-    return sorted(
-        Path(entry.name).stem
-        for entry in (resources.files("cadvi_hub") / "recipes").iterdir()
-        if entry.name.endswith(".yaml")
-    )
+def packaged_recipes() -> dict[str, Path]:
+    """Name → file of the recipes that come with the package."""
+    folder = Path(str(resources.files("cadvi_hub"))) / "recipes"
+    return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
 
 
-def _recipe_path(value: str) -> str:
-    """A recipe file, or a packaged recipe by name."""
-    if not Path(value).is_file() and value in packaged_recipes():
-        return str(resources.files("cadvi_hub") / "recipes" / f"{value}.yaml")
-    return value
+def _with_keys(positional: Positional | None, arguments: Sequence[str]) -> list[str]:
+    """`arguments` with a key in front of the positional ones, and with the paths of packaged recipes."""
+    arguments = list(arguments)
+    given = list(takewhile(lambda argument: not argument.startswith("-"), arguments))
+    if positional and given and positional.many:
+        from cadvi_hub.pages.report import named_folders
+
+        arguments = [*arguments[len(given) :], f"--{positional.key}", json.dumps(named_folders(given))]
+    elif positional and given:
+        arguments = [*arguments[1:], f"--{positional.key}", given[0]]
+    recipes = packaged_recipes()
+    for index, argument in enumerate(arguments):
+        key, equals, value = argument.partition("=")
+        if key == "--config" and not equals and index + 1 < len(arguments):
+            index, value = index + 1, arguments[index + 1]
+        if key == "--config" and value in recipes and not Path(value).is_file():
+            arguments[index] = f"{key}={recipes[value]}" if equals else str(recipes[value])
+    return arguments
 
 
 def parse_settings(name: str, arguments: Sequence[str]) -> Any:
-    """The settings of command `name` from `arguments`; unknown keys and wrong values end the program."""
+    """The settings of command `name` from `arguments`. Unknown keys and wrong values end the program."""
     from jsonargparse import ArgumentParser
 
     command = COMMANDS[name]
-    settings_class = getattr(importlib.import_module(command.module), command.settings)
-    recipe_key = "--config"
-    arguments = list(arguments)
-    named = command.settings == "BuildSettings"  # `cadvi build v1` names the data set, so that --config is the recipe
-    # Fifty lines of brackets would hide the error that follows them; the keys are listed below the usage.
-    what = " {v1,v2,instruct,cad_qa}" if named else ""
-    if command.settings == "BenchmarkSettings":  # `cadvi benchmarks build bison`
-        what = " NAME"
-        if arguments and not arguments[0].startswith("-"):
-            arguments = [*arguments[1:], "--task", arguments[0]]
-    if command.settings in ("ReportSettings", "ViewSettings"):  # `cadvi report FOLDER NAME=FOLDER …`
-        what = " RESULTS…"
-        folders = list(takewhile(lambda argument: not argument.startswith("-"), arguments))
-        arguments = arguments[len(folders) :]
-        if folders:
-            from cadvi_hub.pages.report import named_folders
-
-            key = "--models" if command.settings == "ReportSettings" else "--results"
-            arguments += [key, json.dumps(named_folders(folders))]
-    usage = f"cadvi {name}{what} [--config recipe.yaml] [--key value …]"
+    settings_class = command.load(command.settings)
+    positional = command.positional
+    # Instead of fifty lines of brackets, which would hide the error after them. --help lists the keys below.
+    usage = f"cadvi {name} {positional.shown + ' ' if positional else ''}[--config recipe.yaml] [--key value …]"
     parser = ArgumentParser(prog=f"cadvi {name}", description=command.summary, usage=usage)
-    if named:
-        if arguments and not arguments[0].startswith("-"):
-            arguments = [*arguments[1:], "--dataset", arguments[0]]
+    parser.add_argument("--config", action="config", help="YAML recipe: a file or the name of a packaged one")
+    renamed = {}
+    if positional and positional.field:
+        renamed = {positional.field: positional.key}
         parser.add_argument(
-            "--dataset", required=True, choices=["v1", "v2", "instruct", "cad_qa"], help="the data set to build"
+            f"--{positional.key}", required=True, choices=positional.choices, help="the data set to build"
         )
-    parser.add_argument(recipe_key, action="config", help="YAML recipe: a file or the name of a packaged one")
-    skipped = {"config"} if named else set()
-    parser.add_class_arguments(settings_class, skip=skipped)
-    for index, value in enumerate(arguments):
-        if value == recipe_key and index + 1 < len(arguments):
-            arguments[index + 1] = _recipe_path(arguments[index + 1])
-        elif value.startswith(recipe_key + "="):
-            arguments[index] = f"{recipe_key}={_recipe_path(value.partition('=')[2])}"
-    chosen = parser.instantiate_classes(parser.parse_args(arguments))
-    values = {field.name: chosen[field.name] for field in fields(settings_class) if field.name in chosen}
-    if named:
-        values["config"] = chosen["dataset"]
-    return settings_class(**values)
+    parser.add_class_arguments(settings_class, skip=set(renamed))
+    chosen = parser.instantiate_classes(parser.parse_args(_with_keys(positional, arguments)))
+    names = [field.name for field in fields(settings_class)]
+    return settings_class(**{name: chosen[key] for name in names if (key := renamed.get(name, name)) in chosen})
 
 
 def extra_with(module: str) -> str | None:
-    """The first extra of this package that installs `module`; None if none does."""
+    """The first extra of this package that installs `module`, or None."""
     from importlib import metadata
 
     for requirement in metadata.requires("cadvi-hub") or ():
@@ -208,7 +214,7 @@ def extra_with(module: str) -> str | None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point: bad input, or an extra that is not installed, ends with one line on stderr and exit status 1."""
+    """Entry point. Bad input, or an extra that is not installed, ends with one line on stderr and exit status 1."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage())
@@ -225,10 +231,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         longer = [known for known in COMMANDS if known.startswith(f"{name} ")]
         sys.exit(f"cadvi: no command {name!r}. Commands: {', '.join(longer or COMMANDS)}")
     logging.basicConfig(format="%(message)s")
-    logging.getLogger("cadvi_hub").setLevel(logging.INFO)  # what a run cost; the clients' line per request stays out
+    logging.getLogger("cadvi_hub").setLevel(logging.INFO)  # the cost of a run, but no line per request
     try:
         settings = parse_settings(name, rest)
-        result = getattr(importlib.import_module(COMMANDS[name].module), COMMANDS[name].function)(settings)
+        result = COMMANDS[name].load(COMMANDS[name].function)(settings)
     except InputError as error:
         sys.exit(f"cadvi {name}: {error}")
     except ModuleNotFoundError as error:
@@ -236,7 +242,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise
         sys.exit(f"cadvi {name}: {error.name} is not installed. Run `pip install 'cadvi-hub[{extra}]'`")
     except KeyboardInterrupt:
-        sys.exit(f"cadvi {name}: stopped; the same command goes on from there")
+        sys.exit(f"cadvi {name}: stopped. Run the same command again to continue")
     if result is not None:
         print(result)
 

@@ -1,4 +1,4 @@
-"""A local model for lighteval's own command, which wants a file with exactly one model class.
+"""A local model for lighteval's own command, which needs a file with exactly one model class.
 
 lighteval custom FOLDER_OR_REPO eval/vision_model.py "bison|0" --custom-tasks cadvi_hub.eval.tasks
 """

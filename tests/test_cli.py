@@ -35,6 +35,13 @@ def test_the_command_line_wins_over_the_recipe() -> None:
     assert settings.annotator.model == "mistralai/Mixtral-8x7B-Instruct-v0.1"  # from the recipe
 
 
+def test_arguments_before_the_first_key_stand_for_a_key() -> None:
+    benchmark = cli.parse_settings("benchmarks build", ["bison", "--questions", "q", "--images", "i", "--out", "o"])
+    assert benchmark.task == "bison"
+    report = cli.parse_settings("report", ["one/v1", "mine=two/v2", "--out", "page"])
+    assert {name: str(folder) for name, folder in report.models.items()} == {"v1": "one/v1", "mine": "two/v2"}
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

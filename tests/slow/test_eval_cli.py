@@ -11,9 +11,9 @@ from PIL import Image
 
 from cadvi_hub.core.images import encode_png
 from cadvi_hub.eval.benchmarks.writing import write_questions
-from cadvi_hub.eval.models import vision as vision_model
 from tests.support.tiny_llava import make_tiny_llava
 
+MODEL = Path(__file__).parents[2] / "eval" / "vision_model.py"
 # lighteval's tiny_benchmarks downloads a file when it is imported: here the answer is "not found".
 COMMAND = """
 import requests
@@ -43,7 +43,7 @@ def test_lightevals_command_runs_our_tasks_with_our_model(tmp_path: Path) -> Non
     ]
     write_questions(rows, tmp_path / "data")
     model = make_tiny_llava(tmp_path / "model")
-    arguments = ["custom", str(model), str(vision_model.__file__), "cola|0", "--custom-tasks", "cadvi_hub.eval.tasks"]
+    arguments = ["custom", str(model), str(MODEL), "cola|0", "--custom-tasks", "cadvi_hub.eval.tasks"]
     subprocess.run(
         [sys.executable, "-c", COMMAND, *arguments, "--output-dir", str(tmp_path / "out"), "--save-details"],
         env={**os.environ, "CADVI_EVAL_DATA": str(tmp_path / "data"), "HF_HUB_OFFLINE": "1"},
