@@ -66,7 +66,8 @@ def draw_source(folder: Path, pairs: int, pictures: int) -> None:
 
 def run_ours(source: Path, work: Path, repo_id: str) -> None:
     """Our build and its publication."""
-    from cadvi_hub.hub.publish import PublishSettings, publish
+    from cadvi_hub.hub.publish import publish
+    from cadvi_hub.hub.settings import PublishSettings
 
     build(BuildSettings("v2", SourceSettings(source, "noise"), work / "data"), ConstantAnnotator())
     publish(PublishSettings(work / "data", repo_id, "dataset"))

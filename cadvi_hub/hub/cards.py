@@ -1,7 +1,7 @@
 """Cards of data sets and models: templates of `dataset_cards/` and `model_cards/`, filled with counted values.
 
-Whatever comes from data, models or settings is written as character references where it could mean something in
-Markdown or HTML, so a hostile caption or prompt stays a piece of text.
+Text from data, models or settings is escaped for Markdown and HTML, so that a hostile caption or prompt stays text.
+huggingface_hub's own card templates do not escape.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
     from huggingface_hub import CardData
 
 MAX_CHARACTERS = 300
-# Letters, digits and marks that mean nothing inside a line stay. A colon stays only before a space, else it may make a
-# link; an underscore only between letters or digits, else it may make italics.
+# Everything but letters, digits and harmless marks. A colon without a space after it may make a link; an underscore
+# that is not between letters or digits may make italics.
 _SPECIAL = re.compile(r"""[^\w .,;?!/%(){}="'+:-]|:(?! )|(?<![^\W_])_|_(?![^\W_])|(?<=www)\.""")
 # The folders of an absolute path, at the start of a word.
 _FOLDERS = re.compile(r"""(?:^|(?<=[\s,(='"]))(?:[A-Za-z]:)?[/\\](?:[^\s,/\\]+[/\\])+(?=[^\s,/\\])""")
 
 
 def shipped(folder: str) -> Path:
-    """A top-level folder of the project: in a checkout beside the package, in a wheel inside of it."""
+    """A top-level folder of the project: beside the package in a checkout, inside it in a wheel."""
     package = Path(__file__).parents[1]
     installed = package / "shipped" / folder
     return installed if installed.is_dir() else package.parent / folder
 
 
 class Verbatim(str):
-    """Text that has been checked, for places where nothing may be escaped (code blocks)."""
+    """Checked text that is not escaped (for code blocks)."""
 
     __slots__ = ()
 
@@ -40,8 +40,8 @@ class Verbatim(str):
 def escape(value: Any, most: int = MAX_CHARACTERS) -> str:
     """`value` as text for one line of Markdown, at most `most` characters of it.
 
-    Floats get four digits or more, absolute paths (they tell of somebody's machine) only their last part, and
-    characters that do not print are left out.
+    Floats get at least four digits. Absolute paths, which belong to somebody's machine, keep only their last part.
+    Characters that do not print are removed.
     """
     if isinstance(value, Verbatim):
         return value
@@ -54,7 +54,7 @@ def escape(value: Any, most: int = MAX_CHARACTERS) -> str:
 
 
 def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """The scalars in JSON `value` with their dotted names, in order; a list of scalars counts as one."""
+    """The scalars in JSON `value` with their dotted names, in order. A list of scalars counts as one scalar."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             yield from leaves(item, f"{name}.{key}" if name else str(key))
@@ -68,7 +68,7 @@ def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def sections(record: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, Any]]]]:
-    """A JSON record as titled tables of names and values: its scalars first, then one table per key with more."""
+    """A JSON record as titled tables of names and values: first its scalars, then one table per other key."""
     scalars = {key: value for key, value in record.items() if not isinstance(value, (Mapping, list))}
     tables = [("build", list(leaves(scalars)))]
     tables += [(key, list(leaves(value))) for key, value in record.items() if key not in scalars]
@@ -76,7 +76,7 @@ def sections(record: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, Any]]
 
 
 def render_card(folder: str, metadata: CardData, template: str = "card.md.jinja", **values: Any) -> str:
-    """The card by a template of the top-level `folder`: metadata as YAML, then text. Equal values give equal cards.
+    """The card from a template in the top-level `folder`: metadata as YAML, then text. Equal values give equal cards.
 
     Raises:
         InputError: the card would hold the user's own token.
@@ -97,12 +97,12 @@ def render_card(folder: str, metadata: CardData, template: str = "card.md.jinja"
 
 
 def percent(part: int, whole: int) -> str:
-    """`part` of `whole` in percent, with one digit."""
+    """`part` of `whole` in percent, with one decimal."""
     return f"{100 * part / whole:.1f}%" if whole else "–"
 
 
 def size_category(rows: int) -> str:
-    """The Hub's name for a data set of that many rows."""
+    """The Hub's name for the size of a data set."""
     bounds: Sequence[tuple[int, str]] = ((1_000, "1K"), (10_000, "10K"), (100_000, "100K"), (1_000_000, "1M"))
     lower = ""
     for bound, name in bounds:

@@ -1,10 +1,9 @@
-"""How many images of a data set are in other sets, too: in benchmarks, training mixes, and its own other configs.
+"""Count the images of a data set that are also in other sets: benchmarks, training mixes, its own other configs.
 
-An image is known by its file name, without folder and suffix: `coco/train2017/000000000139.jpg`, and
-`COCO_val2014_000000000139.jpg` with COCO's older prefix, are one image; so are Visual Genome's `VG_100K/1.jpg` and
-GQA's `1.jpg`. Pictures are not compared. So collections that number their images alike count as shared, one too many
-rather than one too few, and a copy under another name is not seen: half of Visual Genome's images are COCO's, with ids
-of their own.
+Images are compared by file name, without folder, suffix and COCO's older prefix: `coco/train2017/000000000139.jpg`
+and `COCO_val2014_000000000139.jpg` are the same image, and so are Visual Genome's `VG_100K/1.jpg` and GQA's `1.jpg`.
+Pixels are not compared. So two collections that number their images alike count as shared (one too many is better than
+one too few), and a copy with another name is not found: half of Visual Genome's images are COCO's, with other ids.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ class Overlap:
     Attributes:
         config: name of the config.
         other: name of the other set.
-        images: images of the config, each counted once.
-        shared_images: those that are in the other set, too.
+        images: distinct images of the config.
+        shared_images: those that are also in the other set.
         rows: rows of the config.
-        shared_rows: those with at least one such image.
-        unnamed: places in the config's rows where an image has no name, so that it cannot be looked for.
+        shared_rows: rows with at least one shared image.
+        unnamed: images in the config's rows without a name, which cannot be compared.
     """
 
     config: str
@@ -46,10 +45,10 @@ class Overlap:
 def find_overlaps(configs: Mapping[str, Sequence[Path]], others: Mapping[str, Path]) -> list[Overlap]:
     """Look for the images of every config in every other config and in each set of `others`.
 
-    All files are streamed; kept are the ids of the configs' own images.
+    All files are streamed. Only the ids of the configs' own images stay in memory.
 
     Args:
-        configs: name of each config → its parquet files; configs without images are passed over.
+        configs: name of each config → its parquet files; configs without images are skipped.
         others: name on the card → place, see `held_out.names_of_rows`.
 
     Raises:
@@ -96,7 +95,7 @@ def _ids(rows: Iterable[Names]) -> set[str]:
 
 
 def _image_names(files: Sequence[Path], name: str) -> Iterator[Names]:
-    """The image names of every row; nothing for files that have no column of images."""
+    """The image names of every row; nothing for files without a column of images."""
     from tqdm import tqdm
 
     for path in tqdm(files, desc=f"images of {name}", unit="file", disable=None):

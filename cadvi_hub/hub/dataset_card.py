@@ -1,4 +1,4 @@
-"""The cards of a data set: the one that says what was counted, and the one that stands while its files go up."""
+"""The cards of a data set: the full one, and the one that is shown during the upload."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from huggingface_hub import DatasetCardData
 
 TEMPLATES = "dataset_cards"
-# A file that no data set has: a config that names it fails to load, with this name in the error, instead of loading
-# the files that are there already.
+# No data set has this file. A config that names it fails to load, with this name in the error, instead of loading only
+# the files that are already there.
 UNFINISHED = "the-upload-of-this-data-set-is-not-finished"
 _MOST_SHOWN = 20
 _LONGEST_TEXT = 2000  # characters of a sample's text
@@ -29,11 +29,11 @@ def dataset_card(
     overlaps: Sequence[Overlap] = (),
     samples: Mapping[str, tuple[str, Sample]] | None = None,
 ) -> str:
-    """README.md of the data set `repo_id`, its YAML naming every config's files, splits and features.
+    """README.md of the data set `repo_id`. Its YAML names every config's files, splits and features.
 
     Args:
         overlaps: the contamination table.
-        samples: per config the path of its sample's picture in the repository, and the sample.
+        samples: per config, the path of the sample's picture in the repository, and the sample.
     """
     from datasets import DatasetInfo, SplitDict, SplitInfo
     from datasets.info import DatasetInfosDict
@@ -71,7 +71,7 @@ def dataset_card(
 
 
 def unfinished_card(configs: Sequence[Config], repo_id: str, license_id: str) -> str:
-    """README.md while the files go up: every config names a file that is missing, so that none loads by halves."""
+    """README.md during the upload: every config names a missing file, so that none loads incompletely."""
     metadata = _metadata(license_id, {config.name: dict.fromkeys(config.splits, UNFINISHED) for config in configs})
     return render_card(TEMPLATES, metadata, template="unfinished.md.jinja", repo_id=Verbatim(repo_id))
 

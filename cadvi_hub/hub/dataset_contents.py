@@ -1,8 +1,7 @@
-"""What a data set folder holds, counted from the parquet files themselves."""
+"""The content of a data set folder, counted from its parquet files."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.files import read_json
+from cadvi_hub.core.parquet import open_parquet
 from cadvi_hub.core.schema import IMAGE_PLACEHOLDER
 
 if TYPE_CHECKING:
@@ -53,16 +54,17 @@ class Config:
     """One config of a data set, measured.
 
     Attributes:
-        build: the record that the build left in `build.json`, empty if there is none.
+        build: the build's record, from `build.json`; empty if there is none.
         sources: rows per source.
         provenance: rows per annotator, prompt hash and decoding settings.
-        summaries: rows that carry a summary.
-        words: whitespace-separated words of all `commonalities`, and of all texts of `differences` (no headings).
-        aspects: rows whose differences speak of an aspect.
-        questions: rows with an open question and its answer; their words count in `words` as `question` and `answer`.
-        similarities: rows with an image similarity, and its sum over them.
-        pictures: pictures that the files hold.
-        image_names: names of images; where there are more of them than pictures, the others are only referred to.
+        summaries: rows with a summary.
+        words: whitespace-separated words of all `commonalities`, of all texts of `differences` (without their
+            aspects), and of each `question` and `answer`.
+        aspects: rows per aspect of their differences.
+        questions: rows with an open question and its answer.
+        similarities: rows with an image similarity, and the sum of these similarities.
+        pictures: pictures in the files.
+        image_names: names of images; if there are more names than pictures, the other images are only named.
     """
 
     name: str
@@ -91,26 +93,26 @@ class Config:
 
     @property
     def only_names_pictures(self) -> bool:
-        """Whether rows refer to pictures and the files hold none."""
+        """Whether rows name pictures, but the files hold none."""
         return self.image_names > 0 and self.pictures == 0
 
     @property
     def built_as(self) -> str:
-        """What `cadvi build` calls data sets of such rows, as the build's record has it."""
+        """The name of such data sets in `cadvi build`, from the build's record."""
         recorded = str(self.build.get("config", self.name))
         return recorded if CONFIG_NAME.fullmatch(recorded) else self.name
 
     def mean_words(self, part: str) -> float:
-        """Mean words in `part` of a summary, or of a question."""
+        """Mean number of words in `part` of a summary or a question."""
         return self.words[part] / (self.questions if part in ("question", "answer") else self.summaries)
 
 
 def read_configs(folder: Path) -> list[Config]:
-    """Measure each sub-folder of `folder` that holds parquet files; those starting with `_` or `.` are skipped.
+    """Measure each sub-folder of `folder` that holds parquet files; names that start with `_` or `.` are skipped.
 
     Raises:
-        InputError: no config, a name that the Hub cannot take, a missing shard, a broken file, or files that differ
-            from each other or from what `build.json` counted.
+        InputError: no config, a name that the Hub does not accept, a missing shard, a broken file, or files whose
+            columns differ from each other or whose rows differ from the count in `build.json`.
     """
     subfolders = sorted(path for path in folder.glob("[!._]*/") if any(path.glob("*.parquet")))
     if not subfolders:
@@ -120,46 +122,41 @@ def read_configs(folder: Path) -> list[Config]:
 
 
 def _read_config(folder: Path) -> Config:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
     from datasets import Features
 
     if not CONFIG_NAME.fullmatch(folder.name):
-        raise InputError(str(folder), "its name cannot be a config", "Use lower-case letters, digits and underscores")
+        raise InputError(
+            str(folder), "its name is not a valid config", "Use lower-case letters, digits and underscores"
+        )
     config = Config(folder.name, _splits(folder), Features(), _build_record(folder))
     schema = None
     for split in config.splits.values():
         for path in split.files:
-            try:
-                with pq.ParquetFile(path) as file:
-                    if schema is None:
-                        schema = file.schema_arrow
-                        config.features = Features.from_arrow_schema(schema)
-                    elif not file.schema_arrow.equals(schema):
-                        raise InputError(
-                            str(path), "its columns differ from the other files'", "Build the config again"
-                        )
-                    split.rows += file.metadata.num_rows
-                    split.bytes += path.stat().st_size
-                    groups = range(file.metadata.num_row_groups)
-                    split.arrow_bytes += sum(file.metadata.row_group(group).total_byte_size for group in groups)
-                    config.pictures += _values(file.metadata, "bytes")
-                    config.image_names += _values(file.metadata, "path")
-                    columns = [name for name in _COUNTED_COLUMNS if name in schema.names]
-                    for batch in file.iter_batches(batch_size=1024, columns=columns):
-                        for row in batch.to_pylist():
-                            _count(config, row)
-            except (pa.ArrowException, OSError) as error:
-                raise InputError(str(path), f"it does not read as parquet ({error})", "Build it again") from error
+            with open_parquet(path) as file:
+                if schema is None:
+                    schema = file.schema_arrow
+                    config.features = Features.from_arrow_schema(schema)
+                elif not file.schema_arrow.equals(schema):
+                    raise InputError(str(path), "its columns differ from the other files'", "Build the config again")
+                split.rows += file.metadata.num_rows
+                split.bytes += path.stat().st_size
+                groups = range(file.metadata.num_row_groups)
+                split.arrow_bytes += sum(file.metadata.row_group(group).total_byte_size for group in groups)
+                config.pictures += _values(file.metadata, "bytes")
+                config.image_names += _values(file.metadata, "path")
+                columns = [name for name in _COUNTED_COLUMNS if name in schema.names]
+                for batch in file.iter_batches(batch_size=1024, columns=columns):
+                    for row in batch.to_pylist():
+                        _count(config, row)
     counted = config.build.get("rows")
     if isinstance(counted, int) and counted != config.rows:
-        problem = f"{BUILD_RECORD} counts {counted} rows, the files hold {config.rows}"
+        problem = f"{BUILD_RECORD} counts {counted} rows, but the files hold {config.rows}"
         raise InputError(str(folder), problem, "Let the build finish, then publish")
     return config
 
 
 def _values(metadata: FileMetaData, part: str) -> int:
-    """How many entries of `images` have a `part`, by the counts in the file's footer."""
+    """How many entries of `images` have a `part`, from the counts in the file's footer."""
     columns = [
         metadata.row_group(group).column(index)
         for group in range(metadata.num_row_groups)
@@ -167,7 +164,7 @@ def _values(metadata: FileMetaData, part: str) -> int:
     ]
     of_images = [column for column in columns if re.fullmatch(rf"images\..*\.{part}", column.path_in_schema)]
     nulls = [column.statistics.null_count if column.statistics else 0 for column in of_images]
-    return sum(column.num_values for column in of_images) - sum(count or 0 for count in nulls)
+    return int(sum(column.num_values for column in of_images) - sum(count or 0 for count in nulls))
 
 
 def _count(config: Config, row: dict[str, Any]) -> None:
@@ -196,37 +193,33 @@ def _splits(folder: Path) -> dict[str, Split]:
     for path in sorted(folder.glob("*.parquet")):
         match = _SHARD.fullmatch(path.name)
         if match is None:
-            raise InputError(
-                str(path), "its name is no shard's", "Name it train.parquet or train-00000-of-00001.parquet"
-            )
+            hint = "Name it train.parquet or train-00000-of-00001.parquet"
+            raise InputError(str(path), "its name is not the name of a shard", hint)
         splits.setdefault(match["split"], Split(match["split"])).files.append(path)
         totals.setdefault(match["split"], set()).add(int(match["total"] or 1))
     for split in splits.values():
         if totals[split.name] != {len(split.files)}:
-            problem = f"{len(split.files)} files of {split.name}, their names say {sorted(totals[split.name])}"
-            raise InputError(str(folder), problem, "Let the build finish, or remove the files of an older one")
+            problem = (
+                f"it has {len(split.files)} files of {split.name}, but their names say {sorted(totals[split.name])}"
+            )
+            raise InputError(str(folder), problem, "Let the build finish, or remove the files of an older build")
     return splits
 
 
 def _build_record(folder: Path) -> dict[str, Any]:
-    """What the build counted, as the card shows it; empty for a folder that no build of ours made."""
+    """The build's counts, as the card shows them; empty for a folder without a build's record."""
     path = folder / BUILD_RECORD
     if not path.exists():
         if any(folder.glob("_*/")):
-            raise InputError(str(folder), "its build is not finished", "Run the build again, it goes on from there")
+            raise InputError(str(folder), "its build is not finished", "Run the build again to continue it")
         return {}
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(str(path), f"it is no JSON ({error})", "Build the config again") from error
-    if not isinstance(record, dict):
-        raise InputError(str(path), "it is no JSON object", "Build the config again")
+    record = read_json(path, "Build the config again")
     record.pop("files", None)
     return {key: _without_places(value) for key, value in record.items()}
 
 
 def _without_places(value: Any) -> Any:
-    """Counts alone: the places of the first rows dropped or flagged are for the builder, not for the card."""
+    """Only counts: the places of the first dropped or flagged rows are for the builder, not for the card."""
     if not isinstance(value, dict):
         return value
     if value.keys() == {"count", "first"}:

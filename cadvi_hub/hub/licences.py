@@ -1,7 +1,7 @@
-"""Under which licence the texts and the pictures of known sources stand, for a data set's card.
+"""The licences of the texts and pictures of known sources, for a data set's card.
 
-Only what the publishers themselves state is here. A source is known by its name in the rows: `source.name` of the
-recipe, for Localized Narratives with the collection behind a slash. To add a source, add a line to `LICENCES`.
+Only what the publishers themselves state is here. A source is found by its name in the rows: `source.name` of the
+recipe, for Localized Narratives followed by a slash and the collection. To add a source, add a line to `LICENCES`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _FLICKR = "of their photographers, under Flickr's terms of use"  # COCO and Flic
 
 
 class Licence(NamedTuple):
-    """The licence of a source's captions, questions or annotations, and that of its pictures."""
+    """The licences of a source's captions, questions or annotations, and of its pictures."""
 
     texts: str = SEE_SOURCE
     pictures: str = SEE_SOURCE
@@ -39,6 +39,6 @@ LICENCES = {
 
 
 def licences_of(sources: Iterable[str]) -> list[tuple[str, Licence]]:
-    """Each source once, in alphabetical order, with its licence; pairs across two sources (`a+b`) count as both."""
+    """Each source once, in alphabetical order, with its licence. Pairs across two sources (`a+b`) count for both."""
     names = {name for source in sources for name in source.split("+")}
     return [(name, LICENCES.get(name.lower().replace("-", "_"), Licence())) for name in sorted(names)]

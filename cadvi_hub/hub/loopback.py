@@ -1,11 +1,11 @@
-"""A Hugging Face Hub on 127.0.0.1, so that tests and trials run the real clients without a network.
+"""A Hugging Face Hub on 127.0.0.1, so that trials and tests run the real clients without a network.
 
-It answers what `huggingface_hub`, `datasets`, `transformers` and `peft` ask for: accounts, repositories, commits with
-LFS uploads, listings, downloads with byte ranges. By hand:
+It serves what `huggingface_hub`, `datasets`, `transformers` and `peft` ask for: accounts, repositories, commits with
+LFS uploads, listings, downloads with byte ranges. To start it:
 
-    python tests/hub.py --root hub --port 8900
+    python -m cadvi_hub.hub.loopback --root hub --port 8900
 
-prints the lines to export; `HF_ENDPOINT` must be set before the clients are imported.
+This prints the environment variables to export. Set them before a client is imported.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from cadvi_hub.hub.loopback_routes import ROUTES, SENT
 from cadvi_hub.hub.loopback_store import HubError, HubStore, Repository
 
-TOKEN = "hf_loopback"  # noqa: S105 opens nothing but this Hub
+TOKEN = "hf_loopback"  # noqa: S105 valid only for this Hub
 
 
 Cut = Literal["request", "answer", "hold"]
@@ -33,7 +33,7 @@ Cut = Literal["request", "answer", "hold"]
 
 @dataclass
 class Fault:
-    """What befalls every request that contains `matching`, but for the first `after`."""
+    """What happens to the requests that contain `matching`, except for the first `after`."""
 
     matching: str
     after: int
@@ -44,14 +44,14 @@ class LoopbackHub(ThreadingHTTPServer):
     """The server; a context manager that serves from a thread.
 
     Args:
-        root: folder that keeps everything.
-        port: 0 takes a free one.
+        root: folder for everything that is stored.
+        port: 0 uses a free one.
 
     Attributes:
         endpoint: URL for `HF_ENDPOINT`.
-        token: the one token that it accepts; it belongs to `user`, who may also write as `organizations`.
+        token: the only valid token; it belongs to `user`, who may also write as `organizations`.
         requests: `METHOD path` of every request so far.
-        sent: bytes of each file that were asked for so far, by path in the repository.
+        sent: bytes sent so far, by path in the repository.
     """
 
     daemon_threads = True
@@ -64,28 +64,28 @@ class LoopbackHub(ThreadingHTTPServer):
         self.reset(root)
 
     def reset(self, root: Path) -> None:
-        """Go on with what `root` keeps, without faults."""
+        """Continue with the content of `root`, without faults."""
         self.store, self.requests, self.sent = HubStore(root), list[str](), Counter[str]()
         self.restore_connection()
 
     def cut_connection(
         self, matching: str = "", after: int = 0, during: Literal["request", "answer"] = "request"
     ) -> None:
-        """Lose the connection, from now on, in requests whose `METHOD path` contains `matching`.
+        """From now on, drop the connection in requests whose `METHOD path` contains `matching`.
 
         Args:
-            matching: text to look for; empty hits every request.
+            matching: text to look for; an empty text matches every request.
             after: number of such requests that are still served.
-            during: `request` loses half of what the client sends, and nothing is done; `answer` does all that was
-                asked, and loses half of the answer.
+            during: `request` drops half of what the client sends and does nothing; `answer` does what was asked and
+                drops half of the answer.
         """
         self.problem: Fault | None = Fault(matching, after, during)
 
     def hold(self, matching: str, after: int = 0) -> threading.Event:
-        """Never answer requests whose `METHOD path` contains `matching`, but for the first `after`; nothing is done.
+        """Never answer requests whose `METHOD path` contains `matching`, except for the first `after`.
 
         Returns:
-            An event that is set when the first such request is there.
+            An event that is set when the first such request arrives.
         """
         self.held = threading.Event()
         self.problem = Fault(matching, after, "hold")
@@ -96,7 +96,7 @@ class LoopbackHub(ThreadingHTTPServer):
         self.problem = None
 
     def cut(self, request: str) -> Cut | None:
-        """Where the connection of `request` is lost or held, if it is."""
+        """Where the connection of `request` is dropped or held, or None."""
         with self.store.lock:
             self.requests.append(request)
             if self.problem is None or self.problem.matching not in request:
@@ -114,17 +114,17 @@ class LoopbackHub(ThreadingHTTPServer):
 
 
 class HubRequest(BaseHTTPRequestHandler):
-    """One connection of a client; the methods marked by `route` answer its requests."""
+    """One connection of a client; the functions marked with `route` answer its requests."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     server: LoopbackHub
 
     def log_message(self, *_: object) -> None:
-        """Print nothing: `requests` keeps what was asked."""
+        """Print nothing: `requests` has the log."""
 
     def answer(self) -> None:
-        """Read the request, find its route, and send what that returns, as JSON unless it answered itself."""
+        """Read the request, call its route, and send the result as JSON, unless the route has answered itself."""
         url = urlsplit(self.path)
         self.query = {key: values[-1] for key, values in parse_qs(url.query).items()}
         self.cut = self.server.cut(f"{self.command} {url.path}")
@@ -150,7 +150,7 @@ class HubRequest(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = answer  # noqa: N815 names that http.server looks up
 
     def find_route(self, path: str) -> Any:
-        """Call the route of `path`; `SENT` means that it has answered."""
+        """Call the route of `path`. `SENT` means that it has answered."""
         self.authorize(needed=False)
         for methods, pattern, handler in ROUTES:
             match = pattern.fullmatch(path) if self.command in methods else None
@@ -169,7 +169,7 @@ class HubRequest(BaseHTTPRequestHandler):
             self.send_bytes(status, json.dumps(value).encode(), headers)
 
     def send_bytes(self, status: int, data: bytes, headers: dict[str, str]) -> None:
-        """Answer with `data`; a HEAD gets its length only."""
+        """Answer with `data`, or only its length for a HEAD request."""
         self.send_response(status)
         for name, value in {"Content-Length": str(len(data)), **headers}.items():
             self.send_header(name, value)
@@ -181,19 +181,19 @@ class HubRequest(BaseHTTPRequestHandler):
             self.wfile.write(data)
 
     def hang_up(self) -> None:
-        """Close the socket without a word."""
+        """Close the socket without an answer."""
         self.close_connection = True
         self.connection.shutdown(socket.SHUT_RDWR)
 
     def authorize(self, needed: bool = True) -> bool:
-        """Whether the request carries our token; a wrong one is refused, none only where it is `needed`."""
+        """Whether the request has our token. A wrong token is refused; a missing one only if it is `needed`."""
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ").strip()
         if (token or needed) and token != self.server.token and not self.path.startswith("/lfs/"):
             raise HubError(401, "Invalid username or password.")
         return bool(token)
 
     def repository(self, kind: str, repo_id: str) -> Repository:
-        """The repository, if this client may see it; only those with our token may write."""
+        """The repository, if this client may read it. Writing needs our token."""
         repo = self.server.store.repositories.get((kind, repo_id))
         signed_in = self.authorize(self.command in ("PUT", "DELETE"))
         if repo is None or (repo.private and not signed_in):
@@ -212,8 +212,8 @@ class HubRequest(BaseHTTPRequestHandler):
 def main() -> None:
     """Serve a folder until interrupted."""
     parser = argparse.ArgumentParser(description="A Hugging Face Hub on 127.0.0.1.")
-    parser.add_argument("--root", type=Path, required=True, help="folder that keeps everything")
-    parser.add_argument("--port", type=int, default=8900, help="0 takes a free one")
+    parser.add_argument("--root", type=Path, required=True, help="folder for everything that is stored")
+    parser.add_argument("--port", type=int, default=8900, help="0 uses a free one")
     arguments = parser.parse_args()
     with LoopbackHub(arguments.root, arguments.port) as hub:
         print(f"export HF_ENDPOINT={hub.endpoint} HF_TOKEN={hub.token} HF_HUB_DISABLE_XET=1", flush=True)

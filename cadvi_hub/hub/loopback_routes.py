@@ -1,4 +1,4 @@
-"""What the loopback Hub answers, one function per route of the real one."""
+"""The answers of the loopback Hub, one function per route of the real one."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ REPO = r"/api/(?P<kind>models|datasets|spaces)/(?P<repo_id>[^/]+/[^/]+)"
 GIT = r"/(?:(?P<kind>datasets|spaces)/)?(?P<repo_id>[^/]+/[^/]+)"
 
 Handler = Callable[..., Any]
-SENT = object()  # returned by a function that has answered itself
+SENT = object()  # result of a function that has answered itself
 ROUTES: list[tuple[str, re.Pattern[str], Handler]] = []
 
 
 def route(methods: str, pattern: str) -> Callable[[Handler], Handler]:
-    """Let the function answer these methods on paths of this form."""
+    """Make the function answer these methods on paths that match the pattern."""
 
     def add(handler: Handler) -> Handler:
         ROUTES.append((methods, re.compile(pattern), handler))
@@ -244,7 +244,7 @@ def resolve(request: HubRequest, repo: Repository, revision: str, path: str) -> 
     found = repo.commit(revision)
     file = found.files.get(path)
     if file is None:
-        # Clients remember that this commit lacks the file.
+        # Clients cache that this commit lacks the file.
         missing = {"X-Repo-Commit": found.sha, "X-Error-Code": "EntryNotFound"}
         request.send_json(404, {"error": f"{path} does not exist on {revision}"}, missing)
         return SENT

@@ -1,15 +1,13 @@
-"""What the loopback Hub keeps: repositories, their commits, and every file's content once, by its SHA-256.
+"""The storage of the loopback Hub: repositories, their commits, and every file's content once, by its SHA-256.
 
-Contents lie in `ROOT/contents/<sha256>`, everything else in `ROOT/repositories.json`, so a Hub started again on the
-same folder goes on where it stood.
+Contents are in `ROOT/contents/<sha256>`, everything else in `ROOT/repositories.json`. A Hub that is started again on
+the same folder continues with them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 import threading
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -18,13 +16,15 @@ from typing import Any
 
 import yaml
 
+from cadvi_hub.core.files import replacing
+
 LFS_SUFFIXES = (".parquet", ".arrow", ".safetensors", ".bin", ".pt", ".gguf", ".png", ".jpg", ".zip", ".gz")
 LFS_BYTES = 10 * 2**20
 GITATTRIBUTES = "".join(f"*{suffix} filter=lfs diff=lfs merge=lfs -text\n" for suffix in LFS_SUFFIXES)
 
 
 class HubError(Exception):
-    """A refused request: HTTP status, message, the `X-Error-Code` that clients look at, more JSON in `details`."""
+    """A refused request: HTTP status, message, the `X-Error-Code` that clients read, more JSON in `details`."""
 
     def __init__(self, status: int, message: str, code: str | None = None, **details: str):
         super().__init__(message)
@@ -42,7 +42,7 @@ class StoredFile:
 
     @classmethod
     def of(cls, sha256: str, data: bytes | None, size: int) -> StoredFile:
-        """A regular file when its `data` is given, else an LFS file known by digest and size."""
+        """A regular file if its `data` is given, otherwise an LFS file with this digest and size."""
         blob = data
         if blob is None:
             blob = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n".encode()
@@ -81,7 +81,7 @@ class Repository:
     commits: dict[str, Commit] = field(default_factory=dict)
 
     def commit(self, revision: str) -> Commit:
-        """The commit that a branch, tag or commit id names."""
+        """The commit of a branch, tag or commit id."""
         sha = self.branches.get(revision) or self.tags.get(revision) or revision
         if sha not in self.commits:
             raise HubError(404, f"Invalid rev id: {revision}", "RevisionNotFound")
@@ -96,7 +96,7 @@ class Repository:
 
 
 class HubStore:
-    """All repositories below one folder; every change is on the disk before it is answered."""
+    """All repositories below one folder. Every change is on the disk before it is answered."""
 
     def __init__(self, root: Path):
         self.contents = root / "contents"
@@ -114,22 +114,19 @@ class HubStore:
     def save(self) -> None:
         """Write the index."""
         with self.lock:
-            self._replace(self.index, json.dumps([asdict(repo) for repo in self.repositories.values()]).encode())
-
-    def _replace(self, path: Path, data: bytes) -> None:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(name).replace(path)
+            content = json.dumps([asdict(repo) for repo in self.repositories.values()])
+            with replacing(self.index) as file:
+                file.write(content.encode())
 
     def put(self, data: bytes) -> str:
-        """Keep `data`; returns its SHA-256."""
+        """Store `data`; returns its SHA-256."""
         sha256 = hashlib.sha256(data).hexdigest()
-        self._replace(self.contents / sha256, data)
+        with self.lock, replacing(self.contents / sha256) as file:
+            file.write(data)
         return sha256
 
     def holds(self, sha256: str, size: int) -> bool:
-        """Whether content of that digest and size is here, whole."""
+        """Whether complete content of that digest and size is stored."""
         path = self.contents / sha256
         return path.is_file() and path.stat().st_size == size
 
@@ -157,10 +154,10 @@ class HubStore:
         return repo.commits[sha]
 
     def commit(self, repo: Repository, branch: str, title: str, parent: str | None, changes: list[Change]) -> Commit:
-        """Apply `changes` to the head of `branch`, all or none.
+        """Apply all `changes` to the head of `branch`, or none.
 
         Raises:
-            HubError: 412 when the head is no longer `parent`, 400 for LFS content that was never uploaded.
+            HubError: 412 if the head is no longer `parent`, 400 for LFS content that was never uploaded.
         """
         with self.lock:
             head = repo.commit(branch)
@@ -201,7 +198,7 @@ def card_metadata(text: str) -> dict[str, Any]:
     """The YAML between the `---` lines that a card starts with.
 
     Raises:
-        HubError: 400 when it is no YAML mapping.
+        HubError: 400 if it is not a YAML mapping.
     """
     lines = text.splitlines()
     if not lines or lines[0] != "---" or "---" not in lines[1:]:

@@ -1,24 +1,25 @@
-"""What a model folder tells about itself (its form, training, scores), and the card that says so."""
+"""The card of a model, and what it reads: the adapter's form, the record of the training, the scores."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.files import read_json
 from cadvi_hub.hub.cards import Verbatim, leaves, render_card
+from cadvi_hub.hub.settings import PublishSettings
 
 ADAPTER_CONFIG = "adapter_config.json"
-
-
-CURVE_POINTS = 12  # of a loss curve on the card, first and last among them
+TRAINING_LOG = "training.json"
+_HINT = "Fix or remove the file"
+CURVE_POINTS = 12  # of a loss curve on the card, including the first and last
 
 
 @dataclass
 class Data:
-    """One source of a training's mixture, as the card's table has it."""
+    """One source of a training's mixture: a row of the card's table."""
 
     name: str
     path: str
@@ -29,7 +30,7 @@ class Data:
 
 @dataclass
 class Training:
-    """The record of a training run: the base's commit, its data, facts by dotted name, (step, loss) first to last."""
+    """The record of a training: the base's commit, its data, facts by dotted name, and (step, loss) in order."""
 
     base_revision: str | None
     data: list[Data]
@@ -39,7 +40,7 @@ class Training:
 
 @dataclass
 class Score:
-    """One number of an evaluation: between 0 and 1 for shares, with its 95 % interval where there is one."""
+    """One score of an evaluation, shares between 0 and 1, per model with its 95 % interval if there is one."""
 
     task: str
     metric: str
@@ -48,29 +49,14 @@ class Score:
     intervals: dict[str, tuple[float, float]]
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in `path`.
-
-    Raises:
-        InputError: no such file, or no JSON object in it.
-    """
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(str(path), f"it does not read as JSON ({error})", "Name a file of JSON results") from error
-    if not isinstance(record, dict):
-        raise InputError(str(path), "it is no JSON object", "Name a file of JSON results")
-    return record
-
-
 def read_training(folder: Path) -> Training | None:
-    """`training.json` or `trainer_state.json` of `folder`, or of the folder above it for a merged model; else None."""
+    """From `training.json` or `trainer_state.json` in `folder`, for a merged model also in its parent; else None."""
     for place in (folder, folder.parent) if folder.name == "merged" else (folder,):
-        if (place / "training.json").exists():
-            record = read_json(place / "training.json")
+        if (place / TRAINING_LOG).exists():
+            record = read_json(place / TRAINING_LOG, _HINT)
             curve = record.pop("curve", [])
         elif (place / "trainer_state.json").exists():
-            state = read_json(place / "trainer_state.json")
+            state = read_json(place / "trainer_state.json", _HINT)
             curve = state.get("log_history", [])
             record = {key: state[key] for key in ("global_step", "epoch", "train_batch_size") if key in state}
         else:
@@ -82,7 +68,7 @@ def read_training(folder: Path) -> Training | None:
 
 
 def _data(record: dict[str, Any]) -> list[Data]:
-    """The sources in a `training.json`, taken out of it."""
+    """The sources in a `training.json`; removes them from it."""
     settings = record.get("settings", {})
     mixture, revisions = settings.pop("mixture", {}), settings.pop("data_revisions", {})
     dropped, cut = record.pop("dropped", {}), record.pop("cut", {})
@@ -108,7 +94,7 @@ def read_scores(path: Path, model: str | None) -> tuple[str, list[str], list[Sco
 
     Args:
         path: the file.
-        model: which of its models is published; may be None when there is one only.
+        model: which of its models is published; None if there is only one.
 
     Returns:
         That model, all models in order, and a score per task and metric of that model.
@@ -116,16 +102,17 @@ def read_scores(path: Path, model: str | None) -> tuple[str, list[str], list[Sco
     Raises:
         InputError: the file has another form, or the model is not in it.
     """
-    results = read_json(path)
-    models_are_right = all(isinstance(tasks, dict) for tasks in results.values())
-    if not models_are_right or not all(
-        isinstance(task, dict) for tasks in results.values() for task in tasks.values()
+    results = read_json(path, "Name the results.json of a whole run")
+    if not all(
+        isinstance(of, dict) and all(isinstance(task, dict) for task in of.values()) for of in results.values()
     ):
         raise InputError(str(path), "it is not results[model][task][metric]", "Name the results.json of a whole run")
     if model is None and len(results) == 1:
         model = next(iter(results))
     if model is None or model not in results:
-        raise InputError(str(path), f"{model!r} is none of {sorted(results)}", "Set results_model to one of them")
+        raise InputError(
+            str(path), f"it has no model {model!r}, only {sorted(results)}", "Set results_model to one of them"
+        )
     scores = []
     for task, metrics in results[model].items():
         for metric, value in metrics.items():
@@ -140,53 +127,37 @@ def read_scores(path: Path, model: str | None) -> tuple[str, list[str], list[Sco
     return model, list(results), scores
 
 
-def model_card(
-    folder: Path,
-    repo_id: str,
-    license_id: str,
-    base_model: str | None,
-    datasets: list[str],
-    results: Path | None,
-    results_model: str | None,
-) -> str:
-    """README.md of the adapter or full model in `folder`.
+def model_card(settings: PublishSettings) -> str:
+    """README.md of the adapter or full model in `settings.folder`.
 
     Raises:
-        InputError: a record or results file does not read.
+        InputError: a record or results file cannot be read.
     """
     from huggingface_hub import EvalResult, ModelCardData
 
+    folder, base_model, task = settings.folder, settings.base_model, "image-text-to-text"
     is_adapter = (folder / ADAPTER_CONFIG).exists()
     training = read_training(folder)
-    name, models, scores = read_scores(results, results_model) if results else ("", [], [])
-    evaluations = [
-        EvalResult(
-            task_type="image-text-to-text",
-            dataset_type=score.task,
-            dataset_name=score.task,
-            metric_type=score.metric,
-            metric_value=score.values[name],
-        )
-        for score in scores
-    ]
+    name, models, scores = read_scores(settings.results, settings.results_model) if settings.results else ("", [], [])
+    evaluations = [EvalResult(task, score.task, score.task, score.metric, score.values[name]) for score in scores]
     metadata = ModelCardData(
-        license=license_id,
+        license=settings.license,
         language="en",
         base_model=base_model,
         base_model_relation=("adapter" if is_adapter else "finetune") if base_model else None,
         library_name="peft" if is_adapter else "transformers",
-        pipeline_tag="image-text-to-text",
-        datasets=datasets or None,
+        pipeline_tag=task,
+        datasets=settings.datasets or None,
         tags=["cad-vi", "comparison", "multi-image"],
-        model_name=repo_id,
+        model_name=settings.repo_id,
         eval_results=evaluations or None,
     )
     return render_card(
         "model_cards",
         metadata,
-        repo_id=Verbatim(repo_id),
+        repo_id=Verbatim(settings.repo_id),
         base_model=Verbatim(base_model) if base_model else None,
-        datasets=[Verbatim(dataset) for dataset in datasets],
+        datasets=list(map(Verbatim, settings.datasets)),
         is_adapter=is_adapter,
         adapter=list(leaves(adapter_facts(folder))) if is_adapter else [],
         training=training,
@@ -194,12 +165,12 @@ def model_card(
         models=models,
         name=name,
         scores=scores,
-        license=license_id,
+        license=settings.license,
     )
 
 
 def adapter_facts(folder: Path) -> dict[str, Any]:
-    """What the adapter's configuration says about its form."""
-    config = read_json(folder / ADAPTER_CONFIG)
+    """The adapter's form, from its configuration."""
+    config = read_json(folder / ADAPTER_CONFIG, _HINT)
     keys = ("peft_type", "r", "lora_alpha", "lora_dropout", "target_modules", "modules_to_save")
     return {key: config[key] for key in keys if config.get(key) is not None}

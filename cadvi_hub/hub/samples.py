@@ -1,4 +1,4 @@
-"""One row of a config for the card: its two pictures side by side in one small file, and its texts."""
+"""A sample row of a config for the card: its two pictures side by side in one small file, and its texts."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import io
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.images import open_image
+from cadvi_hub.core.parquet import count_rows, open_parquet
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -22,7 +24,7 @@ _TEXTS = ("question", "answer", "context", "commonalities")
 
 @dataclass(frozen=True)
 class Sample:
-    """One row: its id, the JPEG of its picture pair, and `(name, text)` of what is written about it."""
+    """A row: its id, its two pictures as one JPEG, and its texts as `(name, text)`."""
 
     row_id: str
     picture: bytes
@@ -30,17 +32,15 @@ class Sample:
 
 
 def draw_sample(config: str, shards: Sequence[Path], seed: int = 0) -> Sample | None:
-    """A row drawn at random; the same files and seed give the same bytes.
+    """A row drawn at random. The same files and seed give the same bytes.
 
-    None where the drawn row is no pair of pictures that the file holds: a config of single images or of text, or one
-    whose rows only name their pictures.
+    None if the row is not a pair of pictures in the file: in a config of single images or text, or one whose rows only
+    name their pictures.
 
     Raises:
-        InputError: the row's pictures do not decode.
+        InputError: the row's pictures cannot be decoded.
     """
-    import pyarrow.parquet as pq
-
-    rows = [pq.read_metadata(path).num_rows for path in shards]
+    rows = [count_rows(path) for path in shards]
     if not sum(rows):
         return None
     number = random.Random(f"{seed}/{config}").randrange(sum(rows))
@@ -58,7 +58,7 @@ def draw_sample(config: str, shards: Sequence[Path], seed: int = 0) -> Sample | 
 
 
 def picture_pair(left: Image.Image, right: Image.Image) -> bytes:
-    """JPEG of both pictures, made smaller where needed, on white; at most `LONGEST_SIDE` pixels wide and high."""
+    """JPEG of both pictures on white, reduced if needed, at most `LONGEST_SIDE` pixels wide and high."""
     from PIL import Image
 
     parts = [left.copy(), right.copy()]
@@ -81,15 +81,14 @@ def _decode(image: dict[str, Any], place: str) -> Image.Image:
 
 
 def _read_row(path: Path, number: int) -> dict[str, Any]:
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(path) as file:
+    with open_parquet(path) as file:
         columns = [name for name in ("id", "images", *_TEXTS, "differences") if name in file.schema_arrow.names]
         for group in range(file.num_row_groups):
             rows = file.metadata.row_group(group).num_rows
             if number < rows:
                 batches = file.iter_batches(batch_size=1, row_groups=[group], columns=columns)
-                return next(batch for index, batch in enumerate(batches) if index == number).to_pylist()[0]
+                found: dict[str, Any] = next(islice(batches, number, None)).to_pylist()[0]
+                return found
             number -= rows
     raise AssertionError("the number is below the file's rows")
 

@@ -1,8 +1,10 @@
-"""Files into a repository of the Hub, in commits of bounded size; what is there already is not sent again.
+"""Upload files to a repository on the Hub, in commits of bounded size. Files that are there are not sent again.
 
-Large files go up one by one and are committed in batches: what no commit names, the Hub throws away within a day (20
-hours, by `huggingface_hub`'s own resumable upload). So a killed upload goes on where it stood: files that are
-committed are compared by digest, and those of the last batch are still known to the Hub.
+This is our own because huggingface_hub's `upload_large_folder` neither deletes stale files nor holds back the card.
+
+Large files are uploaded one by one and committed in batches. The Hub deletes files that no commit names within a day
+(20 hours, according to `huggingface_hub`'s resumable upload). So a killed upload continues: committed files are
+compared by digest, and the Hub still has those of the last batch.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ FILES_PER_COMMIT = 50  # as `datasets` does; larger commits time out on the Hub
 
 @dataclass(frozen=True)
 class Repository:
-    """A repository on the Hub that HF_ENDPOINT names; `private` counts where it has to be made."""
+    """A repository on the Hub (HF_ENDPOINT); `private` is used when it is created."""
 
     repo_id: str
     kind: Literal["dataset", "model"]
@@ -34,13 +36,13 @@ class Repository:
 
 @dataclass(frozen=True)
 class Published:
-    """What a publication did.
+    """The result of a publication.
 
     Attributes:
         url: page of the repository.
         commit: id of its newest commit.
-        uploaded: paths that are new or changed.
-        unchanged: number of files that the Hub had already.
+        uploaded: new or changed paths.
+        unchanged: number of files that the Hub already had.
         deleted: paths of an older publication that the folder no longer has.
         left_out: files of a model folder that are not published.
     """
@@ -63,14 +65,13 @@ def upload(
     is_ours: Callable[[str], bool],
     unfinished_card: str | None = None,
 ) -> Published:
-    """Make the repository hold `contents`, and none of the other files that `is_ours`; nothing is committed twice.
+    """Upload `contents`, and delete the other files for which `is_ours` is true. Nothing is committed twice.
 
     Args:
         contents: path in the repository → file or bytes.
-        is_ours: whether a path that `contents` lacks may be deleted; an InputError from it ends the upload before
+        is_ours: whether a path that `contents` lacks may be deleted. An InputError from it ends the upload before
             anything is changed.
-        unfinished_card: stands as README.md from the first commit to the last, where one commit is not enough; the
-            last one brings that of `contents`.
+        unfinished_card: README.md during an upload of several commits; the last commit brings that of `contents`.
 
     Raises:
         InputError: the Hub refuses, or the connection is lost.
@@ -117,7 +118,7 @@ def upload(
 
 
 def _is_there(addition: CommitOperationAdd, there: RepoFile | None) -> bool:
-    """Whether the Hub's file has the same content, by the digest that the Hub keeps; large files are streamed."""
+    """Whether the Hub's file has the same digest. Large files are streamed."""
     from huggingface_hub.utils.sha import git_hash
 
     if there is None or there.size != addition.upload_info.size:
@@ -129,21 +130,21 @@ def _is_there(addition: CommitOperationAdd, there: RepoFile | None) -> bool:
 
 
 def check_repo_id(repo_id: str) -> None:
-    """Raise InputError unless `repo_id` is `owner/name` in the Hub's spelling."""
+    """Raise InputError unless `repo_id` is a valid `owner/name`."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
     try:
         validate_repo_id(repo_id)
     except HFValidationError as error:
-        raise InputError(repr(repo_id), "it is no repository name", "Write it as owner/name") from error
+        raise InputError(repr(repo_id), "it is not a valid repository name", "Write it as owner/name") from error
     if "/" not in repo_id:
         raise InputError(repr(repo_id), "it has no owner", "Write it as owner/name")
 
 
 @contextmanager
 def hub_faults(place: str) -> Iterator[None]:
-    """Turn what the Hub's clients raise into an InputError that names `place`, without the token."""
+    """Turn errors of the Hub's clients into an InputError that names `place` and does not show the token."""
     import httpx
     from huggingface_hub import get_token
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
@@ -154,20 +155,20 @@ def hub_faults(place: str) -> Iterator[None]:
         raise
     except OfflineModeIsEnabled as error:
         raise InputError(place, "offline mode is on", "Unset HF_HUB_OFFLINE") from error
-    except (httpx.HTTPError, RuntimeError, OSError) as error:  # uploads wrap theirs into a RuntimeError
+    except (httpx.HTTPError, RuntimeError, OSError) as error:  # uploads wrap their errors in a RuntimeError
         cause = error.__cause__ if type(error) is RuntimeError and error.__cause__ else error
-        if isinstance(cause, OSError) and cause.filename:  # of this machine; what goes over the network has none
+        if isinstance(cause, OSError) and cause.filename:  # a local file; network errors have no filename
             hint = "Let the build finish, and run it again"
             raise InputError(str(cause.filename), f"it cannot be read ({cause.strerror})", hint) from error
         detail = " ".join(str(cause).split()).replace(get_token() or "\0", "…")
         status = cause.response.status_code if isinstance(cause, HfHubHTTPError) else None
-        again = "Run it again: what was uploaded is kept"
+        again = "Run it again: finished uploads are kept"
         problem, hint = {
             None: (f"the connection was lost ({detail})", again),
             401: ("the Hub refuses the token", "Set HF_TOKEN or run `hf auth login`, with a token that may write"),
-            403: (f"the token may not write there ({detail})", "Check the owner, or use a token with that right"),
-            404: ("no such repository", "Check its name, and that the token may see it"),
+            403: (f"the token may not write there ({detail})", "Check the owner, or use a token with write access"),
+            404: ("no such repository", "Check its name, and that the token may read it"),
             409: ("somebody else is changing it", again),
-            412: ("somebody else changed it meanwhile", again),
+            412: ("somebody else changed it during the upload", again),
         }.get(status, (f"the Hub answered {status} ({detail})", again))
         raise InputError(place, problem, hint) from error

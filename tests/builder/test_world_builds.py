@@ -16,7 +16,8 @@ from cadvi_hub.cli import main
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import cad_qa_features, v1_features
 from cadvi_hub.hub.loopback import LoopbackHub
-from cadvi_hub.hub.publish import PublishSettings, publish
+from cadvi_hub.hub.publish import publish
+from cadvi_hub.hub.settings import PublishSettings
 from cadvi_hub.pairing.settings import PairSettings
 from cadvi_hub.sources.settings import SourceSettings
 from cadvi_hub.world.make import make_world

@@ -22,7 +22,8 @@ from cadvi_hub.eval.benchmarks.stored import check_complete, missing_questions
 from cadvi_hub.eval.benchmarks.video import VideoFrames, frame_names, two_frames
 from cadvi_hub.eval.benchmarks.writing import write_questions
 from cadvi_hub.hub.loopback import LoopbackHub
-from cadvi_hub.hub.publish import PublishSettings, publish
+from cadvi_hub.hub.publish import publish
+from cadvi_hub.hub.settings import PublishSettings
 
 TEXT = 'Image 1: <image>\nImage 2: <image>\nWhich image suits the caption "{}" better?\nA. Image 1\nB. Image 2'
 

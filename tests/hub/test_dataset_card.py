@@ -16,9 +16,9 @@ from PIL import Image
 from cadvi_hub.cli import parse_settings
 from cadvi_hub.core.drops import Drops
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.core.images import open_image
+from cadvi_hub.core.images import image_id, open_image
 from cadvi_hub.core.schema import Aspect, cad_qa_features, instruct_features, message, v1_features
-from cadvi_hub.hub.contamination import Overlap, find_overlaps, image_id
+from cadvi_hub.hub.contamination import Overlap, find_overlaps
 from cadvi_hub.hub.dataset_contents import read_configs
 from cadvi_hub.hub.licences import licences_of
 from cadvi_hub.hub.loopback import LoopbackHub
@@ -280,7 +280,7 @@ def test_aspects_that_are_equally_frequent_stand_in_one_order_on_every_card(data
 def test_images_without_a_name_are_counted(hub: LoopbackHub, data: Path, v1: list[Path]) -> None:
     v1[0].parent.rename(data / "v3")
     publish_data(data)
-    assert "1 images in the rows of v3 have no name and were not looked for." in card_lines()
+    assert "1 images in the rows of v3 have no name and could not be compared." in card_lines()
 
 
 def test_flags_and_drops_are_counts_without_places(hub: LoopbackHub, data: Path) -> None:

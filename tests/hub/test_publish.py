@@ -12,7 +12,9 @@ from huggingface_hub import DatasetCard, HfApi
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import cad_qa_features, v1_features, v2_features
 from cadvi_hub.hub.loopback import LoopbackHub
-from cadvi_hub.hub.publish import Published, PublishSettings, publish
+from cadvi_hub.hub.publish import publish
+from cadvi_hub.hub.settings import PublishSettings
+from cadvi_hub.hub.upload import Published
 from tests.support.hub_folders import (
     ALL_FILES,
     REPO,
@@ -159,7 +161,7 @@ def test_the_token_is_in_no_card_and_no_log(hub: LoopbackHub, data: Path, caplog
     ("repo_id", "problem"),
     [
         ("somebody-else/data", "the token may not write there"),
-        ("no owner/data", "no repository name"),
+        ("no owner/data", "not a valid repository name"),
         ("data", "it has no owner"),
     ],
 )
@@ -182,7 +184,7 @@ def test_a_half_built_folder_is_refused(hub: LoopbackHub, data: Path, tmp_path: 
     shard = data / "v1" / "train-00002-of-00003.parquet"
     content = shard.read_bytes()
     shard.unlink()
-    with pytest.raises(InputError, match=r"2 files of train, their names say \[3\]"):
+    with pytest.raises(InputError, match=r"2 files of train, but their names say \[3\]"):
         publish_data(data)
     shard.write_bytes(content[:-20])
     with pytest.raises(InputError, match="does not read as parquet"):
@@ -192,14 +194,14 @@ def test_a_half_built_folder_is_refused(hub: LoopbackHub, data: Path, tmp_path: 
         publish_data(data)
     shard.write_bytes((data / "v1" / "train-00000-of-00003.parquet").read_bytes())
     (data / "v1" / "build.json").write_text('{"rows": 7}')
-    with pytest.raises(InputError, match="counts 7 rows, the files hold 6"):
+    with pytest.raises(InputError, match="counts 7 rows, but the files hold 6"):
         publish_data(data)
     (data / "v1" / "_work").mkdir()
     (data / "v1" / "build.json").unlink()
     with pytest.raises(InputError, match="its build is not finished"):
         publish_data(data)
     (data / "v1" / "build.json").write_text('{"rows"')
-    with pytest.raises(InputError, match="it is no JSON"):
+    with pytest.raises(InputError, match="it is not JSON"):
         publish_data(data)
     with pytest.raises(Exception, match="404"):
         HfApi().dataset_info(REPO)

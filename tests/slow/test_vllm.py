@@ -191,7 +191,8 @@ def test_every_row_is_valid_and_every_drop_counted(survived: Survived) -> None:
 def test_the_data_set_is_published_and_read_back(survived: Survived, hub: LoopbackHub) -> None:
     from datasets import load_dataset
 
-    from cadvi_hub.hub.publish import PublishSettings, publish
+    from cadvi_hub.hub.publish import publish
+    from cadvi_hub.hub.settings import PublishSettings
 
     publish(PublishSettings(survived.out, REPO, "dataset", license="gpl-2.0"))
     local = load_dataset("parquet", data_files=str(survived.out / "v1" / "*.parquet"), split="train")

@@ -12,7 +12,8 @@ from PIL import Image
 
 from cadvi_hub.core.images import encode_png
 from cadvi_hub.core.schema import cad_qa_features, message, v1_features, v2_features
-from cadvi_hub.hub.publish import PublishSettings, publish
+from cadvi_hub.hub.publish import publish
+from cadvi_hub.hub.settings import PublishSettings
 from cadvi_hub.hub.upload import Published
 
 REPO = "tester/cad-inst"
