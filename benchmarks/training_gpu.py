@@ -57,7 +57,7 @@ def measure(tiny: bool, attention: str, kernels: str, batch_size: int, steps: in
     from trl import get_peft_config
 
     from cadvi_hub.training.collator import Collator
-    from cadvi_hub.training.settings import TuningConfig, TuningModel
+    from cadvi_hub.training.recipe import TuningConfig, TuningModel
     from cadvi_hub.training.structure import check_trainable, lora_targets, projector_names
     from cadvi_hub.training.trainer import TuningTrainer
 

@@ -103,7 +103,7 @@ def save_processor(folder: Path, side: int = SIDE) -> Path:
 def our_processor(folder: Path) -> Any:
     """The processor of `folder` as a training loads it, with LLaVA-1.5's template."""
     from cadvi_hub.training.models import load_processor, template_file
-    from cadvi_hub.training.settings import TuningModel
+    from cadvi_hub.training.recipe import TuningModel
 
     return load_processor(TuningModel(model_name_or_path=str(folder)), template_file("llava.jinja"))
 

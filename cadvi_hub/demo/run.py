@@ -112,7 +112,8 @@ def _keep_few_primitives() -> None:
 
 
 def _tune(settings: DemoSettings, base: Path, name: str, sources: dict[str, dict[str, Any]]) -> Path:
-    from cadvi_hub.training.settings import DataArguments, TuningConfig, TuningModel
+    from cadvi_hub.training.recipe import TuningConfig, TuningModel
+    from cadvi_hub.training.settings import DataArguments
     from cadvi_hub.training.sft import train
 
     keys = dict(settings.training)

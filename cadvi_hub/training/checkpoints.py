@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import gc
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from PIL import Image
@@ -18,46 +15,55 @@ from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedMode
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import message
 
-# Names in published LLaVA checkpoints (llava-hf/llava-1.5-7b-hf). transformers 5 has others in memory, and saves them
-# where the model did not come from such a checkpoint; vLLM does not find the vision tower under those.
+Model = TypeVar("Model", bound=PreTrainedModel)
+# Names in published LLaVA checkpoints (llava-hf/llava-1.5-7b-hf). transformers 5 uses other names in memory, and also
+# saves them if the model did not come from such a checkpoint. vLLM then does not find the vision tower.
 PUBLISHED_LAYOUT = {
     "model.language_model.": "language_model.model.",
     "lm_head.": "language_model.lm_head.",
     "model.vision_tower.": "vision_tower.vision_model.",
     "model.multi_modal_projector.": "multi_modal_projector.",
 }
-# Largest difference between two runs of the same weights, relative to the largest value: rounding, and no more.
+# Largest difference that rounding explains between two runs of the same weights, relative to the largest value.
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 
 
-def load_complete(model_class: Any, name: str, kinds: tuple[str, ...] = (), **options: Any) -> PreTrainedModel:
-    """`model_class.from_pretrained(name)` on the CPU; pickles are read by torch's weights-only load.
+def load_complete(model_class: type[Model], name: str, kinds: tuple[str, ...] = (), **options: Any) -> Model:
+    """`model_class.from_pretrained(name)` on the CPU. Pickles are read by torch's weights-only load.
 
     Args:
-        model_class: a model or auto class of transformers.
+        model_class: a model class of transformers; `load_whole` takes the class from the configuration.
         name: folder or Hub repository.
-        kinds: the `model_type` has to be one of these; transformers would try any other, too.
+        kinds: the allowed values of `model_type`; transformers would try any other, too.
         options: for `from_pretrained`.
 
     Raises:
-        InputError: nothing is there, it does not load, or weights are missing: transformers makes those up at random.
+        InputError: it is not found, it does not load, or weights are missing (transformers draws those at random).
     """
     place, hint = f"model {name!r}", f"Name a folder or repository that {model_class.__name__} loads"
     try:
         if kinds and (kind := AutoConfig.from_pretrained(name).model_type) not in kinds:
             raise InputError(place, f"it is of the type {kind}, not {' or '.join(kinds)}", hint)
-        model, found = model_class.from_pretrained(name, output_loading_info=True, **options)
+        loaded: Any = model_class.from_pretrained(name, output_loading_info=True, **options)
     except InputError:
         raise
     except (OSError, ValueError, RuntimeError, EOFError, UnpicklingError, SafetensorError) as error:
         raise InputError(place, f"it does not load as {model_class.__name__} ({error})", hint) from error
-    if missing := sorted(found["missing_keys"]):
+    model: Model = loaded[0]
+    if missing := sorted(loaded[1]["missing_keys"]):
         raise InputError(place, f"{len(missing)} weights are missing, among them {missing[0]!r}", hint)
     return model
 
 
+def load_whole(name: str, **options: Any) -> PreTrainedModel:
+    """The vision-language model `name`, of the class that its configuration names; errors as `load_complete`."""
+    auto_class: Any = AutoModelForImageTextToText
+    model: PreTrainedModel = load_complete(auto_class, name, **options)
+    return model
+
+
 def save_model(model: PreTrainedModel, folder: Path) -> None:
-    """Save to `folder` as safetensors: a LLaVA in its published layout, other models in the one they came in."""
+    """Save to `folder` as safetensors: a LLaVA in its published layout, any other model in the layout it came in."""
     config = model.config
     if config.model_type != "llava" or config.vision_config.model_type != "clip_vision_model":
         model.save_pretrained(folder)
@@ -83,11 +89,12 @@ def probe(processor: ProcessorMixin) -> Any:
 def logits(model: torch.nn.Module, inputs: Any) -> torch.Tensor:
     """Logits in float32 (1, tokens, vocabulary)."""
     with torch.no_grad():
-        return model(**inputs.to(next(model.parameters()).dtype)).logits.float()
+        found: torch.Tensor = model(**inputs.to(next(model.parameters()).dtype)).logits.float()
+    return found
 
 
 def prove(folder: Path, inputs: Any, expected: torch.Tensor) -> float:
-    """Load the model that was saved to `folder`, and compare its logits with `expected`.
+    """Load the model in `folder`, and compare its logits with `expected`.
 
     Returns:
         Largest difference, relative to the largest logit.
@@ -95,21 +102,11 @@ def prove(folder: Path, inputs: Any, expected: torch.Tensor) -> float:
     Raises:
         RuntimeError: it is above `TOLERANCE`.
     """
-    gc.collect()  # the model that was saved: two are not held at once
-    model = load_complete(AutoModelForImageTextToText, str(folder), dtype="auto")
+    gc.collect()  # frees the model that was saved, so that only one is in memory
+    model = load_whole(str(folder), dtype="auto")
     difference = float((logits(model, inputs) - expected).abs().max() / expected.abs().max())
     if not difference <= TOLERANCE[model.dtype]:  # also refuses NaN
         raise RuntimeError(
-            f"the saved model differs from what it was made of by {difference:.1e}; it stays in {folder}"
+            f"the saved model differs from its parts by {difference:.1e}. It stays in {folder} for inspection"
         )
     return difference
-
-
-@contextmanager
-def replacing(out: Path) -> Iterator[Path]:
-    """A folder beside `out` to fill, which takes its place in the end; after an error it stays, and `out` too."""
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    yield partial
-    shutil.rmtree(out, ignore_errors=True)
-    partial.replace(out)

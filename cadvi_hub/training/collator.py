@@ -1,6 +1,6 @@
-"""Rows to a batch: tokens, pictures, and labels on what the assistant says; answers are cut at the limit.
+"""From rows to a batch: tokens, pictures, and labels on the assistant's tokens. Answers are cut at the limit.
 
-TRL's collator makes the same batch by loops over every token, in 2.8 times the time (benchmarks/training_input.py).
+TRL's collator makes the same batch with loops over every token, in 2.8 times the time (benchmarks/training_input.py).
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ IGNORED = -100  # the label of a token without loss
 class Collator:
     """Makes batches of rows (images, messages).
 
-    `lengths.fit_rows` leaves only rows whose images and question fit: what is cut off is the end of an answer, its end
-    token with it. So no model learns to stop where a text was cut.
+    After `lengths.fit_rows`, the images and question of each row fit. So only the end of an answer is cut, with its
+    end token: the model does not learn to stop where a text was cut.
 
     Attributes:
-        processor: its template marks what the assistant says.
-        max_tokens: longest row, image tokens included; none is cut if unset.
-        pad_to_multiple_of: the batch's length is padded to a multiple of it, before it is cut.
+        processor: its template marks the assistant's tokens.
+        max_tokens: longest row, image tokens included; no row is cut if unset.
+        pad_to_multiple_of: the batch's length is padded to a multiple of this, before it is cut.
     """
 
     processor: ProcessorMixin
@@ -37,7 +37,7 @@ class Collator:
     pad_to_multiple_of: int | None = None
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        """input_ids, attention_mask and labels (rows, tokens), and the pictures as the processor gives them.
+        """input_ids, attention_mask and labels (rows, tokens), and the pictures as the processor returns them.
 
         Raises:
             InputError: no token of the batch has a label.
@@ -57,7 +57,7 @@ class Collator:
             text=texts,
             images=images if any(images) else None,
             return_text_replacement_offsets=True,
-            # Texts stay lists for now: transformers would make a tensor of the offsets number by number.
+            # Texts stay lists for now: transformers is slow at making a tensor of the offsets.
             images_kwargs={"return_tensors": "pt", **(PREPARED if is_square else {})},
             text_kwargs={
                 "padding": True,
@@ -83,22 +83,24 @@ class Collator:
             problem = f"no token of a batch has a loss; its first row is {first}"
             hint = "Remove rows without an answer, or choose a chat template that marks the answers"
             raise InputError("training data", problem, hint)
-        return batch
+        made: dict[str, Any] = batch
+        return made
 
 
 def tokens_within(
     offsets: list[tuple[int, int]], spans: list[tuple[int, int]], replaced: list[dict[str, Any]]
 ) -> np.ndarray:
-    """Which tokens (of so many) overlap one of the spans.
+    """Which tokens overlap one of the spans, (tokens,).
 
     Args:
-        offsets: where each token begins and ends in the text, every image's place replaced by its tokens.
-        spans: where each answer begins and ends in the text as the template gave it.
-        replaced: an image's place each, in the latter (`span`) and the former text (`new_span`).
+        offsets: begin and end of each token in the text after every image's place was replaced by its tokens.
+        spans: begin and end of each answer in the template's text, before that.
+        replaced: per image, its place before (`span`) and after (`new_span`).
     """
     ends = [image["span"][1] for image in replaced]
     gained = np.array([0, *(image["new_span"][1] - image["span"][1] for image in replaced)])
     places = np.array(spans, dtype=int).reshape(-1, 2)
     places = places + gained[np.searchsorted(ends, places, side="right")]
     start, end = np.array(offsets).T[..., None]
-    return ((start < places[:, 1]) & (end > places[:, 0])).any(axis=1)  # padding begins and ends at 0
+    overlaps: np.ndarray = (start < places[:, 1]) & (end > places[:, 0])  # padding begins and ends at 0
+    return np.asarray(overlaps.any(axis=1))

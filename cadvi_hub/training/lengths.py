@@ -1,4 +1,4 @@
-"""Rows that fit: tokens are counted with all image tokens, and only the end of a conversation is ever cut."""
+"""Rows that fit: all image tokens are counted, and only the end of a conversation is cut."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import Message
 
 REPLACE = "Replace the picture, or remove the row"
-WHOLE, FEWER_TURNS, SHORTER_ANSWER, DROPPED = range(4)  # what becomes of a row
+WHOLE, FEWER_TURNS, SHORTER_ANSWER, DROPPED = range(4)  # what happens to a row
 CUT = {FEWER_TURNS: "later turns", SHORTER_ANSWER: "end of an answer"}
 
 
@@ -30,13 +30,13 @@ def no_room(max_tokens: int) -> str:
 
 @dataclass(frozen=True)
 class Fitted:
-    """Rows of at most so many tokens, and what was done for it.
+    """Rows that fit, and what was dropped or cut.
 
     Attributes:
         dataset: columns images, messages and length (tokens, image tokens included).
-        dropped: rows left out, by reason.
-        cut: rows that lost text, by kind: later turns left out, or the end of an answer. The latter's messages are
-            whole here; the collator cuts the tokens, since a text may be tokenized otherwise where it ends earlier.
+        dropped: dropped rows, by reason.
+        cut: rows that lost text, by kind: later turns, or the end of an answer. In the latter case the messages are
+            whole here, and the collator cuts the tokens, because a shorter text may be tokenized differently.
     """
 
     dataset: Dataset
@@ -45,19 +45,19 @@ class Fitted:
 
 
 def image_size(data: pa.Buffer) -> list[int]:
-    """[height, width] of an encoded picture as it is seen, in pixels, and a look whether all of it is there.
+    """[height, width] of an encoded picture as it is displayed, in pixels. Also checks that the file is complete.
 
-    A JPEG or WebP file is whole if it ends as it should, and a PNG file if its check sums are right: none is decoded.
+    A JPEG or WebP file is complete if its end is right, and a PNG file if its checksums are right. None is decoded.
 
     Raises:
-        OSError: not a picture, or a part of one; other kinds where Pillow stumbles over a damaged one.
+        OSError: not a picture, or incomplete. For damaged files Pillow also raises other errors.
     """
-    content = data.to_pybytes()  # of pa.BufferReader some of Pillow's readers cannot read a line
+    content = data.to_pybytes()  # some of Pillow's readers cannot read lines of a pa.BufferReader
     with Image.open(io.BytesIO(content)) as image:
         width, height = image.size
-        # A PNG would be decoded to look for a chunk behind its pixels.
+        # getexif would decode a PNG, to look for a chunk after its pixels.
         has_exif = image.format != "PNG" or "exif" in image.info
-        is_turned = has_exif and image.getexif().get(ExifTags.Base.Orientation, 1) > 4  # by 90°, as `datasets` does
+        is_turned = has_exif and image.getexif().get(ExifTags.Base.Orientation, 1) > 4  # by 90°, as in `datasets`
         if image.format == "PNG":
             image.verify()
         elif not _ends_well(content, image.format):
@@ -66,10 +66,10 @@ def image_size(data: pa.Buffer) -> list[int]:
 
 
 def _ends_well(content: bytes, kind: str | None) -> bool:
-    """Whether an encoded picture has surely not been cut off."""
+    """Whether an encoded picture is certainly complete."""
     if kind in ("JPEG", "MPO"):
         return content.endswith(b"\xff\xd9")  # the marker EOI (ITU-T T.81, B.1.1.3)
-    if kind == "WEBP":  # a RIFF file: its length less 8 stands behind the first four bytes
+    if kind == "WEBP":  # a RIFF file: bytes 4 to 7 hold its length minus 8
         return len(content) >= int.from_bytes(content[4:8], "little") + 8
     return False
 
@@ -78,8 +78,8 @@ class RowCounter:
     """Counts the tokens of the rows of one data set.
 
     Args:
-        name: what errors call the data set.
-        processor: its template renders the messages, and it knows how many tokens a picture of a size takes.
+        name: the data set's name in errors.
+        processor: its template renders the messages, and it knows the number of tokens of a picture by its size.
         max_tokens: longest row.
 
     Raises:
@@ -93,12 +93,12 @@ class RowCounter:
         if isinstance(processor, LlavaOnevisionProcessor):
             problem = "it counts every picture as if it were the only one of its row"
         elif not isinstance(processor, SmolVLMProcessor) and not hasattr(processor, "_get_num_multimodal_tokens"):
-            problem = "it does not tell how many tokens a picture of a size takes"  # what vLLM asks, too
+            problem = "it does not say how many tokens a picture takes"  # vLLM needs the same method
         if problem:
             raise InputError(type(processor).__name__, problem, "Choose a model of another family")
 
     def __call__(self, rows: pa.Table, indices: list[int]) -> pa.Table:
-        """Columns messages (what remains of them), length, and outcome, of the rows with these numbers."""
+        """Columns messages (what remains of them), length, and outcome; `indices` are the row numbers for errors."""
         messages = rows["messages"].to_pylist()
         images = self._image_tokens(rows["images"], indices)
         texts = [self._render(turns, index) for turns, index in zip(messages, indices, strict=True)]
@@ -111,7 +111,7 @@ class RowCounter:
             if (places := text.count(self.processor.image_token)) != len(taken):
                 problem = f"{places} image places for {len(taken)} images"
                 raise InputError(self._place(index), problem, "Give each image its place")
-            extra = sum(taken) - len(taken)  # the place itself is one token already
+            extra = sum(taken) - len(taken)  # the place itself already counts as one token
             length, outcome = len(tokens) + extra, WHOLE
             if length > self.max_tokens:
                 turns, length, outcome = self._shorten(turns, index, extra)
@@ -126,13 +126,14 @@ class RowCounter:
 
     def _render(self, turns: list[Message], index: int, **template: Any) -> str:
         try:
-            return self.processor.apply_chat_template(turns, **template)
+            text: str = self.processor.apply_chat_template(turns, **template)
+            return text
         except (TemplateError, TypeError) as error:
             problem = f"the chat template refuses it ({error})"
             raise InputError(self._place(index), problem, "Fix its messages") from error
 
     def _image_tokens(self, images: pa.ChunkedArray, indices: list[int]) -> list[list[int]]:
-        """Per row, the tokens of each of its images."""
+        """Per row, the number of tokens of each of its images."""
         counts = pc.list_value_length(images).fill_null(0).to_pylist()
         owners = iter(np.repeat(indices, counts).tolist())
         sizes = []
@@ -140,12 +141,12 @@ class RowCounter:
             for data in chunk.field("bytes"):
                 index = next(owners)
                 if not data.is_valid:
-                    hint = "Join them in: cadvi build … --source.format built --source.images '[…]'"
-                    problem = "its rows name their pictures and do not hold them"
+                    hint = "Add them with cadvi build … --source.format built --source.images '[…]'"
+                    problem = "its rows name their pictures but do not hold them"
                     raise InputError(f"data set {self.name!r}", problem, hint)
                 try:
                     sizes.append(image_size(data.as_buffer()))
-                except UnidentifiedImageError as error:  # its text names the buffer, which tells nobody anything
+                except UnidentifiedImageError as error:  # its text only names the buffer
                     raise InputError(self._place(index), "a picture of it is damaged", REPLACE) from error
                 except Exception as error:  # Pillow raises OSError, SyntaxError, struct.error, its own …
                     problem = f"a picture of it is damaged or too large ({error})"
@@ -154,10 +155,11 @@ class RowCounter:
         return [[next(tokens) for _ in range(count)] for count in counts]
 
     def _tokens_of(self, sizes: list[list[int]]) -> list[int]:
-        """Tokens of a picture of each size."""
+        """Number of tokens of a picture of each size."""
         if not isinstance(self.processor, SmolVLMProcessor):
-            return self.processor._get_num_multimodal_tokens(image_sizes=sizes)["num_image_tokens"]
-        # SmolVLM2's cannot count, but it writes out what stands for a picture of so many rows and columns of tiles.
+            counts: list[int] = self.processor._get_num_multimodal_tokens(image_sizes=sizes)["num_image_tokens"]
+            return counts
+        # SmolVLM2's processor cannot count, but it writes the text for a picture of given rows and columns of tiles.
         grids = [self.processor.image_processor.get_number_of_image_patches(*size, {})[1:] for size in sizes]
         tokens = {}
         for rows, columns in set(grids):
@@ -168,7 +170,7 @@ class RowCounter:
     def _shorten(self, turns: list[Message], index: int, extra: int) -> tuple[list[Message], int, int]:
         """What remains of a conversation that is too long, its length, and its outcome.
 
-        Every image stays: the first answer after the last image is the least that a row must keep something of.
+        Every image stays. So a row must keep at least a part of the first answer after the last image.
         """
         last_image = max((i for i, turn in enumerate(turns) if _has_image(turn)), default=-1)
         answers = [i for i, turn in enumerate(turns) if turn["role"] == "assistant" and i > last_image]
@@ -193,20 +195,20 @@ def _has_image(turn: Message) -> bool:
 def fit_rows(
     dataset: Dataset, name: str, processor: ProcessorMixin, max_tokens: int, num_proc: int | None = None
 ) -> Fitted:
-    """The rows of a data set that fit, in their order; text is cut where that makes a row fit.
+    """The rows of a data set that fit, in their order. Text is cut where that makes a row fit.
 
-    Later turns go first, each as a whole. Where the first answer (after the last image) is too long by itself, its end
-    goes. A row whose images and question leave no room for an answer is dropped.
+    Later turns are removed first, each as a whole. If the first answer (after the last image) alone is too long, its
+    end is cut. A row whose images and question leave no room for an answer is dropped.
 
     Args:
-        dataset: columns images and messages; no picture is decoded, and pictures are not copied.
-        name: what errors call the data set.
-        processor: of the model that is to be tuned, with the template that marks the answers.
+        dataset: columns images and messages; no picture is decoded or copied.
+        name: the data set's name in errors.
+        processor: of the model to tune, with the template that marks the answers.
         max_tokens: longest row, image tokens included.
         num_proc: processes that count.
 
     Raises:
-        InputError: a row has other image places than images, pictures that are not there or damaged, no answer, or
+        InputError: a row has more or fewer image places than images, a missing or damaged picture, no answer, or
             messages that the template refuses; or the processor cannot count image tokens.
     """
     counted = dataset.with_format("arrow").map(

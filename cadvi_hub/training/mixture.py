@@ -1,14 +1,14 @@
 """What a training reads: named sources, each checked row by row, repeated or thinned, shuffled into one data set.
 
-`datasets` maps the rows into memory from an Arrow copy of the parquet files, in HF_DATASETS_CACHE. That costs as much
-disk once more; for it every row is checked before the first step. `streaming` reads the parquet files themselves.
+`datasets` makes an Arrow copy of the parquet files in HF_DATASETS_CACHE, of the same size. In return, every row is
+checked before the first step. `streaming` reads the parquet files themselves.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,27 +21,9 @@ from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import instruct_features
 from cadvi_hub.training.lengths import fit_rows
 from cadvi_hub.training.revisions import hub_commit
+from cadvi_hub.training.settings import Source, parse_sources
 
 Rows = TypeVar("Rows", Dataset, pa.Table)
-
-
-@dataclass(frozen=True)
-class Source:
-    """One part of a mixture.
-
-    Attributes:
-        path: folder that a build wrote (`<path>/<config>/train*.parquet`), or a data set repository on the Hub.
-        config: configuration, such as `v1`; none if the folder holds the files itself.
-        revision: commit, branch or tag of the repository; of a folder, the digest that `pin` gives.
-        repeats: how many times the rows occur: 0.5 draws half of them by the seed, 1.5 takes all and half once more.
-        max_rows: rows to keep before they are repeated, drawn by the seed; all if none.
-    """
-
-    path: str
-    config: str | None = None
-    revision: str | None = None
-    repeats: float = 1
-    max_rows: int | None = None
 
 
 @dataclass(frozen=True)
@@ -51,56 +33,29 @@ class Mixture:
     Attributes:
         dataset: columns images, messages and length (tokens, image tokens included); or a `streaming.RowStream`.
         rows: rows per source, repeats counted.
-        revisions: per source the commit of its repository or the digest of its build; none if the folder has no
+        revisions: per source, the commit of its repository or the digest of its build; None if the folder has no
             `build.json`.
-        dropped: per source, rows left out by reason.
-        cut: per source, rows that lost text by kind; see `lengths.fit_rows`.
+        dropped: per source, the dropped rows by reason.
+        cut: per source, the rows that lost text by kind; see `lengths.fit_rows`.
     """
 
     dataset: Any
     rows: dict[str, int]
     revisions: dict[str, str | None]
-    dropped: dict[str, dict[str, int]]
-    cut: dict[str, dict[str, int]]
-
-
-def parse_sources(settings: Mapping[str, Any]) -> dict[str, Source]:
-    """The sources of a recipe's `mixture` section, `{name: {path, config, repeats, …}}`.
-
-    Raises:
-        InputError: nothing is named, a key is unknown, or a number is out of range.
-    """
-    known = {field.name for field in fields(Source)}
-    sources = {}
-    for name, values in settings.items():
-        place = f"mixture, source {name!r}"
-        if isinstance(values, Source):
-            sources[name] = values
-            continue
-        if not isinstance(values, Mapping) or "path" not in values:
-            raise InputError(place, "it has no path", "Give the folder or the repository that holds the rows")
-        if unknown := sorted(set(values) - known):
-            raise InputError(place, f"unknown keys {unknown}", f"Known are {sorted(known)}")
-        source = Source(**values)
-        if not isinstance(source.repeats, int | float) or not 0 < source.repeats < float("inf"):
-            raise InputError(place, f"repeats is {source.repeats!r}", "Give a number above 0, such as 0.5 or 2")
-        if source.max_rows is not None and (not isinstance(source.max_rows, int) or source.max_rows < 1):
-            raise InputError(place, f"max_rows is {source.max_rows!r}", "Give a number of rows, from 1 on")
-        sources[name] = source
-    if not sources:
-        raise InputError("mixture", "no source is named", "Name at least one")
-    return sources
+    dropped: Mapping[str, Mapping[str, int]]
+    cut: Mapping[str, Mapping[str, int]]
 
 
 def place_of(name: str, source: Source) -> str:
+    """What errors call a source."""
     return f"data set {name!r} ({source.path}{', ' + source.config if source.config else ''})"
 
 
 def pin(sources: Mapping[str, Source]) -> dict[str, Source]:
-    """The sources with the revision that is there now: a repository's commit, or `sha256:` of a folder's `build.json`.
+    """The sources with their current revision: a repository's commit, or `sha256:` of a folder's `build.json`.
 
     Raises:
-        InputError: a repository does not answer, or a folder holds another build than its revision names.
+        InputError: a repository does not answer, or a folder holds another build than its revision says.
     """
     pinned = {}
     for name, source in sources.items():
@@ -109,7 +64,7 @@ def pin(sources: Mapping[str, Source]) -> dict[str, Source]:
             report = Path(source.path, source.config or "", "build.json")
             found = f"sha256:{hashlib.sha256(report.read_bytes()).hexdigest()}" if report.is_file() else None
             if revision not in (None, found):
-                problem = f"its revision is {found or 'unknown, since it has no build.json'}, not {revision}"
+                problem = f"its revision is {found or 'unknown, because it has no build.json'}, not {revision}"
                 raise InputError(place_of(name, source), problem, "Fix revision, or leave it out")
             revision = found
         else:
@@ -119,28 +74,29 @@ def pin(sources: Mapping[str, Source]) -> dict[str, Source]:
 
 
 def row_features() -> Features:
+    """The columns that a training reads: images and messages."""
     features = instruct_features()
     return Features({name: features[name] for name in ("images", "messages")})
 
 
 def train_files(name: str, source: Source) -> list[str]:
-    """The parquet files of a source that is a folder; none of a repository on the Hub.
+    """The parquet files of a source that is a folder; an empty list for a repository on the Hub.
 
     Raises:
         InputError: the folder holds none.
     """
     files = sorted(map(str, Path(source.path, source.config or "").glob("train*.parquet")))
     if not files and Path(source.path).is_dir():
-        hint = "Build the data set first, or hint path and config"
-        raise InputError(place_of(name, source), "no train*.parquet is there", hint)
+        hint = "Build the data set first, or fix path and config"
+        raise InputError(place_of(name, source), "it has no train*.parquet", hint)
     return files
 
 
 def as_training_rows(rows: Rows, place: str) -> Rows:
-    """`rows` with the columns images and messages alone, in their types.
+    """`rows` with only the columns images and messages, in their types.
 
     Raises:
-        InputError: one is missing or has another type; it names `place`.
+        InputError: one is missing or has another type. It names `place`.
     """
     wanted = row_features()
     if missing := sorted(set(wanted) - set(rows.column_names)):
@@ -155,10 +111,10 @@ def as_training_rows(rows: Rows, place: str) -> Rows:
 
 
 def load_source(name: str, source: Source) -> Dataset:
-    """Rows of a pinned source with the columns images and messages; pictures stay encoded until a row is read.
+    """Rows of a pinned source with the columns images and messages. Pictures stay encoded until a row is read.
 
     Raises:
-        InputError: no data is there, or its columns are others.
+        InputError: there is no data, or it has other columns.
     """
     place = place_of(name, source)
     files = train_files(name, source)
@@ -167,10 +123,9 @@ def load_source(name: str, source: Source) -> Dataset:
             dataset = load_dataset("parquet", data_files=files, split="train")
         else:
             dataset = load_dataset(source.path, source.config, revision=source.revision, split="train")
-    except Exception as error:  # Arrow, the Hub's client and `datasets` each raise their own kinds
-        raise InputError(
-            place, f"it does not load ({error})", "Fix path, config and revision, or the files"
-        ) from error
+    except Exception as error:  # Arrow, the Hub's client and `datasets` raise many kinds
+        hint = "Fix path, config and revision, or the files"
+        raise InputError(place, f"it does not load ({error})", hint) from error
     dataset = as_training_rows(dataset, place)
     if not len(dataset):
         raise InputError(place, "it has no rows", "Build it again, or remove it from the mixture")
@@ -182,7 +137,7 @@ def _draw(rows: np.ndarray, number: int, seed: int) -> np.ndarray:
 
 
 def passes(source: Source, rows: int, seed: int) -> list[np.ndarray]:
-    """Which of so many rows an epoch reads, once for each of the source's repeats: numbers from 0, in order."""
+    """Row numbers (from 0, in order) that an epoch reads of `rows` rows: one array per repeat of the source."""
     chosen = np.arange(rows)
     if source.max_rows is not None:
         chosen = _draw(chosen, source.max_rows, seed)
@@ -194,17 +149,17 @@ def passes(source: Source, rows: int, seed: int) -> list[np.ndarray]:
 def load_mixture(
     settings: Mapping[str, Any], processor: ProcessorMixin, max_tokens: int, seed: int, num_proc: int | None = None
 ) -> Mixture:
-    """Load, check, weigh and shuffle the sources of a recipe; equal arguments give equal rows in equal order.
+    """Load, check, weigh and shuffle the sources of a recipe. Equal arguments give equal rows in equal order.
 
     Args:
-        settings: `{name: {path, config, revision, repeats, max_rows}}`, see `Source`; or what `pin` made of it.
+        settings: `{name: {path, config, revision, repeats, max_rows}}`, see `Source`; or the result of `pin`.
         processor: renders and counts the tokens.
-        max_tokens: longest row, image tokens included; what becomes of longer ones, `lengths.fit_rows` tells.
+        max_tokens: longest row, image tokens included; `lengths.fit_rows` says what happens to longer ones.
         seed: of the draw and the shuffle.
         num_proc: processes that count tokens.
 
     Raises:
-        InputError: a source or one of its rows is not fit to train on, or nothing of a source remains.
+        InputError: a source or one of its rows cannot be trained on, or no row of a source remains.
     """
     parts: list[Dataset] = []
     rows: dict[str, int] = {}

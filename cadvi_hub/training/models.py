@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
+from peft import LoraConfig
 from transformers import (
     AutoConfig,
     AutoModelForImageTextToText,
@@ -14,7 +15,7 @@ from transformers import (
     ProcessorMixin,
 )
 from transformers.modeling_utils import set_zero3_state
-from trl import get_quantization_config
+from trl import get_peft_config, get_quantization_config
 from trl.chat_template_utils import (
     get_training_chat_template,
     has_generation_markers,
@@ -24,16 +25,23 @@ from trl.chat_template_utils import (
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.generation.processors import load_pillow_processor
 from cadvi_hub.training.adapters import is_adapter
-from cadvi_hub.training.checkpoints import load_complete
+from cadvi_hub.training.checkpoints import load_whole
 from cadvi_hub.training.inputs import follow_llava
-from cadvi_hub.training.settings import TuningModel
-from cadvi_hub.training.structure import outside_decoder, projector_names
+from cadvi_hub.training.recipe import TuningModel
+from cadvi_hub.training.revisions import hub_commit
+from cadvi_hub.training.structure import lora_targets, outside_decoder, projector_names
 
 TEMPLATES = Path(__file__).parent / "chat_templates"
 
 
+def base_commit(model_args: TuningModel) -> str | None:
+    """The base's commit on the Hub, or None if it is a folder; InputError as `hub_commit` raises it."""
+    name = str(model_args.model_name_or_path)
+    return None if Path(name).is_dir() else hub_commit(f"model {name!r}", name, "model", model_args.model_revision)
+
+
 def load_base(model_args: TuningModel) -> PreTrainedModel:
-    """The model to tune; with `load_in_4bit` or `load_in_8bit`, the language model's layers are quantized, no others.
+    """The model to tune. `load_in_4bit` and `load_in_8bit` quantize the language model's layers and no others.
 
     Raises:
         InputError: it is an adapter, it does not load, weights are missing, or it has no projector.
@@ -47,8 +55,7 @@ def load_base(model_args: TuningModel) -> PreTrainedModel:
         quantization: Any = get_quantization_config(model_args)
         if quantization is not None:
             quantization.llm_int8_skip_modules = outside_decoder(outline)
-        return load_complete(
-            AutoModelForImageTextToText,
+        return load_whole(
             name,
             revision=model_args.model_revision,
             dtype=model_args.dtype,
@@ -64,17 +71,31 @@ def _outline(name: str, revision: str | None) -> PreTrainedModel:
     """The model without its weights."""
     try:
         config = AutoConfig.from_pretrained(name, revision=revision)
-        with torch.device("meta"), set_zero3_state():  # ZeRO-3 would share out what is not there
+        with torch.device("meta"), set_zero3_state():  # otherwise ZeRO-3 shards weights that are not there
             outline = AutoModelForImageTextToText.from_config(config)
     except (OSError, ValueError) as error:
         problem = f"it does not load as a vision-language model ({error})"
         raise InputError(f"model {name!r}", problem, "Start from one that transformers knows") from error
     outline.name_or_path = name
-    return outline
+    found: PreTrainedModel = outline
+    return found
+
+
+def lora_config(model_args: TuningModel, model: PreTrainedModel, commit: str | None) -> LoraConfig:
+    """LoRA on the language model and the whole projector, unless `model_args` names modules.
+
+    Args:
+        commit: the base's on the Hub, for the adapter's configuration.
+    """
+    config: Any = get_peft_config(model_args)
+    config.target_modules = config.target_modules or lora_targets(model)
+    config.modules_to_save = config.modules_to_save or projector_names(model)
+    config.revision = commit
+    return cast(LoraConfig, config)
 
 
 def template_file(name: str) -> Path:
-    """The chat template file `name`: a path, or one of those in `training/chat_templates`.
+    """The chat template file `name`: a path, or the name of one in `chat_templates`.
 
     Raises:
         InputError: neither is there.
@@ -87,13 +108,13 @@ def template_file(name: str) -> Path:
 
 
 def load_processor(model_args: TuningModel, chat_template: Path | None) -> ProcessorMixin:
-    """The base's processor, with a chat template that marks what the assistant says, its end token included.
+    """The base's processor, with a chat template that marks the assistant's tokens, the end token included.
 
-    That is the file's if one is given, else the model's own; where its own has no marks, TRL has the same with marks
+    The template is the given file or the model's own. If its own has no marks, TRL has the same template with marks
     for many families. With `llava.jinja`, tokenizer and image processor follow LLaVA-1.5, too (`inputs.follow_llava`).
 
     Raises:
-        InputError: the model has no processor of images and texts, or its template does not teach when to stop.
+        InputError: the model has no processor for images and text, or its template does not mark the end token.
     """
     name = str(model_args.model_name_or_path)
     place = f"model {name!r}"
@@ -120,4 +141,5 @@ def load_processor(model_args: TuningModel, chat_template: Path | None) -> Proce
         if not isinstance(processor, LlavaProcessor):
             raise InputError(place, "llava.jinja is the template of LLaVA-1.5", "Leave chat_template_path unset")
         follow_llava(processor)
-    return processor
+    found: ProcessorMixin = processor
+    return found

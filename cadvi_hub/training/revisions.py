@@ -1,4 +1,4 @@
-"""Which version of a repository a training reads: a card can name it, and a resumed run reads the same again."""
+"""The version of a repository that a training reads, so that a card can name it and a resumed run reads it again."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from cadvi_hub.core.errors import InputError
 
 
 def hub_commit(place: str, repo_id: str, kind: Literal["model", "dataset"], revision: str | None) -> str:
-    """The commit that a branch or tag of a repository stands at now (main if none); a commit is itself, unasked.
+    """The current commit of a branch or tag of a repository (of main if None). A commit is returned as it is.
 
     Args:
-        place: what an error calls the repository.
+        place: the repository's name in errors.
         repo_id: `owner/name` on the Hub.
-        kind: of the repository.
+        kind: model or data set.
         revision: commit, branch or tag.
 
     Raises:
-        InputError: the Hub does not answer, or knows no such repository or revision.
+        InputError: the Hub does not answer, or does not know the repository or revision.
     """
     if revision and re.fullmatch("[0-9a-f]{40}", revision):
         return revision
@@ -29,5 +29,5 @@ def hub_commit(place: str, repo_id: str, kind: Literal["model", "dataset"], revi
         commit = HfApi().repo_info(repo_id, repo_type=kind, revision=revision).sha
     except (OSError, ValueError, HTTPError) as error:
         hint = "Fix path and revision; without a network, give the commit itself as revision"
-        raise InputError(place, f"it is no folder, and the Hub does not tell its commit ({error})", hint) from error
+        raise InputError(place, f"it is not a folder, and the Hub does not give its commit ({error})", hint) from error
     return str(commit)

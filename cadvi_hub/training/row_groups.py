@@ -1,4 +1,4 @@
-"""Parquet files of a source: what their footers tell, and their row groups one by one, from a folder or the Hub."""
+"""Parquet files of a source, in a folder or on the Hub: their footers, and their row groups one by one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from huggingface_hub import HfFileSystem
 from tqdm import tqdm
 
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.training.mixture import Source, as_training_rows, place_of, row_features, train_files
+from cadvi_hub.training.mixture import as_training_rows, place_of, row_features, train_files
+from cadvi_hub.training.settings import Source
 
 HUB = "hf://"
 READERS = 16  # files whose footers are fetched at once
@@ -29,8 +30,8 @@ class SourceFile:
 
     Attributes:
         path: on this machine, or an `hf://` address.
-        metadata: what its footer says.
-        images: per row group, how many images each row has, (rows,).
+        metadata: its footer.
+        images: per row group, the number of images of each row, (rows,).
     """
 
     path: str
@@ -48,10 +49,10 @@ class SourceFile:
 
 
 def source_files(name: str, source: Source) -> list[SourceFile]:
-    """The files of a pinned source; no picture is read for it.
+    """The files of a pinned source. This reads no picture.
 
     Raises:
-        InputError: nothing is there, it is not made of parquet files, or these have other columns.
+        InputError: the source is not found, is not made of parquet files, or has other columns.
     """
     paths = _paths(name, source)
     with ThreadPoolExecutor(READERS) as pool:
@@ -64,22 +65,22 @@ def _paths(name: str, source: Source) -> list[str]:
     place = place_of(name, source)
     try:
         found = load_dataset_builder(source.path, source.config, revision=source.revision).config.data_files or {}
-    except Exception as error:  # the Hub's client and `datasets` each raise their own kinds
+    except Exception as error:  # the Hub's client and `datasets` raise many kinds
         raise InputError(place, f"it does not load ({error})", "Fix path, config and revision") from error
     paths = list(map(str, found.get("train", [])))
     if not paths or not all(path.endswith(".parquet") for path in paths):
-        raise InputError(place, "its split train is not made of parquet files", "Leave streaming off, which reads any")
+        raise InputError(place, "its split train is not made of parquet files", "Turn streaming off")
     return paths
 
 
 def _look_into(path: str) -> SourceFile:
     with _opened(path) as file:
         as_training_rows(file.schema_arrow.empty_table(), path)
-        if pa.types.is_null(file.schema_arrow.field("images").type):  # of text alone
+        if pa.types.is_null(file.schema_arrow.field("images").type):  # text only
             sizes = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
             return SourceFile(path, file.metadata, [np.zeros(size, int) for size in sizes])
         columns = [file.schema.column(index).path for index in range(len(file.schema.names))]
-        # A list's lengths stand in every column below it: the paths tell them, and no picture is read.
+        # Every column below a list has the list's lengths: the paths are enough, and no picture is read.
         paths = [name for name in columns if name.startswith("images.") and name.endswith(".path")]
         groups = [file.read_row_group(number, columns=paths or ["images"]) for number in range(file.num_row_groups)]
         images = [pc.list_value_length(table["images"]).fill_null(0).to_numpy() for table in groups]
@@ -93,8 +94,8 @@ def _opened(path: str, metadata: pq.FileMetaData | None = None) -> Iterator[pq.P
             with pq.ParquetFile(path, metadata=metadata, memory_map=True) as file:
                 yield file
             return
-        with HfFileSystem().open(path, "rb", cache_type="none") as content:  # Arrow asks for what it reads, at once
+        with HfFileSystem().open(path, "rb", cache_type="none") as content:  # Arrow asks for exactly what it reads
             yield pq.ParquetFile(content, metadata=metadata, pre_buffer=True)
     except (OSError, pa.ArrowException, HTTPError) as error:
-        hint = "Fix the file or the connection, and start again: it goes on from the last checkpoint"
+        hint = "Fix the file or the connection, and start again: the run continues from the last checkpoint"
         raise InputError(path, f"cannot be read ({error})", hint) from error

@@ -1,4 +1,4 @@
-"""A training's output folder: whose it is, where it stopped, and what it logged (`training.json`)."""
+"""A training's output folder: which run it belongs to, its last checkpoint, and its log (`training.json`)."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.files import Json, write_json
+from cadvi_hub.hub.model_card import TRAINING_LOG as LOG_NAME
 from cadvi_hub.training.mixture import Mixture
+from cadvi_hub.training.recipe import TuningConfig
 
-LOG_NAME = "training.json"
-# Where a run is, how it reads and what it shows, not what it computes; accelerator_config is filled in by accelerate.
+# These do not change what a run computes. accelerate fills in accelerator_config.
 UNRECORDED = {"output_dir", "resume_from_checkpoint", "hub_token", "disable_tqdm", "accelerator_config"}
 UNRECORDED |= {"dataloader_num_workers", "dataloader_persistent_workers", "dataset_num_proc"}
 UNRECORDED |= {"report_to", "run_name", "project", "trackio_space_id"}
 
 
-def chosen_settings(*groups: Any) -> dict[str, Any]:
+def chosen_settings(*groups: Any) -> Json:
     """Every field of the settings that differs from its default, without secrets."""
-    chosen: dict[str, Any] = {}
+    chosen: Json = {}
     for group in groups:
         values = group.to_dict() if hasattr(group, "to_dict") else dataclasses.asdict(group)
         for field in dataclasses.fields(group):
@@ -27,13 +29,20 @@ def chosen_settings(*groups: Any) -> dict[str, Any]:
                 continue
             if (value := values[field.name]) != field.default:
                 chosen[field.name] = value
-    return json.loads(json.dumps(chosen))  # as it reads back from the file
+    as_in_file: Json = json.loads(json.dumps(chosen))  # tuples become lists
+    return as_in_file
+
+
+def checkpoint_to_resume(args: TuningConfig) -> str | bool | None:
+    """What `resume_from_checkpoint` means: for `true` the last complete checkpoint, or None if there is none."""
+    chosen = args.resume_from_checkpoint
+    return last_checkpoint(Path(str(args.output_dir))) if str(chosen).lower() == "true" else chosen
 
 
 def last_checkpoint(output_dir: Path) -> str | None:
-    """The newest checkpoint that was written to its end (the trainer's state comes last); None if there is none.
+    """The newest complete checkpoint (the trainer's state is written last), or None.
 
-    One that a kill or a full disk cut off is passed over; the resumed run writes it again.
+    A checkpoint that a kill or a full disk cut off is skipped. The resumed run writes it again.
     """
     states = output_dir.glob("checkpoint-*/trainer_state.json")
     newest_first = sorted(states, key=lambda state: int(state.parent.name.rpartition("-")[2]), reverse=True)
@@ -43,22 +52,20 @@ def last_checkpoint(output_dir: Path) -> str | None:
 def _is_whole(state: Path) -> bool:
     try:
         return bool(json.loads(state.read_text(encoding="utf-8")))
-    except ValueError:  # cut off inside
+    except ValueError:  # cut off
         return False
 
 
-def write_log(output_dir: Path, log: dict[str, Any]) -> None:
-    """Replace `training.json` at once."""
-    partial = output_dir / f".{LOG_NAME}.partial"
-    partial.write_text(json.dumps(log, indent=1), encoding="utf-8")
-    partial.replace(output_dir / LOG_NAME)
+def write_log(output_dir: Path, log: Json) -> None:
+    """Replace `training.json`."""
+    write_json(output_dir / LOG_NAME, log)
 
 
-def claim_folder(output_dir: Path, settings: dict[str, Any]) -> None:
-    """Note in `output_dir` which settings train there, before anything else is written.
+def claim_folder(output_dir: Path, settings: Json) -> None:
+    """Record in `output_dir` which settings train there, before anything else is written.
 
     Raises:
-        InputError: it cannot be written, or holds a model or a checkpoint of other settings.
+        InputError: it cannot be written, or it holds a model or a checkpoint of other settings.
     """
     file = output_dir / LOG_NAME
     try:
@@ -69,21 +76,24 @@ def claim_folder(output_dir: Path, settings: dict[str, Any]) -> None:
             if differing := sorted(key for key in earlier | settings if earlier.get(key) != settings.get(key)):
                 problem = f"the folder holds a run with other settings ({', '.join(differing)})"
                 raise InputError(str(output_dir), problem, "Choose another output_dir, or remove the folder")
-        elif held is None or held["settings"] != settings:  # every process comes here: only the first one writes
+        elif held is None or held["settings"] != settings:  # every process calls this, the first one writes
             write_log(output_dir, {"finished": False, "settings": settings})
     except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise InputError(str(file), f"cannot be used ({error})", "Choose another output_dir") from error
 
 
-def run_log(settings: dict[str, Any], mixture: Mixture, state: Any, wall_seconds: float) -> dict[str, Any]:
-    """What `training.json` says when a run is done.
+def run_log(settings: Json, mixture: Mixture, state: Any, wall_seconds: float) -> Json:
+    """The content of `training.json` after a run.
 
-    Keys: `finished`; `settings` that differ from the defaults, with the revisions of base and data; `rows`, `dropped`
-    (by reason) and `cut` (by kind) per source, the latter two of what was read since the start or the last resume if
-    the mixture is streamed; `steps`; `wall_seconds` of this run, a resumed one's without what came
-    before; `curve`, a list of {step, epoch, loss, grad_norm, learning_rate (LoRA's), entropy, mean_token_accuracy,
-    num_tokens (since the start or the last resume), tokens_per_second, padding_share, peak_memory_gib}, of all
-    processes, since the entry before.
+    Keys:
+        finished: whether the run, its merge included, is complete.
+        settings: those that differ from their defaults, and the revisions of base and data.
+        rows, dropped, cut: per source, the latter two by reason; of a stream, only what this process run has read.
+        steps: optimizer steps.
+        wall_seconds: duration of this run, without the time before a resume.
+        curve: a list of {step, epoch, loss, grad_norm, learning_rate (LoRA's), entropy, mean_token_accuracy,
+            num_tokens (since the start or a resume), tokens_per_second, padding_share, peak_memory_gib}, over all
+            processes, since the entry before.
     """
     return {
         "finished": True,

@@ -1,38 +1,37 @@
-"""The order of the rows: each step takes rows with equally many images and of about equal length (paper's recipe)."""
+"""The order of the rows: a step has rows with equally many images and about the same length (paper's recipe)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+from numpy.typing import ArrayLike
 from torch.utils.data import Sampler
 
 from cadvi_hub.training.streaming import Row, RowStream
 
-STEPS_SORTED_TOGETHER = 50  # more would pad less, and leave less to chance
-FEWEST_ROWS_TOGETHER = 2_000  # of small steps: so that rows of some twenty row groups are shuffled among themselves
-MOST_BYTES_TOGETHER = 2 * 2**30  # of large pictures: twice as much is held in memory
+STEPS_SORTED_TOGETHER = 50  # more would pad less, but make the order less random
+FEWEST_ROWS_TOGETHER = 2_000  # with small steps: mixes the rows of about twenty row groups
+MOST_BYTES_TOGETHER = 2 * 2**30  # with large pictures; memory holds twice as much
 
 
 class GroupedSampler(Sampler[int]):
-    """Row numbers, `batch_size` of a kind at a time, the batches in random order.
+    """Row numbers in batches of one kind (equal number of images), the batches in random order.
 
-    transformers' own sampler sorts 50 batches by length and leaves them so: a mixture of short and long answers is
-    then learned in waves, and each wave unlearns the one before. LLaVA's shuffles the steps, as this one does.
+    transformers' own sampler sorts 50 batches by length and keeps that order. With short and long answers, the model
+    then learns in waves, and each wave unlearns the one before. LLaVA's sampler shuffles the steps, as this one does.
 
     Args:
-        lengths: tokens of every row.
-        images: images of every row.
+        lengths: tokens of each row, (rows,).
+        images: number of images of each row, (rows,).
         batch_size: rows of one optimizer step, over all processes.
-        seed: of the order; every epoch has another one.
-        whole_steps: fill the last step of each kind with rows of that kind, read once more, instead of mixing what is
-            left at the end of the epoch. Processes that share a model must all run its vision tower, or none.
+        seed: of the order; each epoch has another order.
+        whole_steps: repeat rows of a kind to fill its last step, instead of mixing the remaining rows at the end of
+            the epoch. Processes that share a model must all run its vision tower, or none.
     """
 
-    def __init__(
-        self, lengths: Sequence[int], images: Sequence[int], batch_size: int, seed: int, whole_steps: bool = False
-    ):
+    def __init__(self, lengths: ArrayLike, images: ArrayLike, batch_size: int, seed: int, whole_steps: bool = False):
         self.lengths, self.images = np.asarray(lengths), np.asarray(images)
         self.batch_size, self.seed, self.epoch = batch_size, seed, 0
         self.whole_steps = whole_steps
@@ -47,7 +46,7 @@ class GroupedSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         rng = np.random.default_rng([self.seed, self.epoch])
         full: list[np.ndarray] = []
-        rest: list[np.ndarray] = []  # too few for a batch of their kind: they end the epoch together
+        rest: list[np.ndarray] = []  # too few for a batch of their kind: they come together at the end
         for count in np.unique(self.images):
             rows = rng.permutation(np.flatnonzero(self.images == count))
             whole = len(rows) - len(rows) % self.batch_size
@@ -63,18 +62,18 @@ class GroupedSampler(Sampler[int]):
 
 
 class StreamingSampler(Sampler["Row | None"]):
-    """The rows of a stream themselves, still encoded, in steps as `GroupedSampler` makes them.
+    """The encoded rows of a stream, in steps like those of `GroupedSampler`.
 
-    Row groups come in random order, those of each source spread over the epoch. As many as make
-    `STEPS_SORTED_TOGETHER` steps are a window, within the bounds above: its rows are shuffled, and what is left of a
-    kind waits for the next one. So much is known before anything is read; a window is then read and sorted by length
-    while the steps of the one before are trained.
+    Row groups come in random order; those of each source are spread over the epoch. A window is as many row groups as
+    make `STEPS_SORTED_TOGETHER` steps, within the bounds above. Its rows are shuffled, and rows of a kind that do not
+    fill a step wait for the next window. This plan needs no row. A window is read and sorted by length during the
+    steps of the window before it.
 
     Args:
         stream: the rows.
         batch_size: rows of one optimizer step, over all processes.
-        seed: of the order; every epoch has another one.
-        grouped: make steps of one kind and about one length; else rows come as the shuffle has them.
+        seed: of the order; each epoch has another order.
+        grouped: make steps of one kind and about one length; otherwise rows are only shuffled.
         whole_steps: fill the last step of each kind, see `GroupedSampler`.
     """
 
@@ -102,7 +101,7 @@ class StreamingSampler(Sampler["Row | None"]):
                 yield from rows
 
     def _windows(self, skipped: int) -> Iterator[list[Row]]:
-        """The rows of an epoch behind so many, a window at a time."""
+        """The rows of an epoch after the first `skipped`, a window at a time."""
         held: dict[int, Row | None] = {}
         for kinds, waiting, order in self._plan():
             size = sum(map(len, kinds))
@@ -117,9 +116,9 @@ class StreamingSampler(Sampler["Row | None"]):
             held = {number: held[number] for number in np.concatenate(waiting).tolist()} if waiting else {}
 
     def _plan(self) -> Iterator[tuple[list[np.ndarray], list[np.ndarray], np.ndarray]]:
-        """Per window: by kind, the rows of its steps; those that wait for the next one; and the order of the steps.
+        """Per window: by kind, the rows of its steps; the rows that wait for the next window; the order of the steps.
 
-        Behind the last window come the rows that still wait, kind by kind if in whole steps.
+        The rows that still wait after the last window come at the end, kind by kind if in whole steps.
         """
         rng = np.random.default_rng([self.seed, self.epoch])
         waiting: dict[int, np.ndarray] = {}
@@ -157,7 +156,7 @@ class StreamingSampler(Sampler["Row | None"]):
         yield from np.split(order, np.flatnonzero(np.diff(windows)) + 1)
 
     def _steps(self, kinds: list[np.ndarray], held: dict[int, Row | None]) -> list[np.ndarray]:
-        """The steps of a window; rows that cannot be trained on give their places to others of their kind."""
+        """The steps of a window. Rows that cannot be trained on are replaced by others of their kind."""
         steps = []
         for numbers in kinds:
             fit = [number for number in numbers.tolist() if held[number]]
@@ -171,7 +170,7 @@ class StreamingSampler(Sampler["Row | None"]):
 
 
 def _rows_read(kinds: np.ndarray, batch_size: int, whole_steps: bool) -> int:
-    """How many rows an epoch has, those that it reads once more counted."""
+    """Number of rows in an epoch, repeated rows included."""
     if not whole_steps:
         return len(kinds)
     counts = np.unique(kinds, return_counts=True)[1]
@@ -179,5 +178,5 @@ def _rows_read(kinds: np.ndarray, batch_size: int, whole_steps: bool) -> int:
 
 
 def _by_length(rows: np.ndarray, lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:
-    """Steps of about one length each, of rows for whole steps."""
+    """Steps of about one length each; `rows` fill whole steps."""
     return np.split(rows[np.argsort(lengths, kind="stable")], len(rows) // batch_size)

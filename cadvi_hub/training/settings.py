@@ -1,20 +1,63 @@
-"""Settings of a training: three dataclasses, filled from a YAML recipe and the command line."""
+"""Settings of the commands, and what a training reads. `recipe.py` adds those that TRL defines."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from importlib.util import find_spec
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, NoReturn
-
-import docstring_parser
-import torch
-from transformers.integrations import get_reporting_integration_callbacks
-from trl import ModelConfig, SFTConfig, TrlParser
-from yaml import YAMLError
+from typing import Any
 
 from cadvi_hub.core.errors import InputError
+
+
+@dataclass
+class MergeSettings:
+    """What to merge.
+
+    Attributes:
+        adapter: Folder or Hub repository of the adapter (LoRA and projector).
+        out: Folder for the merged model. Its content is replaced.
+    """
+
+    adapter: str
+    out: Path
+
+
+@dataclass
+class AssembleSettings:
+    """What to assemble. Each part is a folder or a repository on the Hub.
+
+    Attributes:
+        language_model: Llama with its tokenizer. The paper uses lmsys/vicuna-7b-v1.5.
+        vision_tower: CLIP with its image processor. The paper uses openai/clip-vit-large-patch14-336.
+        projector: LLaVA-1.5's stage-1 projector: the file, or the place of an mm_projector.safetensors or .bin.
+        out: Folder for the model. It must be new or empty.
+    """
+
+    language_model: str
+    vision_tower: str
+    projector: str
+    out: Path
+
+
+@dataclass(frozen=True)
+class Source:
+    """One part of a mixture.
+
+    Attributes:
+        path: folder that a build wrote (`<path>/<config>/train*.parquet`), or a data set repository on the Hub.
+        config: configuration, such as `v1`; unset if the folder holds the files itself.
+        revision: commit, branch or tag of the repository; for a folder, the digest that `mixture.pin` computes.
+        repeats: how often the rows occur: 0.5 draws half of them by the seed, 1.5 takes all and half of them again.
+        max_rows: rows to keep before they are repeated, drawn by the seed; all if unset.
+    """
+
+    path: str
+    config: str | None = None
+    revision: str | None = None
+    repeats: float = 1
+    max_rows: int | None = None
 
 
 @dataclass
@@ -23,9 +66,9 @@ class DataArguments:
 
     Attributes:
         mixture: the sources, `{name: {path, config, revision, repeats, max_rows}}` (JSON on the command line).
-        max_tokens: longest row, image tokens included; of longer rows, later turns and the end of an answer are cut
-            and counted, and a row whose images and question do not fit is dropped.
-        streaming: read parquet files while the training goes on, without a copy of them on the disk.
+        max_tokens: longest row, image tokens included. A longer row loses later turns or the end of an answer, which
+            is counted. A row whose images and question do not fit is dropped.
+        streaming: read the parquet files during the training, without a copy on the disk.
     """
 
     mixture: dict[str, Any] | str | None = None
@@ -37,119 +80,35 @@ class DataArguments:
         if not isinstance(self.mixture, dict):
             raise ValueError("mixture must map the name of each source to its settings")
 
+    @property
+    def sources(self) -> dict[str, Source]:
+        """The sources of `mixture`; InputError as `parse_sources` raises it."""
+        return parse_sources(self.mixture if isinstance(self.mixture, dict) else {})
 
-@dataclass
-class TuningConfig(SFTConfig):
-    """TRL's settings with this method's defaults.
 
-    Attributes:
-        projector_lr: peak learning rate of the projector; `learning_rate` is LoRA's.
-        learning_rate: the released recipe's rate for LoRA.
-        assistant_only_loss: loss on what the assistant says, in every turn, end token included.
-        max_length: stays unset, since TRL would cut image tokens away; `DataArguments.max_tokens` cuts answers alone.
-        remove_unused_columns: off, so that `train_sampling_strategy: group_by_length` sees the column `length`.
-        chat_template_path: a file, or the name of one in `training/chat_templates`; the model's own if unset.
-        hub_strategy: push once, when all is done; checkpoints hold pickles and are never pushed.
+def parse_sources(settings: Mapping[str, Any]) -> dict[str, Source]:
+    """The sources of a recipe's `mixture` section, `{name: {path, config, repeats, …}}`.
 
     Raises:
-        InputError: no GPU is there, and `use_cpu` is not set.
+        InputError: no source is named, a key is unknown, or a number is out of range.
     """
-
-    projector_lr: float = 2e-5
-    learning_rate: float = 1e-4
-    assistant_only_loss: bool = True
-    max_length: int | None = None
-    remove_unused_columns: bool = False
-    hub_strategy: str = "end"
-
-    def __post_init__(self) -> None:
-        if not self.use_cpu and not torch.accelerator.is_available():
-            hint = "Run it where PyTorch sees one, or set use_cpu: true"
-            raise InputError("settings, use_cpu", "the training wants a GPU, and none is there", hint)
-        super().__post_init__()
-
-
-@dataclass
-class TuningModel(ModelConfig):
-    """TRL's model settings with this method's defaults.
-
-    Attributes:
-        use_peft: LoRA and projector; there is no other way to train here.
-        lora_r: rank of LoRA in the released recipe.
-        lora_alpha: scale of LoRA in the released recipe.
-    """
-
-    use_peft: bool = True
-    lora_r: int = 128
-    lora_alpha: int = 256
-
-
-class RecipeParser(TrlParser):
-    """TRL's parser; `--help` tells of our keys what their docstrings tell, and a wrong value raises.
-
-    argparse would print the usage of 200 keys instead.
-    """
-
-    def __init__(self, groups: Any, **options: Any):
-        super().__init__(groups, **options)
-        documented = [docstring_parser.parse(group.__doc__) for group in groups]
-        told = {key.arg_name: key.description for documentation in documented for key in documentation.params}
-        for action in self._actions:
-            if description := told.get(action.dest):
-                action.help = description.replace("%", "%%")
-
-    def error(self, message: str) -> NoReturn:
-        raise ValueError(message)
-
-
-def parse(argv: list[str] | None = None) -> tuple[DataArguments, TuningConfig, TuningModel]:
-    """Settings from `--config FILE.yaml` and the command line, which wins.
-
-    Raises:
-        InputError: the file is missing or not YAML, or a key or value is unknown.
-    """
-    groups: Any = (DataArguments, TuningConfig, TuningModel)
-    parser = RecipeParser(groups, prog="cadvi_hub.training.sft")
-    try:
-        data, args, model_args = parser.parse_args_and_config(argv)
-    except InputError:
-        raise
-    except (ValueError, TypeError, OSError, ImportError, YAMLError) as error:
-        raise InputError("settings", str(error), "See --help for every key") from error
-    return data, args, model_args
-
-
-def check_settings(args: TuningConfig, model_args: TuningModel) -> None:
-    """Refuse what this method does not do, instead of overriding it.
-
-    Raises:
-        InputError: a setting has a value that cannot work here, or holds a secret.
-    """
-    if model_args.model_name_or_path is None:
-        raise InputError("settings", "model_name_or_path is not set", "Name the base model")
-    if args.max_length is not None:
-        raise InputError(
-            "settings, max_length", "it would cut image tokens away", "Set max_tokens, which cuts answers alone"
-        )
-    if not (args.assistant_only_loss and model_args.use_peft):
-        problem = "this method trains LoRA and projector on the assistant's words"
-        raise InputError("settings, assistant_only_loss and use_peft", problem, "Leave both on")
-    if args.hub_token is not None:
-        raise InputError("settings, hub_token", "a secret does not belong into settings", "Set HF_TOKEN, or log in")
-    if (model_args.load_in_4bit or model_args.load_in_8bit) and find_spec("bitsandbytes") is None:
-        problem = "bitsandbytes, which quantizes, is not installed"
-        raise InputError("settings, load_in_4bit and load_in_8bit", problem, 'pip install "cadvi-hub[train,qlora]"')
-    try:
-        for callback in get_reporting_integration_callbacks(args.report_to):
-            callback()  # says whether what it needs is installed
-    except (ValueError, RuntimeError, ImportError) as error:
-        raise InputError("settings, report_to", str(error), "Install it, or name another") from error
-    if args.push_to_hub:
-        if args.hub_strategy != "end" or args.hub_revision is not None:
-            problem = "the adapter is published once, at the end, to the main branch"
-            raise InputError("settings, hub_strategy and hub_revision", problem, "Leave both unset")
-        if not args.hub_model_id:
-            raise InputError("settings, hub_model_id", "it is not set", "Name the repository to push to")
-        if Path(model_args.model_name_or_path).is_dir():
-            hint = "Publish the base, and set model_name_or_path to its repository; or leave push_to_hub off"
-            raise InputError("settings, push_to_hub", "an adapter needs its base on the Hub", hint)
+    known = {field.name for field in fields(Source)}
+    sources = {}
+    for name, values in settings.items():
+        place = f"mixture, source {name!r}"
+        if isinstance(values, Source):
+            sources[name] = values
+            continue
+        if not isinstance(values, Mapping) or "path" not in values:
+            raise InputError(place, "it has no path", "Give the folder or the repository that holds the rows")
+        if unknown := sorted(set(values) - known):
+            raise InputError(place, f"unknown keys {unknown}", f"Known are {sorted(known)}")
+        source = Source(**values)
+        if not isinstance(source.repeats, int | float) or not 0 < source.repeats < float("inf"):
+            raise InputError(place, f"repeats is {source.repeats!r}", "Give a number above 0, such as 0.5 or 2")
+        if source.max_rows is not None and (not isinstance(source.max_rows, int) or source.max_rows < 1):
+            raise InputError(place, f"max_rows is {source.max_rows!r}", "Give a number of rows, 1 or more")
+        sources[name] = source
+    if not sources:
+        raise InputError("mixture", "no source is named", "Name at least one")
+    return sources

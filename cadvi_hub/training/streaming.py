@@ -1,8 +1,8 @@
-"""A mixture read from its parquet files while the training goes on: nothing is copied, and no row is counted before.
+"""A mixture that is read from its parquet files during the training: nothing is copied or counted in advance.
 
-The footers and a small column of each file tell at the start how many rows there are, and how many images each has.
-The order of an epoch follows from that and the seed (`sampling.StreamingSampler`); row groups are read when their rows
-come next, from this machine or the Hub.
+At the start, the footers and a small column of each file say how many rows there are, and how many images each has.
+This and the seed decide the order of an epoch (`sampling.StreamingSampler`). Row groups are read when their rows come
+next, from this machine or the Hub.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from transformers import ProcessorMixin
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.training.lengths import CUT, DROPPED, RowCounter, no_room
-from cadvi_hub.training.mixture import Mixture, parse_sources, passes, pin, place_of, row_features
+from cadvi_hub.training.mixture import Mixture, passes, pin, place_of, row_features
 from cadvi_hub.training.row_groups import SourceFile, source_files
+from cadvi_hub.training.settings import parse_sources
 
 UNFIT = "faulty; the training's output names the first of them"
-NAMED = 10  # faulty rows of a source
+NAMED = 10  # faulty rows of a source that are named in the output
 
 logger = logging.getLogger(__name__)
 Row = dict[str, Any]  # images (encoded), messages and length
@@ -35,12 +36,12 @@ class Visit(NamedTuple):
 
     Attributes:
         source: the data set's name in the mixture.
-        file: where the row group lies.
+        file: the file of the row group.
         group: number of the row group in the file.
-        start: number that the group's first row has in the data set.
-        rows: which of the group's rows, from 0, (rows,).
-        images: how many images each of these has, (rows,).
-        size: bytes of these rows, about.
+        start: number of the group's first row in the data set.
+        rows: numbers of the rows in the group, from 0, (rows,).
+        images: number of images of each row, (rows,).
+        size: approximate bytes of these rows.
     """
 
     source: str
@@ -52,11 +53,11 @@ class Visit(NamedTuple):
     size: float
 
 
-class RowStream(Dataset):
-    """The rows of a mixture, numbered in the order of `visits`, repeats counted; `read` fetches any of them.
+class RowStream(Dataset[Row]):
+    """The rows of a mixture, numbered in the order of `visits`, repeats included. `read` fetches any of them.
 
-    A data set to a `DataLoader` whose sampler gives the encoded rows themselves instead of their numbers: one process
-    reads, and its workers decode.
+    The sampler of its `DataLoader` yields the encoded rows themselves instead of their numbers: the main process
+    reads, and the workers decode.
 
     Args:
         visits: what an epoch reads.
@@ -64,16 +65,17 @@ class RowStream(Dataset):
 
     Attributes:
         visits: what an epoch reads.
-        images: how many images every row has, (rows,).
-        dropped: per source, rows left out by reason, among those read until now; others take their places.
-        cut: per source, rows that lost text by kind, among those read until now; see `lengths.fit_rows`.
-        spare: a row that stands where no other is left to.
+        images: number of images of each row, (rows,).
+        dropped: per source, the dropped rows by reason, among those read so far; other rows take their places.
+        cut: per source, the rows that lost text by kind, among those read so far; see `lengths.fit_rows`.
+        spare: a row to use where no other is left.
     """
 
     spare: Row
 
     def __init__(self, visits: list[Visit], counters: Mapping[str, RowCounter]):
-        self.visits, self.images = visits, np.concatenate([visit.images for visit in visits])
+        self.visits = visits
+        self.images: np.ndarray = np.concatenate([visit.images for visit in visits])
         self._counters, self._features = counters, row_features()
         self._ends = np.cumsum([len(visit.rows) for visit in visits])
         self.dropped = {
@@ -88,14 +90,15 @@ class RowStream(Dataset):
 
     def __getitem__(self, row: Row) -> Row:
         """The encoded `row` with its pictures decoded."""
-        return row | self._features.decode_example({name: row[name] for name in self._features})
+        decoded: Row = self._features.decode_example({name: row[name] for name in self._features})
+        return row | decoded
 
     def numbers(self, visit: int) -> np.ndarray:
         """The numbers of the rows of this visit, (rows,)."""
         return np.arange(self._ends[visit] - len(self.visits[visit].rows), self._ends[visit])
 
     def read(self, numbers: np.ndarray) -> dict[int, Row | None]:
-        """Number → row, cut where it was too long; None for one that does not fit or is faulty.
+        """Number → row, cut if it is too long. A row that does not fit or is faulty is None.
 
         Raises:
             InputError: a file cannot be read.
@@ -114,7 +117,7 @@ class RowStream(Dataset):
         """Read every source's first rows, and set `spare`.
 
         Raises:
-            InputError: none of a source's can be trained on.
+            InputError: no row of a source can be trained on.
         """
         firsts = {visit.source: index for index, visit in reversed(list(enumerate(self.visits)))}
         for name, index in firsts.items():
@@ -129,7 +132,7 @@ class RowStream(Dataset):
             self.spare = fit[0]
 
     def _fitted(self, source: str, table: pa.Table, numbers: list[int]) -> list[Row | None]:
-        """The rows of `table`, which have these numbers in their data set."""
+        """The rows of `table`; `numbers` are their numbers in the data set."""
         try:
             counted = self._counters[source](table, numbers)
         except InputError as error:
@@ -138,7 +141,7 @@ class RowStream(Dataset):
             if self._is_new(source, numbers[0]):
                 self.dropped[source][UNFIT] += 1
                 if self.dropped[source][UNFIT] <= NAMED:
-                    logger.warning("left out: %s", error)
+                    logger.warning("dropped: %s", error)
                 self._first_faults.setdefault(source, error)
             return [None]
         fitted: list[Row | None] = []
@@ -153,19 +156,19 @@ class RowStream(Dataset):
         return fitted
 
     def _is_new(self, source: str, number: int) -> bool:
-        """Whether this row is told of for the first time: an epoch reads it again, and a repeat."""
+        """Whether this row is reported for the first time: later epochs and repeats read it again."""
         is_new = (source, number) not in self._noted
         self._noted.add((source, number))
         return is_new
 
 
 def stream_mixture(settings: Mapping[str, Any], processor: ProcessorMixin, max_tokens: int, seed: int) -> Mixture:
-    """The sources of a recipe as a `RowStream`; of a row that does not fit, and a faulty one, another takes the place.
+    """The sources of a recipe as a `RowStream`. Another row replaces a row that does not fit or is faulty.
 
-    Arguments as `mixture.load_mixture` has them.
+    The arguments are those of `mixture.load_mixture`.
 
     Raises:
-        InputError: a source is not there or not made of parquet files, or its first rows cannot be trained on.
+        InputError: a source is missing or not made of parquet files, or its first rows cannot be trained on.
     """
     visits: list[Visit] = []
     rows: dict[str, int] = {}
@@ -185,7 +188,7 @@ def stream_mixture(settings: Mapping[str, Any], processor: ProcessorMixin, max_t
                 if len(here):
                     size = file.metadata.row_group(group).total_byte_size * len(here) / len(images)
                     visits.append(Visit(name, file, group, start, here, images[here], size))
-    # Of its own: a tokenizer cannot serve two threads, and rows are counted ahead of the batch that is made.
+    # A copy: a tokenizer cannot serve two threads, and rows are counted while a batch is made.
     processor = copy.deepcopy(processor)
     stream = RowStream(visits, {name: RowCounter(name, processor, max_tokens) for name in sources})
     stream.try_out()

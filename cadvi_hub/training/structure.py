@@ -1,8 +1,9 @@
-"""Where the parts of a vision-language model are, and which of them train: found in the model, not by its name."""
+"""The parts of a vision-language model and which of them train, found by structure instead of by the model's name."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any, cast
 
 import torch
@@ -13,11 +14,12 @@ from cadvi_hub.core.errors import InputError
 
 
 def _name_of(model: PreTrainedModel, wanted: torch.nn.Module) -> str:
-    return next(name for name, module in model.named_modules() if module is wanted)
+    modules: Iterator[tuple[str, torch.nn.Module]] = model.named_modules()
+    return next(name for name, module in modules if module is wanted)
 
 
 def _mergers(model: PreTrainedModel) -> list[str]:
-    """Names of the vision tower's patch mergers; of one that trains, the name of PEFT's wrapper around it."""
+    """Names of the vision tower's patch mergers; for one that trains, the name of PEFT's wrapper around it."""
     tower = _name_of(model, model.get_encoder("image"))
     return [
         name.removesuffix(".original_module")
@@ -29,15 +31,14 @@ def _mergers(model: PreTrainedModel) -> list[str]:
 
 
 def projector_names(model: PreTrainedModel) -> list[str]:
-    """Names of the modules that turn what the vision tower sees into embeddings of the language model.
+    """Names of the modules that map the vision tower's output to embeddings of the language model.
 
-    In most families that is one module between the two: the child of the multimodal body that has weights and is
-    neither (`multi_modal_projector` in LLaVA, `connector` in Idefics3 and SmolVLM). In Qwen-VL nothing is between
-    them: the vision tower ends in a patch merger, and some layers of Qwen3-VL's tower have one of their own. The name
-    of their class is what tells those from the rest of the tower.
+    Most families have one module between the two: the child of the multimodal body that has weights and is neither
+    (`multi_modal_projector` in LLaVA, `connector` in Idefics3 and SmolVLM). Qwen-VL has none: its vision tower ends in
+    a patch merger, and some layers of Qwen3-VL's tower have their own. They are found by the name of their class.
 
     Raises:
-        InputError: the model has no such module, or several are between the two.
+        InputError: the model has no such module, or several between the two.
     """
     towers = (model.get_decoder(), model.get_encoder("image"))
     between = [
@@ -49,14 +50,14 @@ def projector_names(model: PreTrainedModel) -> list[str]:
     if model in towers or not projectors or len(between) > 1:
         raise InputError(
             f"model {model.name_or_path!r} ({type(model).__name__})",
-            f"it needs one projector between vision tower and language model, and has {between or 'none'}",
+            f"it needs one projector between vision tower and language model, but has {between or 'none'}",
             "Start from a vision-language model that has one, such as LLaVA",
         )
     return projectors
 
 
 def lora_targets(model: PreTrainedModel) -> str:
-    """Regular expression that matches every linear layer of the language model and none of the vision tower."""
+    """Regular expression that matches every linear layer of the language model, and no layer of the vision tower."""
     decoder = model.get_decoder()
     leaves = {
         name.rpartition(".")[2] for name, module in decoder.named_modules() if isinstance(module, torch.nn.Linear)
@@ -65,13 +66,13 @@ def lora_targets(model: PreTrainedModel) -> str:
 
 
 def outside_decoder(model: PreTrainedModel) -> list[str]:
-    """Names of what keeps its precision where the language model is quantized: tower, projector and output layer."""
+    """Names of the modules that are never quantized: vision tower, projector and output layer."""
     parts = (model.get_encoder("image"), model.get_output_embeddings())
     return [*(_name_of(model, part) for part in parts), *projector_names(model)]
 
 
 def check_trainable(model: PeftModel) -> None:
-    """Check what an adapter trains: layers of the language model by LoRA, the whole projector, nothing else.
+    """Check that an adapter trains LoRA on the language model, the whole projector, and nothing else.
 
     Raises:
         InputError: weights of the vision tower would train, or the projector would not.

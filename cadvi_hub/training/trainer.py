@@ -1,4 +1,4 @@
-"""TRL's trainer with what this method adds: grouped batches, the projector's own rate, and what a step costs."""
+"""TRL's trainer with what this method adds: grouped batches, a learning rate for the projector, the cost of a step."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ import pyarrow.compute as pc
 import torch
 from datasets import Dataset
 from transformers import PreTrainedModel, TrainerCallback
+from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from trl import SFTTrainer
 
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.training.recipe import TuningConfig
 from cadvi_hub.training.sampling import GroupedSampler, StreamingSampler
-from cadvi_hub.training.settings import TuningConfig
 from cadvi_hub.training.streaming import RowStream
 
 
 class EpochOrder(TrainerCallback):
-    """Tells the sampler its epoch: accelerate does not reach it when several processes resume inside a later one.
+    """Gives the sampler its epoch, and a streaming sampler the steps that a resumed run skips.
 
-    And one that streams, which steps of it a resumed run skips.
+    accelerate does not set the epoch when several processes resume inside a later one.
     """
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, train_dataloader: Any = None, **kwargs: Any) -> None:
@@ -38,7 +39,7 @@ class EpochOrder(TrainerCallback):
 
 
 class FreshGradients(TrainerCallback):
-    """Empties ZeRO-3's gradients behind a step: those of weights that the next one does not use would count again."""
+    """Clears ZeRO-3's gradients after a step: those of weights that the next step does not use would count again."""
 
     def on_step_end(self, args: Any, state: Any, control: Any, optimizer: Any = None, **kwargs: Any) -> None:
         gradients = getattr(getattr(optimizer, "optimizer", None), "grad_partitions_flat_buffer", None)
@@ -47,27 +48,27 @@ class FreshGradients(TrainerCallback):
 
 
 class TuningTrainer(SFTTrainer):
-    """TRL's trainer with the projector at its own learning rate; it leaves no pickle in what it saves.
+    """TRL's trainer with a learning rate for the projector. It saves no `training_args.bin`, which is a pickle.
 
-    Its log has, beside TRL's entries, `tokens_per_second` (of all processes, without padding), `padding_share` (of all
-    places in the batches) and `peak_memory_gib` (of the fullest GPU, or of the largest process where there is none).
+    Its log adds `tokens_per_second` (over all processes, without padding), `padding_share` (of all places in the
+    batches) and `peak_memory_gib` (of the fullest GPU, or of the largest process where there is no GPU).
     """
 
     args: TuningConfig
 
     def __init__(self, model: PreTrainedModel, **kwargs: Any):
-        # FSDP shards these layers one by one; of a CLIP tower, transformers names text layers that are not there.
+        # FSDP shards these layers one by one. For a CLIP tower, transformers also names absent text layers.
         present = {type(module).__name__ for module in model.modules()}
         model._no_split_modules = present & set(model._no_split_modules or ())
         rows = kwargs.pop("train_dataset")
-        # TRL takes data sets of `datasets` alone, and asks the first row whether it has images.
+        # TRL only takes data sets of `datasets`, and checks whether the first row has images.
         first = Dataset.from_list([rows.spare]) if isinstance(rows, RowStream) else rows
         super().__init__(model=model, train_dataset=first, **kwargs)
         self.train_dataset = rows
         self.add_callback(EpochOrder())
         self.add_callback(FreshGradients())
-        if not self.is_deepspeed_enabled:  # which keeps float32 copies itself
-            # In bfloat16 most steps of 2e-5 would round to nothing: PEFT copies the projector in the base's dtype.
+        if not self.is_deepspeed_enabled:  # DeepSpeed keeps float32 copies itself
+            # PEFT copies the projector in the base's dtype. In bfloat16 most steps of 2e-5 would be rounded away.
             trained: Any = self.model
             for name, weight in trained.named_parameters():
                 if ".modules_to_save." in name:
@@ -81,10 +82,8 @@ class TuningTrainer(SFTTrainer):
         is_grouped = self.args.train_sampling_strategy == "group_by_length"
         if not is_grouped:
             if (self.is_fsdp_enabled or self.is_deepspeed_enabled) and 0 < np.count_nonzero(images) < len(images):
-                problem = (
-                    "rows with and without images are mixed, and a process that has none would keep the others waiting"
-                )
-                hint = "Set train_sampling_strategy: group_by_length, or train by DDP"
+                problem = "rows with and without images are mixed, so that processes would wait for each other forever"
+                hint = "Set train_sampling_strategy: group_by_length, or train with DDP"
                 raise InputError("settings, train_sampling_strategy", problem, hint)
             if not is_stream:
                 return super()._get_train_sampler(train_dataset)
@@ -113,7 +112,8 @@ class TuningTrainer(SFTTrainer):
             self._since = self._since or time.monotonic()
             self._tokens += inputs["attention_mask"].sum()
             self._places += inputs["attention_mask"].numel()
-        return super().compute_loss(model, inputs, *args, **kwargs)
+        trainer: Any = super()
+        return trainer.compute_loss(model, inputs, *args, **kwargs)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs:
@@ -129,24 +129,35 @@ class TuningTrainer(SFTTrainer):
 
     def _save_rng_state(self, output_dir: str) -> None:
         super()._save_rng_state(output_dir)
-        self.accelerator.wait_for_everyone()  # trainer_state.json comes next, and vouches for every process's files
+        self.accelerator.wait_for_everyone()  # trainer_state.json, written next, says that all files are complete
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, torch.Tensor] | None = None) -> None:
         super()._save(output_dir, state_dict)
         Path(output_dir or str(self.args.output_dir), "training_args.bin").unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Let the processes part, so that the first one can merge alone."""
+        trainer: Any = self
+        trainer.end()
+        # Gloo's threads need the GIL to release their last work. Deleting the model holds it and waits for them,
+        # sometimes forever (pytorch/pytorch#56297).
+        time.sleep(0.5 if self.args.world_size > 1 else 0)
+        unset_hf_deepspeed_config()  # otherwise ZeRO-3 shards the merged model among processes that have ended
 
 
 def _images_per_row(rows: Any) -> np.ndarray:
     """How many images every row of a mixture has, (rows,)."""
     if isinstance(rows, RowStream):
         return rows.images
-    # From the stored lists' offsets: a gathered column would hold every picture of the mixture in memory.
-    images = pc.list_value_length(rows.data.column("images")).fill_null(0).to_numpy()
-    return images if rows._indices is None else images[rows._indices.column(0).to_numpy()]  # a shuffled view
+    # From the lists' offsets: reading the column would hold every picture of the mixture in memory.
+    images: np.ndarray = pc.list_value_length(rows.data.column("images")).fill_null(0).to_numpy()
+    if rows._indices is not None:  # `datasets` shuffles by a table of indices
+        images = images[rows._indices.column(0).to_numpy()]
+    return images
 
 
 def _peak_memory() -> float:
-    """GiB at most until now: of this process's GPU, or of the process itself where there is none."""
+    """Most GiB used so far, by this process's GPU, or by the process itself where there is no GPU."""
     if torch.cuda.is_initialized():
         return torch.cuda.max_memory_allocated() / 2**30
     import resource

@@ -1,4 +1,4 @@
-"""The training script sharded by FSDP or DeepSpeed on CPUs, which accelerate itself offers on accelerators only."""
+"""The training script sharded by FSDP or DeepSpeed on CPUs; accelerate itself only supports that on accelerators."""
 
 from typing import Any
 

@@ -104,7 +104,7 @@ def test_twenty_kills_lose_no_row_and_repeat_none(tmp_path: Path, port: int) -> 
 
     def serve(
         seconds: float = 0.6,
-    ) -> subprocess.Popen[bytes]:  # a reply; slow enough for all kills to fall into the build
+    ) -> subprocess.Popen[bytes]:  # per reply; so all kills hit the build
         return subprocess.Popen([sys.executable, "-c", SERVER, str(port), str(asked), str(seconds)])
 
     def start(out: Path, workers: int = WORKERS) -> subprocess.Popen[bytes]:

@@ -13,7 +13,8 @@ from cadvi_hub.core.images import encode_png
 from cadvi_hub.core.schema import instruct_features, message
 from cadvi_hub.training import sft
 from cadvi_hub.training.models import TEMPLATES
-from cadvi_hub.training.settings import DataArguments, TuningConfig, TuningModel
+from cadvi_hub.training.recipe import TuningConfig, TuningModel
+from cadvi_hub.training.settings import DataArguments
 from tests.support.tiny_llava import make_tiny_llava
 
 COLOURS = ("red", "green", "blue", "white")

@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,8 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, LlamaConfig
 from cadvi_hub.cli import main
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.hub.loopback import LoopbackHub
-from cadvi_hub.hub.publish import PublishSettings, publish
+from cadvi_hub.hub.publish import publish
+from cadvi_hub.hub.settings import PublishSettings
 from cadvi_hub.training.adapters import is_adapter, load_adapted, merge
 from cadvi_hub.training.checkpoints import TOLERANCE
 from cadvi_hub.training.structure import check_trainable, lora_targets, projector_names
@@ -26,9 +28,10 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_llava(tmp_path_factory.mktemp("base"))
 
 
-def wrap(base: Path, **changed: object) -> PeftModel:
-    model = AutoModelForImageTextToText.from_pretrained(base)
-    settings = {"target_modules": lora_targets(model), "modules_to_save": projector_names(model), **changed}
+def wrap(base: Path, **changed: Any) -> PeftModel:
+    model: Any = AutoModelForImageTextToText.from_pretrained(base)
+    settings: dict[str, Any] = {"target_modules": lora_targets(model), "modules_to_save": projector_names(model)}
+    settings |= changed
     return get_peft_model(model, LoraConfig(r=4, lora_alpha=8, task_type="CAUSAL_LM", **settings))
 
 
@@ -40,7 +43,7 @@ def save_adapter(base: Path, folder: Path) -> Path:
         for weight in model.parameters():
             if weight.requires_grad:
                 weight.add_(torch.randn_like(weight) * 0.05)
-    model.save_pretrained(folder)
+    model.save_pretrained(str(folder))
     AutoProcessor.from_pretrained(base).save_pretrained(folder)
     return folder
 
@@ -173,7 +176,7 @@ def test_merge_that_changes_the_answers_is_not_kept(
     adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(TOLERANCE, torch.float32, -1.0)
-    with pytest.raises(RuntimeError, match="differs from what it was made of"):
+    with pytest.raises(RuntimeError, match="differs from its parts"):
         merge(adapter, tmp_path / "merged")
     assert not (tmp_path / "merged").exists()
 
@@ -196,25 +199,27 @@ def test_adapter_of_another_base_is_refused(
 
 
 def test_missing_base_missing_adapter_and_torn_weights_are_refused(adapter: Path, base: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no adapter is there"):
+    with pytest.raises(InputError, match="it holds no adapter"):
         load_adapted(base)
     (adapter / "adapter_model.safetensors").write_bytes(b"torn")
     with pytest.raises(InputError, match="broken file"):
         load_adapted(adapter)
     change_config(adapter, base_model_name_or_path=str(tmp_path / "gone"))
-    with pytest.raises(InputError, match=r"its base .* is not there"):
+    with pytest.raises(InputError, match=r"its base .* does not load"):
         load_adapted(adapter)
     (adapter / "adapter_config.json").write_text("{")
-    with pytest.raises(InputError, match=r"adapter_config\.json: it is no adapter's"):
+    with pytest.raises(InputError, match=r"adapter_config\.json: it is not the configuration of an adapter"):
         load_adapted(adapter)
 
 
 def test_base_without_a_projector_ends_the_command_with_one_line(adapter: Path, tmp_path: Path) -> None:
-    sizes = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 1}
-    LlamaForCausalLM(LlamaConfig(vocab_size=8, **sizes)).save_pretrained(tmp_path / "llama")
+    config = LlamaConfig(
+        vocab_size=8, hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=1
+    )
+    LlamaForCausalLM(config).save_pretrained(tmp_path / "llama")
     change_config(adapter, base_model_name_or_path=str(tmp_path / "llama"))
     with pytest.raises(
-        SystemExit, match=r"cadvi merge: .*its base .*llama' is not there: it does not load as AutoModelFor"
+        SystemExit, match=r"cadvi merge: .*its base .*llama' does not load: it does not load as AutoModelFor"
     ):
         main(["merge", "--adapter", str(adapter), "--out", str(tmp_path / "merged")])
     with pytest.raises(SystemExit, match="no such folder, and no repository"):
@@ -239,5 +244,5 @@ def test_adapter_needs_its_processor_and_stays_where_it_is(adapter: Path, base: 
     with pytest.raises(InputError, match="its processor has no chat template"):
         merge(adapter, tmp_path / "merged")
     (adapter / "processor_config.json").unlink()
-    with pytest.raises(InputError, match="no processor is there"):
+    with pytest.raises(InputError, match="its processor does not load"):
         merge(adapter, tmp_path / "merged")

@@ -21,7 +21,7 @@ from cadvi_hub.generation.local import LocalGenerator
 from cadvi_hub.training.collator import IGNORED, Collator
 from cadvi_hub.training.lengths import fit_rows
 from cadvi_hub.training.models import load_base, load_processor, template_file
-from cadvi_hub.training.settings import TuningModel
+from cadvi_hub.training.recipe import TuningModel
 from cadvi_hub.training.structure import check_trainable, lora_targets, outside_decoder, projector_names
 from tests.support.tiny_vlms import TEMPLATES, make_tiny_vlm, original_template
 from tests.support.tunings import curve, row, run
@@ -53,7 +53,8 @@ def outline(family: str) -> PreTrainedModel:
     config = CONFIG_MAPPING[family]()
     config.get_text_config().num_hidden_layers = 2
     with torch.device("meta"):
-        return AutoModelForImageTextToText.from_config(config)
+        model: PreTrainedModel = AutoModelForImageTextToText.from_config(config)
+    return model
 
 
 def wrap(model: PreTrainedModel, **changed: Any) -> PeftModel:
@@ -84,7 +85,7 @@ def test_lora_goes_on_the_language_model_and_every_projector_trains(family: str)
 @pytest.fixture(scope="module", params=TEMPLATES)
 def room(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder named after the family, with a base and rows of two, one and no images; one answer is empty."""
-    folder = tmp_path_factory.mktemp("room") / request.param
+    folder: Path = tmp_path_factory.mktemp("room") / request.param
     make_tiny_vlm(folder / "base", request.param)
     (folder / "v1").mkdir()
     rows = [row(index) for index in range(12)]
@@ -121,7 +122,7 @@ def test_labels_are_the_answers_with_their_ends_and_lengths_are_what_the_model_r
     processor = processor_of(room)
     sizes = [(40, 32), (30, 200), (100, 90), (8, 8)]
     pictures = [Image.new("RGB", size, "red") for size in sizes]
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"images": pictures[:count], "messages": conversation}
         for count, conversation in zip((1, 0, 3, 0), DRAWN, strict=True)
     ]
@@ -156,8 +157,9 @@ def test_tuned_model_merges_and_answers_about_two_one_and_no_images(room: Path, 
         for count in (2, 1, 0)
     ]
     replies = list(LocalGenerator(str(trained / "merged")).generate(requests))
-    assert all(isinstance(reply, Reply) and reply.completion_tokens for reply in replies)
-    assert replies[0].prompt_tokens > replies[1].prompt_tokens > replies[2].prompt_tokens
+    answered = [reply for reply in replies if isinstance(reply, Reply) and reply.completion_tokens]
+    two, one, none = (reply.prompt_tokens for reply in answered)
+    assert two > one > none
     template = AutoProcessor.from_pretrained(trained / "merged").chat_template
     assert template == AutoProcessor.from_pretrained(trained).chat_template == processor_of(room).chat_template
 
@@ -213,7 +215,7 @@ def test_base_that_lacks_weights_is_refused(room: Path, tmp_path: Path) -> None:
 def test_only_the_language_models_layers_are_in_four_bits_and_what_was_tuned_on_them_merges(
     room: Path, tmp_path: Path
 ) -> None:
-    settings = {"load_in_4bit": True, "dtype": "bfloat16"}
+    settings: dict[str, Any] = {"load_in_4bit": True, "dtype": "bfloat16"}
     model = load_base(TuningModel(model_name_or_path=str(room / "base"), **settings))
     quantized = {name for name, weight in model.named_parameters() if type(weight).__name__ == "Params4bit"}
     targets = lora_targets(model)

@@ -24,7 +24,7 @@ from cadvi_hub.core.schema import message
 from cadvi_hub.training.collator import IGNORED, Collator
 from cadvi_hub.training.inputs import follow_llava, restore_merges
 from cadvi_hub.training.models import load_processor, template_file
-from cadvi_hub.training.settings import TuningModel
+from cadvi_hub.training.recipe import TuningModel
 
 mistral_common = pytest.importorskip("mistral_common", reason="its package holds the SentencePiece tokenizer")
 
@@ -52,8 +52,8 @@ def sentencepiece() -> SentencePieceProcessor:
 def encode(text: str, add_space: bool = True) -> list[int]:
     """Tokens of `text` on its own; without the space that it would put first, those behind a newline."""
     if add_space:
-        return sentencepiece().encode(text)
-    return sentencepiece().encode(f"\n{text}")[len(sentencepiece().encode("\n")) :]
+        return list(sentencepiece().encode(text))
+    return list(sentencepiece().encode(f"\n{text}")[len(sentencepiece().encode("\n")) :])
 
 
 def stated(turns: Turns, places: int, legacy: bool, system: str = SYSTEM) -> tuple[list[int], list[int]]:
@@ -82,7 +82,7 @@ def stated_pixels(image: Image.Image, side: int) -> np.ndarray:
     square = Image.new("RGB", (longest, longest), tuple(int(mean * 255) for mean in MEAN))
     square.paste(image.convert("RGB"), ((longest - image.width) // 2, (longest - image.height) // 2))
     pixels = np.asarray(square.resize((side, side), Image.Resampling.BICUBIC)) / 255
-    return ((pixels - MEAN) / STD).transpose(2, 0, 1)
+    return np.asarray(((pixels - MEAN) / STD).transpose(2, 0, 1))
 
 
 def draw_text(rng: random.Random, most: int = 12) -> str:
@@ -140,7 +140,9 @@ def make_base(folder: Path, legacy: bool, side: int = 28) -> Path:
 
 
 def load(base: Path) -> LlavaProcessor:
-    return load_processor(TuningModel(model_name_or_path=str(base)), template_file("llava.jinja"))
+    processor = load_processor(TuningModel(model_name_or_path=str(base)), template_file("llava.jinja"))
+    assert isinstance(processor, LlavaProcessor)
+    return processor
 
 
 @pytest.mark.parametrize("legacy", [False, True])
@@ -200,7 +202,7 @@ def test_saved_processor_gives_evaluation_the_tokens_and_pixels_of_training(tmp_
 
 
 def test_spaces_are_merged_last_as_sentencepiece_does(tmp_path: Path) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(make_base(tmp_path / "base", legacy=False))
+    tokenizer: Any = AutoTokenizer.from_pretrained(make_base(tmp_path / "base", legacy=False))
     restore_merges(tokenizer)
     rng = random.Random(7)
     for text in ["a  b", *(draw_text(rng, 30) for _ in range(500))]:

@@ -35,7 +35,7 @@ def tiling(processor: LlavaProcessor) -> Idefics3Processor:
     tokenizer = AutoProcessor.from_pretrained(processor.tokenizer.name_or_path).tokenizer
     tokenizer.add_tokens(marks, special_tokens=True)
     images = Idefics3ImageProcessorPil(size={"longest_edge": 128}, max_image_size={"longest_edge": 32})
-    return Idefics3Processor(images, tokenizer, image_seq_len=4, chat_template=processor.chat_template)
+    return Idefics3Processor(images, tokenizer, image_seq_len=4, chat_template=str(processor.chat_template))
 
 
 def picture(size: tuple[int, int] = (8, 8)) -> dict[str, Any]:

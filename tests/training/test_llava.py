@@ -25,7 +25,7 @@ from cadvi_hub.core.errors import InputError
 from cadvi_hub.hub.loopback import LoopbackHub
 from cadvi_hub.training.llava import assemble
 from cadvi_hub.training.models import TEMPLATES, load_base
-from cadvi_hub.training.settings import TuningModel
+from cadvi_hub.training.recipe import TuningModel
 from tests.support.llava_parts import (
     PATCHES,
     TEXT_SIZE,
@@ -71,7 +71,7 @@ def test_parts_keep_their_weights_and_dtype_in_the_published_layout(parts: Path,
 
 
 def test_picture_features_are_the_second_last_layer_through_the_projector(parts: Path, assembled: Path) -> None:
-    model = AutoModelForImageTextToText.from_pretrained(assembled, dtype=torch.float32)
+    model: Any = AutoModelForImageTextToText.from_pretrained(assembled, dtype=torch.float32)
     pixels = torch.randn(2, 3, 28, 28, generator=torch.Generator().manual_seed(4))
     weights = {
         name.removeprefix("model.mm_projector."): weight.float() for name, weight in projector_weights().items()
@@ -168,13 +168,13 @@ def broken(changes: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("stored", "problem"),
     [
-        (broken({"model.mm_projector.2.bias": None}), "and not model.mm_projector.0.weight"),
+        (broken({"model.mm_projector.2.bias": None}), "instead of model.mm_projector.0.weight"),
         (broken({"model.mm_projector.4.weight": torch.ones(1)}), r"mm_projector\.4\.weight"),
         (broken({"model.embed_tokens.weight": torch.ones(1)}), r"model\.embed_tokens\.weight"),
-        (projector_weights(text_size=24), r"linear_1\.weight has shape \(24, 16\), where these parts need \(32, 16\)"),
-        (projector_weights(vision_size=8), r"shape \(32, 8\), where these parts need \(32, 16\)"),
-        ([torch.ones(1)], "no tensors by name"),
-        (broken({"model.mm_projector.2.bias": "text"}), "no tensors by name"),
+        (projector_weights(text_size=24), r"linear_1\.weight has shape \(24, 16\), but these parts need \(32, 16\)"),
+        (projector_weights(vision_size=8), r"shape \(32, 8\), but these parts need \(32, 16\)"),
+        ([torch.ones(1)], "does not map names to tensors"),
+        (broken({"model.mm_projector.2.bias": "text"}), "does not map names to tensors"),
     ],
 )
 def test_projector_of_another_depth_size_or_kind_is_refused(
@@ -193,7 +193,7 @@ def test_a_pickled_object_is_refused_and_not_run(parts: Path, tmp_path: Path, mo
     (tmp_path / "torn.bin").write_bytes((parts / "mm_projector.bin").read_bytes()[:500])
     (tmp_path / "torn.safetensors").write_bytes(b"torn")
     for name in ("projector.bin", "plain.bin", "torn.bin", "torn.safetensors"):
-        with pytest.raises(InputError, match=rf"{name}: it is broken, or holds more than tensors"):
+        with pytest.raises(InputError, match=rf"{name}: it is broken, or holds something other than tensors"):
             assemble(str(parts / "vicuna"), str(parts / "clip"), name, tmp_path / "llava")
     assert not (tmp_path / "trapped").exists()
 
@@ -210,7 +210,7 @@ def test_missing_parts_and_parts_in_the_wrong_place_are_refused(parts: Path, tmp
     for arguments, problem in {
         (empty, clip, projector): "does not load as LlamaForCausalLM",
         (vicuna, empty, projector): "does not load as CLIPVisionModel",
-        (vicuna, clip, empty): "no projector is there",
+        (vicuna, clip, empty): "it has no projector",
         (vicuna, clip, str(tmp_path / "gone.bin")): "projector .*gone.bin",
         (clip, clip, projector): "it is of the type clip, not llama",
         (vicuna, vicuna, projector): "it is of the type llama, not clip",
@@ -235,7 +235,7 @@ def test_a_language_model_that_lacks_weights_is_refused_not_filled_at_random(par
 
 def test_nothing_that_is_there_is_overwritten(parts: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match="something is there"):
+    with pytest.raises(InputError, match="it is not empty"):
         assemble(str(parts / "vicuna"), str(parts / "clip"), str(parts / "mm_projector.bin"), tmp_path)
     assert (tmp_path / "notes.txt").read_text() == "mine"
 

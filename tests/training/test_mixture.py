@@ -15,7 +15,8 @@ from transformers import LlavaProcessor
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.images import encode_png
 from cadvi_hub.core.schema import instruct_features, message
-from cadvi_hub.training.mixture import load_mixture, parse_sources, pin
+from cadvi_hub.training.mixture import load_mixture, pin
+from cadvi_hub.training.settings import parse_sources
 from tests.support.tunings import tiny_processor
 
 Write = Callable[..., Path]
@@ -185,13 +186,14 @@ def test_source_can_be_a_repository_on_the_hub(hub: Any, write: Write, processor
     mixture = load_mixture({"v1": {"path": "tester/cad", "config": "v1"}}, processor, max_tokens=100, seed=0)
     assert (mixture.rows, mixture.revisions) == ({"v1": 3}, {"v1": commit})
     assert [image.size for image in mixture.dataset[0]["images"]] == [(8, 8), (8, 8)]
-    with pytest.raises(InputError, match=r"tester/none.*the Hub does not tell its commit"):
+    with pytest.raises(InputError, match=r"tester/none.*the Hub does not give its commit"):
         load_mixture({"v1": {"path": "tester/none", "config": "v1"}}, processor, max_tokens=100, seed=0)
 
 
 def test_repository_is_read_at_the_commit_that_was_pinned(hub: Any, processor: LlavaProcessor) -> None:
     def push(name: str) -> str:
-        return Dataset.from_list([row(name, 1)], features=instruct_features()).push_to_hub("tester/cad", "v1").oid
+        rows = Dataset.from_list([row(name, 1)], features=instruct_features())
+        return str(rows.push_to_hub("tester/cad", "v1").oid)
 
     first = push("first")
     sources = pin(parse_sources({"v1": {"path": "tester/cad", "config": "v1", "revision": "main"}}))

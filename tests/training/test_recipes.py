@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -9,7 +10,7 @@ import yaml
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import message
 from cadvi_hub.training.models import TEMPLATES
-from cadvi_hub.training.settings import TuningConfig, TuningModel, check_settings, parse
+from cadvi_hub.training.recipe import TuningConfig, TuningModel, check_settings, parse
 
 ROOM = Path(__file__).parents[2] / "training"
 RECIPES = ROOM / "recipes" / "llava-1.5-7b"
@@ -36,15 +37,16 @@ GPUS = {  # of each recipe's steps
 }
 
 
-def settings(name: str) -> dict:
-    return yaml.safe_load((ROOM / "recipes" / f"{name}.yaml").read_text())
+def settings(name: str) -> dict[str, Any]:
+    recipe: dict[str, Any] = yaml.safe_load((ROOM / "recipes" / f"{name}.yaml").read_text())
+    return recipe
 
 
-def test_help_tells_what_our_own_keys_do(capsys: pytest.CaptureFixture) -> None:
+def test_help_tells_what_our_own_keys_do(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parse(["--help"])
     told = " ".join(capsys.readouterr().out.split())
-    assert "[STREAMING] read parquet files while" in told
+    assert "[STREAMING] read the parquet files during the training" in told
     assert "PROJECTOR_LR peak learning rate of the projector" in told
 
 
@@ -55,6 +57,7 @@ def test_no_recipe_is_left_out_here() -> None:
 @pytest.mark.parametrize("name", GPUS)
 def test_recipe_holds_the_released_numbers(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     data, args, model = parse(["--config", str(ROOM / "recipes" / f"{name}.yaml"), "--use_cpu", "true"])
+    assert isinstance(data.mixture, dict)
     assert list(data.mixture) == ["llava_mix", "v1", "v2"][: 3 if name.endswith("v2") else 2]
     assert all(set(source) == {"path", "config"} for source in data.mixture.values())
     assert (model.lora_r, model.lora_alpha, model.lora_dropout) == (128, 256, 0.05)
@@ -63,7 +66,7 @@ def test_recipe_holds_the_released_numbers(name: str, monkeypatch: pytest.Monkey
     assert args.per_device_train_batch_size * args.gradient_accumulation_steps * GPUS[name] == 128
     assert (args.num_train_epochs, args.bf16, model.dtype) == (1, True, "bfloat16")
     assert data.max_tokens == (2048 if name.startswith("llava") else 4096)
-    monkeypatch.setattr("cadvi_hub.training.settings.find_spec", lambda name: True)  # bitsandbytes, for QLoRA
+    monkeypatch.setattr("cadvi_hub.training.recipe.find_spec", lambda name: True)  # bitsandbytes, for QLoRA
     check_settings(args, model)
 
 
@@ -148,7 +151,7 @@ def test_missing_recipe_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_setting_that_the_method_cannot_follow_is_refused(
-    tmp_path: Path, changed: dict, problem: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, changed: dict[str, Any], problem: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("transformers.integrations.integration_utils.is_wandb_available", lambda: False)
     args = TuningConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, **changed)
@@ -163,16 +166,17 @@ def test_base_model_must_be_named(tmp_path: Path) -> None:
         check_settings(args, TuningModel())
 
 
-def render(name: str, conversation: list[dict], prompt: bool = False) -> tuple[str, list[str]]:
+def render(name: str, conversation: list[dict[str, Any]], prompt: bool = False) -> tuple[str, list[str]]:
     from transformers.utils.chat_template_utils import render_jinja_template
 
     template = (TEMPLATES / name).read_text()
-    texts, spans = render_jinja_template(
+    rendered: Any = render_jinja_template(
         [conversation],
         chat_template=template,
         return_assistant_tokens_mask=not prompt,
         add_generation_prompt=prompt,
     )
+    texts, spans = rendered
     return texts[0], [] if prompt else [texts[0][start:end] for start, end in spans[0]]
 
 

@@ -14,7 +14,7 @@ from cadvi_hub.core.errors import InputError
 from cadvi_hub.training.runs import last_checkpoint
 from tests.support.tunings import curve, make_room, run
 
-SAVING = {"save_strategy": "steps", "save_steps": 2, "resume_from_checkpoint": "true"}
+SAVING: dict[str, Any] = {"save_strategy": "steps", "save_steps": 2, "resume_from_checkpoint": "true"}
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_full_disk_at_a_checkpoint_keeps_the_last_good_one(
             raise OSError(errno.ENOSPC, "No space left on device", str(file))
         save(state, file, *args, **kwargs)
 
-    settings = {**SAVING, "save_total_limit": 1}
+    settings: dict[str, Any] = {**SAVING, "save_total_limit": 1}
     monkeypatch.setattr(torch, "save", fill_up)
     with pytest.raises(OSError, match="No space left"):
         run(room, tmp_path / "run", **settings)
@@ -93,7 +93,7 @@ def test_streamed_run_resumes_in_its_second_epoch_as_if_undisturbed(room: Path, 
     run(room, tmp_path / "whole", streaming=True, **settings)  # an epoch has three steps
     shutil.copytree(tmp_path / "whole" / "checkpoint-4", tmp_path / "stopped" / "checkpoint-4")
     shutil.copy(tmp_path / "whole" / "training.json", tmp_path / "stopped")
-    workers = {"dataloader_num_workers": 1, "dataloader_persistent_workers": True}
+    workers: dict[str, Any] = {"dataloader_num_workers": 1, "dataloader_persistent_workers": True}
     run(room, tmp_path / "stopped", streaming=True, **workers, **settings)
     assert curve(tmp_path / "stopped") == curve(tmp_path / "whole")
     with pytest.raises(InputError, match=r"other settings \(streaming\)"):

@@ -29,8 +29,8 @@ def test_faulty_rows_are_named_counted_and_replaced(stream: Stream, caplog: pyte
     assert set(numbers(order)) == set(range(40)) - {20, 33}
     assert len(order) == len(sampler(rows, whole_steps=True))
     assert sorted(record.getMessage().split(". ")[0] for record in caplog.records) == [
-        "left out: data set 'v1', row 20: a picture of it is damaged",
-        "left out: data set 'v1', row 33: it has no assistant message",
+        "dropped: data set 'v1', row 20: a picture of it is damaged",
+        "dropped: data set 'v1', row 33: it has no assistant message",
     ]
     assert sum(rows.dropped["v1"].values()) == 2
 
@@ -118,7 +118,7 @@ def test_repository_is_streamed_at_its_commit_and_nothing_is_copied(
 @pytest.mark.parametrize(
     ("file", "problem"),
     [
-        ("train.jsonl", r"not made of parquet files\. Leave streaming off"),
+        ("train.jsonl", r"not made of parquet files\. Turn streaming off"),
         ("README.md", "Data files don't belong to tester/odd"),
     ],
 )

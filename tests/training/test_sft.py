@@ -14,8 +14,10 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, LlamaConfig
 from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.hub.publish import PublishSettings, publish_model
-from cadvi_hub.training import settings, sft
+from cadvi_hub.hub.publish import publish_model
+from cadvi_hub.hub.settings import PublishSettings
+from cadvi_hub.training import recipe as recipes
+from cadvi_hub.training import sft
 from cadvi_hub.training.models import TEMPLATES
 from tests.support.tunings import COLOURS, curve, make_room, row, run
 
@@ -102,7 +104,7 @@ def test_same_seed_gives_the_same_weights_and_another_seed_others(room: Path, tr
 def test_projector_and_lora_follow_their_own_rates(room: Path, tmp_path: Path) -> None:
     before = AutoModelForImageTextToText.from_pretrained(room / "base").state_dict()
 
-    def changed(**rates: float) -> set[str]:
+    def changed(**rates: Any) -> set[str]:
         merged = run(room, tmp_path / "-".join(rates), max_steps=2, weight_decay=0.1, **rates)
         after = AutoModelForImageTextToText.from_pretrained(merged).state_dict()
         return {name for name in before if not torch.equal(before[name], after[name])}
@@ -119,7 +121,7 @@ def test_group_by_length_sees_the_lengths(room: Path, tmp_path: Path) -> None:
 
 def test_chat_template_is_found_by_name_and_one_that_does_not_fit_is_refused(room: Path, tmp_path: Path) -> None:
     shutil.copytree(room / "base", tmp_path / "base", ignore=shutil.ignore_patterns("chat_template.jinja"))
-    settings = {"model": {"model_name_or_path": str(tmp_path / "base")}, "max_steps": 1}
+    settings: dict[str, Any] = {"model": {"model_name_or_path": str(tmp_path / "base")}, "max_steps": 1}
     merged = run(room, tmp_path / "run", chat_template_path="cadvi.jinja", **settings)
     assert AutoProcessor.from_pretrained(merged).chat_template == (TEMPLATES / "cadvi.jinja").read_text()
     with pytest.raises(InputError, match="does not mark the answers"):
@@ -152,7 +154,7 @@ def test_adapter_as_base_and_base_without_projector_are_refused(room: Path, trai
     LlamaForCausalLM(text_only).save_pretrained(tmp_path / "llama")
     with pytest.raises(InputError, match="does not load as a vision-language model"):
         run(room, tmp_path / "out", model={"model_name_or_path": str(tmp_path / "llama")})
-    with pytest.raises(InputError, match=r"model '.*none': it is no folder, and the Hub does not tell its commit"):
+    with pytest.raises(InputError, match=r"model '.*none': it is not a folder, and the Hub does not give its commit"):
         run(room, tmp_path / "out", model={"model_name_or_path": str(tmp_path / "none")})
 
 
@@ -211,16 +213,16 @@ def test_adapter_is_pushed_with_card_and_the_commits_of_base_and_data(hub: Any, 
         ({}, {"push_to_hub": True, "hub_model_id": "tester/x"}, "needs its base on the Hub"),
         ({}, {"push_to_hub": True}, "hub_model_id"),
         ({}, {"push_to_hub": True, "hub_model_id": "tester/x", "hub_strategy": "checkpoint"}, "hub_strategy"),
-        ({"load_in_4bit": True}, {}, "bitsandbytes, which quantizes, is not installed"),
-        ({}, {"use_cpu": False}, "wants a GPU, and none is there"),
-        ({}, {"use_cpu": False, "bf16": True}, "wants a GPU, and none is there"),
+        ({"load_in_4bit": True}, {}, "bitsandbytes, which does the quantization, is not installed"),
+        ({}, {"use_cpu": False}, "needs a GPU, and there is none"),
+        ({}, {"use_cpu": False, "bf16": True}, "needs a GPU, and there is none"),
     ],
 )
 def test_setting_that_cannot_work_here_is_refused(
     room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: Any, changed: Any, problem: str
 ) -> None:
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
-    monkeypatch.setattr(settings, "find_spec", lambda name: None)
+    monkeypatch.setattr(recipes, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=problem):
         run(room, tmp_path / "out", model, **changed)
     assert not (tmp_path / "out").exists()

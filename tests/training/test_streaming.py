@@ -11,7 +11,8 @@ from transformers import LlavaProcessor
 from cadvi_hub.core.schema import message
 from cadvi_hub.training import sampling
 from cadvi_hub.training.mixture import load_mixture
-from cadvi_hub.training.streaming import RowStream, stream_mixture
+from cadvi_hub.training.sampling import StreamingSampler
+from cadvi_hub.training.streaming import Row, RowStream, stream_mixture
 from tests.support.streams import Stream, number, numbered, numbers, processor, sampler, stream, write
 
 __all__ = ["processor", "stream"]  # fixtures that tests here use
@@ -20,6 +21,12 @@ __all__ = ["processor", "stream"]  # fixtures that tests here use
 @pytest.fixture(autouse=True)
 def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sampling, "FEWEST_ROWS_TOGETHER", 1)  # 50 steps, 200 rows
+
+
+def read_all(made: StreamingSampler) -> list[Row]:
+    rows = list(made)
+    assert all(row is not None for row in rows)
+    return [row for row in rows if row]
 
 
 @pytest.mark.parametrize("grouped", [True, False])
@@ -33,7 +40,7 @@ def test_every_row_is_read_once_in_each_epoch(stream: Stream, count: int, groupe
 
 
 def test_a_step_has_rows_of_one_kind_and_of_about_one_length(stream: Stream) -> None:
-    rows = list(sampler(stream(600)))[: 3 * (200 // 4) * 4 - 8]
+    rows = read_all(sampler(stream(600)))[: 3 * (200 // 4) * 4 - 8]
     steps = [rows[start : start + 4] for start in range(0, len(rows), 4)]
     kinds = [{len(each["images"]) for each in step} for step in steps]
     assert all(len(kind) == 1 for kind in kinds)
@@ -61,7 +68,12 @@ def test_large_pictures_are_read_fewer_at_a_time(stream: Stream, monkeypatch: py
     rows = stream(600)
     size = sum(visit.size for visit in rows.visits)
     read: list[int] = []
-    monkeypatch.setattr(rows, "read", lambda wanted: read.append(len(wanted)) or RowStream.read(rows, wanted))
+
+    def read_counted(wanted: np.ndarray) -> dict[int, Row | None]:
+        read.append(len(wanted))
+        return RowStream.read(rows, wanted)
+
+    monkeypatch.setattr(rows, "read", read_counted)
     list(sampler(rows))
     assert max(read) > 190
     read.clear()
@@ -81,7 +93,7 @@ def test_seed_and_epoch_decide_the_order_and_nothing_else(stream: Stream) -> Non
 @pytest.mark.parametrize("count", [1, 7, 8, 500])
 def test_whole_steps_have_one_kind_each_and_read_few_rows_twice(stream: Stream, count: int) -> None:
     made = sampler(stream(count), whole_steps=True)
-    rows = list(made)
+    rows = read_all(made)
     assert len(rows) == len(made)
     assert set(numbers(rows)) == set(range(count))
     assert len(rows) - count < 3 * 4
@@ -98,7 +110,12 @@ def test_skipped_steps_are_not_read_and_the_others_stay_as_they_were(
     whole, resumed = numbers(sampler(rows, whole_steps=whole_steps)), sampler(rows, whole_steps=whole_steps)
     resumed.skipped_steps = skipped
     read: list[int] = []
-    monkeypatch.setattr(rows, "read", lambda wanted: read.extend(wanted) or RowStream.read(rows, wanted))
+
+    def read_noted(wanted: np.ndarray) -> dict[int, Row | None]:
+        read.extend(wanted)
+        return RowStream.read(rows, wanted)
+
+    monkeypatch.setattr(rows, "read", read_noted)
     order = list(resumed)
     assert order[: skipped * 4] == [None] * (skipped * 4)
     assert numbers(order[skipped * 4 :]) == whole[skipped * 4 :]
@@ -132,7 +149,7 @@ def test_long_rows_are_cut_and_what_cannot_be_cut_gives_its_place_to_another(str
     long[2]["messages"][0] = message("user", "<image><image>" + "why " * 300)
     rows = stream([*long, *(numbered(index) for index in range(3, 40))], repeats=2)
     for _ in range(2):
-        order = list(sampler(rows))
+        order = read_all(sampler(rows))
         assert len(order) == 80
         assert set(numbers(order)) == set(range(40)) - {2}
         assert max(each["length"] for each in order) == 100

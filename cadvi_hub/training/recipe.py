@@ -1,0 +1,134 @@
+"""A training's recipe: three groups of settings, read from a YAML file and the command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NoReturn
+
+import docstring_parser
+import torch
+from transformers.integrations import get_reporting_integration_callbacks
+from trl import ModelConfig, SFTConfig, TrlParser
+from yaml import YAMLError
+
+from cadvi_hub.core.errors import InputError
+from cadvi_hub.training.settings import DataArguments
+
+
+@dataclass
+class TuningConfig(SFTConfig):
+    """TRL's settings with this method's defaults.
+
+    Attributes:
+        projector_lr: peak learning rate of the projector; `learning_rate` is the rate of LoRA.
+        learning_rate: the released recipe's rate for LoRA.
+        assistant_only_loss: only the assistant's tokens have a loss, in every turn, end token included.
+        max_length: must stay unset: TRL would cut image tokens. `DataArguments.max_tokens` only cuts answers.
+        remove_unused_columns: off, because `train_sampling_strategy: group_by_length` needs the column `length`.
+        chat_template_path: a file, or the name of one in the package's `chat_templates`; the model's own if unset.
+        hub_strategy: push once, at the end. Checkpoints hold pickles and are never pushed.
+
+    Raises:
+        InputError: there is no GPU, and `use_cpu` is not set.
+    """
+
+    projector_lr: float = 2e-5
+    learning_rate: float = 1e-4
+    assistant_only_loss: bool = True
+    max_length: int | None = None
+    remove_unused_columns: bool = False
+    hub_strategy: str = "end"
+
+    def __post_init__(self) -> None:
+        if not self.use_cpu and not torch.accelerator.is_available():
+            hint = "Run it where PyTorch finds one, or set use_cpu: true"
+            raise InputError("settings, use_cpu", "the training needs a GPU, and there is none", hint)
+        super().__post_init__()  # type: ignore[no-untyped-call]
+
+
+@dataclass
+class TuningModel(ModelConfig):
+    """TRL's model settings with this method's defaults.
+
+    Attributes:
+        use_peft: train LoRA and the projector; nothing else is supported.
+        lora_r: rank of LoRA in the released recipe.
+        lora_alpha: scale of LoRA in the released recipe.
+    """
+
+    use_peft: bool = True
+    lora_r: int = 128
+    lora_alpha: int = 256
+
+
+class RecipeParser(TrlParser):
+    """TRL's parser. `--help` describes our keys by their docstrings, and a wrong value raises a ValueError.
+
+    argparse would print the usage of 200 keys instead.
+    """
+
+    def __init__(self, groups: Any, **options: Any):
+        super().__init__(groups, **options)
+        documented = [docstring_parser.parse(group.__doc__) for group in groups]
+        descriptions = {key.arg_name: key.description for docstring in documented for key in docstring.params}
+        for action in self._actions:
+            if description := descriptions.get(action.dest):
+                action.help = description.replace("%", "%%")
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(message)
+
+
+def parse(argv: list[str] | None = None) -> tuple[DataArguments, TuningConfig, TuningModel]:
+    """Settings from `--config FILE.yaml` and the command line. The command line wins.
+
+    Raises:
+        InputError: the file is missing or not YAML, or a key or value is unknown.
+    """
+    groups: Any = (DataArguments, TuningConfig, TuningModel)
+    parser = RecipeParser(groups, prog="cadvi_hub.training.sft")
+    try:
+        data, args, model_args = parser.parse_args_and_config(argv)
+    except InputError:
+        raise
+    except (ValueError, TypeError, OSError, ImportError, YAMLError) as error:
+        raise InputError("settings", str(error), "See --help for every key") from error
+    return data, args, model_args
+
+
+def check_settings(args: TuningConfig, model_args: TuningModel) -> None:
+    """Refuse settings that this method does not support, instead of overriding them.
+
+    Raises:
+        InputError: a setting cannot work here, or holds a secret.
+    """
+    if model_args.model_name_or_path is None:
+        raise InputError("settings", "model_name_or_path is not set", "Name the base model")
+    if args.max_length is not None:
+        raise InputError(
+            "settings, max_length", "it would cut image tokens", "Set max_tokens instead, which only cuts answers"
+        )
+    if not (args.assistant_only_loss and model_args.use_peft):
+        problem = "this method trains LoRA and the projector on the assistant's answers"
+        raise InputError("settings, assistant_only_loss and use_peft", problem, "Leave both on")
+    if args.hub_token is not None:
+        raise InputError("settings, hub_token", "a secret does not belong in settings", "Set HF_TOKEN, or log in")
+    if (model_args.load_in_4bit or model_args.load_in_8bit) and find_spec("bitsandbytes") is None:
+        problem = "bitsandbytes, which does the quantization, is not installed"
+        raise InputError("settings, load_in_4bit and load_in_8bit", problem, 'pip install "cadvi-hub[train,qlora]"')
+    try:
+        for callback in get_reporting_integration_callbacks(args.report_to):
+            callback()  # raises if its package is not installed
+    except (ValueError, RuntimeError, ImportError) as error:
+        raise InputError("settings, report_to", str(error), "Install it, or choose another") from error
+    if args.push_to_hub:
+        if args.hub_strategy != "end" or args.hub_revision is not None:
+            problem = "the adapter is published once, at the end, to the main branch"
+            raise InputError("settings, hub_strategy and hub_revision", problem, "Leave both unset")
+        if not args.hub_model_id:
+            raise InputError("settings, hub_model_id", "it is not set", "Name the repository to push to")
+        if Path(model_args.model_name_or_path).is_dir():
+            hint = "Publish the base and set model_name_or_path to its repository, or leave push_to_hub off"
+            raise InputError("settings, push_to_hub", "an adapter needs its base on the Hub", hint)
