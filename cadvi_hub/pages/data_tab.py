@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 import gradio as gr
@@ -12,14 +11,11 @@ from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.images import ImageStore
 from cadvi_hub.core.schema import Aspect
 from cadvi_hub.pages.pictures import data_url, shown
-from cadvi_hub.pages.rendering import drops_html, message_html, pair_html, row_link
+from cadvi_hub.pages.rendering import drops_html, message_html, pair_html, row_link, row_position
 from cadvi_hub.pages.rows import DataRows, RowFilter
-from cadvi_hub.pairing.nouns import load_tagger
-
-tagger = cache(load_tagger)
 
 NOTHING_LEFT_OUT = "Nothing was left out."
-NO_REPORT = "It is not written down here (build.json). The card of a published data set says it."
+NO_REPORT = "There is no record of it here (build.json). The card of a published data set says it."
 
 
 class DataTab:
@@ -57,7 +53,7 @@ class DataTab:
         self._everything, self._quiet = everything, quiet
 
     def on_load(self, page: gr.Blocks) -> None:
-        """Show the row that the address names, else the first."""
+        """Show the row that the address names, or the first one."""
 
         def load(request: gr.Request) -> tuple[Any, ...]:
             wanted = request.query_params
@@ -66,7 +62,7 @@ class DataTab:
         page.load(load, None, self._everything, **self._quiet)
 
     def open(self, name: str, row_id: str | None) -> tuple[Any, ...]:
-        """Pair, number, set, sources and drops of a set's row `row_id`, or of its first."""
+        """Pair, number, set, sources and drops of a set's row `row_id`, or of its first row."""
         missing = message_html(f"There is no data set {name!r} here.", "problem") if name not in self._sets else ""
         name = next(iter(self._sets)) if missing else name
         rows = self._sets[name]
@@ -112,8 +108,5 @@ class DataTab:
             return message_html(str(error), "problem"), here + 1
 
     def _html(self, name: str, rows: DataRows, row: Mapping[str, Any], number: int) -> str:
-        total = rows.total
-        position = f"Row {number + 1:,}" + (f" of {total:,}" if total else "")
         pictures = [shown(image, data_url, self._store) for image in row.get("images") or ()]
-        marker = tagger() if row.get("captions") and row.get("shared_nouns") else None
-        return pair_html(row, pictures, row_link(name, row["id"]), marker, position)
+        return pair_html(row, pictures, row_link(name, row["id"]), row_position(number, rows.total))

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote
 
+from markupsafe import Markup
 from tqdm import tqdm
 
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.files import write_text, writing
 from cadvi_hub.core.images import ImageFolders, ImageStore
-from cadvi_hub.pages.evaluations import Evaluations
+from cadvi_hub.pages.columns import notes
+from cadvi_hub.pages.evaluations import FILTERS, Evaluations
 from cadvi_hub.pages.pictures import Address, Picture, file_name, shown
-from cadvi_hub.pages.rendering import drops_html, pair_html, question_html, scores_html, site_html
+from cadvi_hub.pages.rendering import (
+    drops_html,
+    page_html,
+    pair_html,
+    question_html,
+    row_anchor,
+    row_position,
+    scores_html,
+)
 from cadvi_hub.pages.rows import DataRows, open_sets
-from cadvi_hub.pages.view import ViewSettings
-from cadvi_hub.pairing.nouns import load_tagger
+from cadvi_hub.pages.scores import score_tables
+from cadvi_hub.pages.settings import ViewSettings
 
 PICTURES = "pictures"
 
@@ -33,38 +43,39 @@ def export(settings: ViewSettings) -> Path:
         raise InputError("view", "there is nothing to show", "Name --data, or folders of results")
     if settings.rows < 1:
         raise InputError("rows", "it must be at least 1", "Name how many rows to show")
-    folder = Path(settings.export or "")
+    folder, number = Path(settings.export or ""), settings.rows
     store = ImageFolders(settings.images, search=True) if settings.images else None
-    try:
-        (folder / PICTURES).mkdir(parents=True, exist_ok=True)
 
-        def address(picture: Picture) -> str:
-            name = f"{PICTURES}/{file_name(picture)}"
+    def address(picture: Picture) -> str:
+        name = f"{PICTURES}/{file_name(picture)}"
+        with writing(folder, every_error=True):
             (folder / name).write_bytes(picture.data)
-            return name
+        return name
 
-        sets = open_sets(settings.data) if settings.data else {}
-        parts = [
-            (
-                name,
-                _about(rows, settings.rows),
-                drops_html(rows.report),
-                list(_pairs(name, rows, settings.rows, address, store)),
-            )
-            for name, rows in sets.items()
-        ]
-        evaluations = Evaluations(settings.results, settings.questions) if settings.results else None
-        page = site_html(
-            sets=parts,
-            scores=scores_html(evaluations.results) if evaluations else "",
-            answers=list(_questions(evaluations, settings.rows, address, store)) if evaluations else [],
-            tasks=evaluations.tasks if evaluations else [],
-        )
-        part = folder / "index.html.part"
-        part.write_bytes(page.encode("utf-8", "replace"))  # a prediction may hold half a character
-        return part.replace(folder / "index.html")
-    except OSError as error:
-        raise InputError(str(folder), f"cannot be written ({error})", "Make room or choose another folder") from error
+    with writing(folder, every_error=True):
+        (folder / PICTURES).mkdir(parents=True, exist_ok=True)
+    sets = [
+        (name, _about(rows, number), drops_html(rows.report), list(_pairs(name, rows, number, address, store)))
+        for name, rows in (open_sets(settings.data) if settings.data else {}).items()
+    ]
+    questions = open_sets(settings.questions) if settings.questions and settings.results else {}
+    evaluations = Evaluations(settings.results, questions)
+    answers, kinds = _answers(evaluations, number, address, store)
+    results = evaluations.results
+    page = page_html(
+        "site.html.jinja",
+        images="'self' file:",
+        has_filters=True,
+        sets=sets,
+        scores=scores_html(score_tables(results), notes(results)) if results else "",
+        answers=answers,
+        tasks=evaluations.tasks,
+        models=list(results),
+        kinds={kind: words for kind, words in FILTERS.items() if kind in kinds},
+    )
+    # A prediction may hold half a character.
+    write_text(folder / "index.html", page.encode("utf-8", "replace").decode())
+    return folder / "index.html"
 
 
 def _about(rows: DataRows, number: int) -> str:
@@ -81,29 +92,33 @@ def _about(rows: DataRows, number: int) -> str:
     return what
 
 
-def _pairs(name: str, rows: DataRows, number: int, address: Address, store: ImageStore | None) -> Iterator[str]:
-    tagger = load_tagger() if "captions" in rows.columns() else None
+def _pairs(name: str, rows: DataRows, number: int, address: Address, store: ImageStore | None) -> Iterator[Markup]:
     for index in tqdm(_spread(rows.total, number), desc=f"rows of {name}", unit="row", disable=None):
         row = rows.row(index)
         if row is None:
             return
         pictures = [shown(image, address, store) for image in row.get("images") or ()]
-        position = f"Row {index + 1:,}" + (f" of {rows.total:,}" if rows.total else "")
-        link = "#" + quote(f"{name}/{row['id']}", safe="")
-        yield pair_html(row, pictures, link, tagger, position)
+        yield pair_html(row, pictures, row_anchor(name, row["id"]), row_position(index, rows.total))
 
 
-def _questions(evaluations: Evaluations, number: int, address: Address, store: ImageStore | None) -> Iterator[str]:
+def _answers(
+    evaluations: Evaluations, number: int, address: Address, store: ImageStore | None
+) -> tuple[list[Markup], set[str]]:
+    """Questions of every set, and the kinds of their answers."""
+    answers: list[Markup] = []
+    kinds: set[str] = set()
     for task in evaluations.tasks:
         found = evaluations.matching(task)
         for place in tqdm(_spread(len(found), number), desc=f"questions of {task}", unit="question", disable=None):
             question = evaluations.question(task, found[place])
             pictures = [shown(image, address, store) for image in question.images]
-            yield question_html(question, pictures, f"{place + 1:,} of {len(found):,}")
+            answers.append(question_html(question, pictures, f"{place + 1:,} of {len(found):,}"))
+            kinds.update(question.kinds)
+    return answers, kinds
 
 
 def _spread(total: int | None, number: int) -> list[int]:
-    """`number` places spread evenly over `total`, each once; the first ones where nobody knows the total."""
+    """`number` places spread evenly over `total`, each once; the first ones if the total is not known."""
     if total is None or total <= number:
         return list(range(number if total is None else total))
     return [place * total // number for place in range(number)]

@@ -1,4 +1,4 @@
-"""The live page: three tabs by Gradio, on this machine alone unless told otherwise, and nothing from elsewhere."""
+"""The live page: three tabs by Gradio, on this machine alone by default, and nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.images import ImageFolders
 from cadvi_hub.pages.chat import chat_with
 from cadvi_hub.pages.compare_tab import MAX_BYTES, CompareTab
-from cadvi_hub.pages.data_tab import DataTab, tagger
+from cadvi_hub.pages.data_tab import DataTab
 from cadvi_hub.pages.evaluations import Evaluations
-from cadvi_hub.pages.rendering import asset, message_html
+from cadvi_hub.pages.rendering import asset, message_html, tagger
 from cadvi_hub.pages.results_tab import ResultsTab
 from cadvi_hub.pages.rows import DataRows, open_sets
-from cadvi_hub.pages.view import ViewSettings
+from cadvi_hub.pages.settings import ViewSettings
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -60,14 +60,14 @@ def serve(settings: ViewSettings, block: bool = True) -> gr.Blocks:
             server_name=settings.host,
             server_port=settings.port,
             share=False,
-            prevent_thread_lock=True,  # so that the address is told first
+            prevent_thread_lock=True,  # so that the address is printed first
             quiet=True,  # what it says is for those who write Gradio programs
             max_file_size=MAX_BYTES,
             footer_links=[],
             ssr_mode=False,
             run_history=False,
             theme=gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["monospace"]),  # no fonts of Google's
-            css=asset("view.css"),
+            css=asset("page.css"),
             head=f"<script>{asset('keys.js')}</script>",
             app_kwargs={"middleware": [Middleware(Headers)]},
         )
@@ -89,11 +89,12 @@ def make_page(settings: ViewSettings) -> gr.Blocks:
         InputError: a folder or file that cannot be read.
     """
     sets: Mapping[str, DataRows] = open_sets(settings.data) if settings.data else {}
-    evaluations = Evaluations(settings.results, settings.questions) if settings.results else None
+    questions = open_sets(settings.questions) if settings.questions and settings.results else {}
+    evaluations = Evaluations(settings.results, questions) if settings.results else None
     chat = chat_with(settings.model, settings.base_url, settings.api_key_env)
     store = ImageFolders(settings.images, search=True) if settings.images else None
     if any("captions" in rows.columns() for rows in sets.values()):
-        tagger()  # so that the first row need not wait for it
+        tagger()  # so that the first row does not wait for it
     tabs: list[Any] = []
     with gr.Blocks(title="Comparing two images", analytics_enabled=False, delete_cache=(3600, 3600)) as page:
         with gr.Tab("Data"):

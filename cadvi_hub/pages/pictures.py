@@ -13,9 +13,19 @@ from PIL import Image
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.images import ImageStore, encode_png, open_image
 
-EXACT_SIZE, MAX_SIZE = 160, 900  # pixels: up to the first a picture is shown as it is, beyond the second scaled down
-
 NAMELESS = "picture without a name"
+
+
+class Scale(NamedTuple):
+    """Pixels up to which a picture is shown as it is, pixels to which a larger one is scaled down, WebP quality."""
+
+    exact: int
+    largest: int
+    quality: int
+
+
+FULL = Scale(160, 900, 85)
+THUMBNAIL = Scale(128, 224, 80)  # a report holds hundreds of pictures in one file
 
 
 class Picture(NamedTuple):
@@ -28,7 +38,7 @@ class Picture(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """A picture in a page: where it is, its size; or no address and the `problem` for which it cannot be shown."""
+    """A picture in a page: its address and size; or no address and the `problem` that keeps it from being shown."""
 
     url: str
     width: int = 0
@@ -39,48 +49,58 @@ class Shown(NamedTuple):
 Address = Callable[[Picture], str]  # makes a picture reachable
 
 
-def for_page(data: bytes, place: str) -> Picture:
+def for_page(data: bytes, place: str, scale: Scale = FULL) -> Picture:
     """`data` decoded and encoded again; small pictures keep every pixel.
 
     Raises:
         InputError: it is no picture, or too large; names `place`.
     """
     picture = open_image(data, place)
-    if max(picture.size) <= EXACT_SIZE:
+    if max(picture.size) <= scale.exact:
         return Picture(encode_png(picture), "png", *picture.size)
-    picture.thumbnail((MAX_SIZE, MAX_SIZE), Image.Resampling.LANCZOS)
+    picture.thumbnail((scale.largest, scale.largest), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    picture.save(buffer, "WEBP", quality=85)
+    picture.save(buffer, "WEBP", quality=scale.quality)
     return Picture(buffer.getvalue(), "webp", *picture.size)
 
 
 def stored_bytes(image: Mapping[str, Any], store: ImageStore | None = None) -> bytes:
-    """The encoded picture of a row, looked up in `store` where the row only names it.
+    """The encoded picture of a row, looked up in `store` if the row only names it.
 
     Raises:
-        InputError: nobody has it.
+        InputError: it is in neither.
     """
     name, data = image.get("path") or NAMELESS, image.get("bytes")
     if not data and store and image.get("path"):
         data = store.read(store.find(name))["bytes"]
     if not data:
         raise InputError(name, "the row only names it", "Name its folder with --images")
-    return data
+    return bytes(data)
 
 
 def shown(image: Mapping[str, Any], address: Address, store: ImageStore | None = None) -> Shown:
-    """The picture of a row; one that is broken or missing says so in its place.
+    """The picture of a row; if it is broken or missing, the problem takes its place.
 
     Args:
         image: bytes and name, as a row has them.
         address: what makes it reachable.
-        store: where pictures are looked up that the row only names.
+        store: where to look up pictures that the row only names.
     """
     try:
         picture = for_page(stored_bytes(image, store), image.get("path") or NAMELESS)
     except InputError as error:
         return Shown("", problem=str(error))
     return Shown(address(picture), picture.width, picture.height)
+
+
+def thumbnail(image: Mapping[str, Any], place: str) -> Shown:
+    """The picture of a row, small and inside the page.
+
+    Raises:
+        InputError: it cannot be shown; names `place`.
+    """
+    picture = for_page(image["bytes"] or b"", place, THUMBNAIL)
+    return Shown(data_url(picture), picture.width, picture.height)
 
 
 def data_url(picture: Picture) -> str:

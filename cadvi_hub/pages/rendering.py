@@ -1,4 +1,4 @@
-"""Rows, questions and conversations as HTML: pure functions, the same for the live page and the exported one.
+"""Rows, questions, scores and conversations as HTML: the same for the report, the live page and the static site.
 
 Every value goes through Jinja's autoescape; nothing that a data set or a model wrote is ever marked as safe.
 """
@@ -11,21 +11,21 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlencode
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlencode
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from cadvi_hub.core.schema import IMAGE_PLACEHOLDER, CadSummary
 from cadvi_hub.core.summaries import parse_summary
-from cadvi_hub.pages.evaluations import FILTERS, AskedQuestion
+from cadvi_hub.hub.cards import Verbatim, escape
+from cadvi_hub.pages.charts import Chart
+from cadvi_hub.pages.columns import COLUMNS
+from cadvi_hub.pages.evaluations import AskedQuestion
 from cadvi_hub.pages.pictures import Shown
-from cadvi_hub.pages.report_columns import COLUMNS, Results, notes, tables
-from cadvi_hub.pages.report_table import cells, sizes
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
-    from spacy.language import Language
+from cadvi_hub.pages.scores import PAPER_NOTE, ScoreTable
+from cadvi_hub.pairing.nouns import load_tagger
 
 MAX_TEXT = 5_000  # characters of any one text
 OPTIONAL = ("context", "shared_nouns", "answer", "commonalities", "differences")  # columns that not every set has
@@ -34,6 +34,8 @@ PROVENANCE = ("source", "annotator", "clip_sim_score", "prompt_hash", "decoding"
 NOT_SAID = (None, "", "{}")  # rules have no decoding settings: "{}"
 
 Row = Mapping[str, Any]
+
+tagger = cache(load_tagger)
 
 
 class Word(NamedTuple):
@@ -45,35 +47,30 @@ class Word(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """What somebody said in a conversation, and the summary in it where it is one."""
+    """What somebody said in a conversation, and the summary in it if it is one."""
 
     role: str
     text: str
     summary: CadSummary | None = None
 
 
-def pair_html(
-    row: Row, pictures: Sequence[Shown], link: str, tagger: Language | None = None, position: str = ""
-) -> Markup:
+def pair_html(row: Row, pictures: Sequence[Shown], link: str, position: str = "") -> Markup:
     """One row of a data set: pictures, captions, what is shared and what differs, conversation, provenance.
 
     Args:
         row: of any of our sets; columns that it lacks are left out.
         pictures: its pictures.
         link: address that leads to this row.
-        tagger: spaCy's, which finds the shared nouns in captions by lemma, as pairing did.
-        position: where it stands in the set, in words.
+        position: its place in the set, in words.
     """
-    return _render(
+    return render(
         "pair.html.jinja",
         row={**dict.fromkeys(OPTIONAL), **row},
         pictures=pictures,
         link=link,
         anchor=link[1:] if link.startswith("#") else "",
         position=position,
-        captions=[
-            marked(caption or "", row.get("shared_nouns") or (), tagger) for caption in row.get("captions") or ()
-        ],
+        captions=[marked(caption or "", row.get("shared_nouns") or ()) for caption in row.get("captions") or ()],
         turns=turns(row.get("messages") or ()),
         question=numbered(row.get("question") or ""),
         names=[image.get("path") for image in row.get("images") or () if image and image.get("path")],
@@ -82,29 +79,26 @@ def pair_html(
 
 
 def drops_html(report: Mapping[str, Any]) -> Markup:
-    """What a build left out: reason, count, and the first places. Empty where it dropped nothing."""
+    """What a build left out: reason, count, and the first places. Empty if it dropped nothing."""
     drops = {
         reason: entry
         for reason, entry in (report.get("drops") or {}).items()
         if isinstance(entry, Mapping) and entry.get("count")
     }
-    return _render("drops.html.jinja", drops=drops, rows=report.get("rows")) if drops else Markup()
+    return render("drops.html.jinja", drops=drops, rows=report.get("rows")) if drops else Markup()
 
 
-def scores_html(results: Results) -> Markup:
-    """The tables of one or two evaluations: % with the 95 % interval."""
-    shown = []
-    for table in tables(results):
-        rows = cells(results, table.columns, table.best)
-        columns = list(zip(table.columns, map(sizes, zip(*rows.values(), strict=True)), strict=True))
-        shown.append({"title": table.title, "about": table.about, "columns": columns, "rows": rows})
-    return _render("scores.html.jinja", tables=shown, notes=notes(results))
+def scores_html(
+    tables: Sequence[ScoreTable], notes: Sequence[str], charts: Mapping[str, Sequence[Chart]] | None = None
+) -> Markup:
+    """The tables of evaluations: % with the 95 % interval; `charts` are by the title of their table."""
+    return render("scores.html.jinja", tables=tables, notes=notes, charts=charts or {})
 
 
 def question_html(question: AskedQuestion, pictures: Sequence[Shown], position: str = "") -> Markup:
     """One benchmark question: pictures, the right answer, and what the models said."""
     text = numbered(question.text)
-    return _render(
+    return render(
         "question.html.jinja",
         question=question,
         pictures=pictures,
@@ -117,52 +111,35 @@ def question_html(question: AskedQuestion, pictures: Sequence[Shown], position: 
 
 def chat_html(pictures: Sequence[Shown], said: Sequence[Turn], model: str = "", writing: bool = False) -> Markup:
     """A conversation about pictures; `writing` while the last turn is not complete."""
-    return _render("chat.html.jinja", pictures=pictures, turns=said, model=model, writing=writing)
+    return render("chat.html.jinja", pictures=pictures, turns=said, model=model, writing=writing)
 
 
 def message_html(text: str, kind: str = "note") -> Markup:
     """A message to the reader: a `note`, or a `problem`."""
-    return _render("message.html.jinja", text=text, kind=kind)
+    return render("message.html.jinja", text=text, kind=kind)
 
 
-def site_html(
-    sets: Sequence[tuple[str, str, str, Sequence[str]]], scores: str, answers: Sequence[str], tasks: Sequence[str]
-) -> Markup:
-    """The exported page, of HTML that the functions above made.
-
-    Args:
-        sets: name, what its rows are, drops and rows of each data set.
-        scores: of the evaluations.
-        answers: the questions.
-        tasks: names of their sets.
-    """
+def page_html(template: str, **values: Any) -> Markup:
+    """A whole page that loads no style or script: both are in it, and its policy permits no other."""
     script = asset("site.js")
-    return _render(
-        "site.html.jinja",
-        sets=sets,
-        scores=scores,
-        answers=answers,
-        tasks=tasks,
-        kinds=FILTERS,
-        style=asset("view.css"),
-        script=script,
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-    )
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    style = asset("page.css") + asset("site.css")
+    return render(template, style=style, script=script, script_hash=digest, **values)
 
 
 def asset(name: str) -> str:
-    """The text of a file of this package: the style, a script."""
+    """The text of a file of this package: a style, a script."""
     return (resources.files(__package__) / "templates" / name).read_text("utf-8")
 
 
-def marked(caption: str, shared: Sequence[str], tagger: Language | None) -> list[Word]:
+def marked(caption: str, shared: Sequence[str]) -> list[Word]:
     """The caption's words; shared nouns are found as pairing found them, by lemma."""
     caption, nouns = short(caption), {noun.lower() for noun in shared}
-    if tagger is None or not nouns:
+    if not nouns:
         return [Word(caption, False, "")]
     return [
         Word(token.text, token.pos_ in ("NOUN", "PROPN") and token.lemma_.lower() in nouns, token.whitespace_)
-        for token in tagger(caption)
+        for token in tagger()(caption)
     ]
 
 
@@ -185,7 +162,7 @@ def _numbered_turns(messages: Sequence[Mapping[str, Any]]) -> Iterator[Turn]:
 
 
 def answer_turn(text: str) -> Turn:
-    """A model's answer, with its summary where it has the form of one."""
+    """A model's answer, with its summary if it has the form of one."""
     try:
         return Turn("assistant", short(text), parse_summary(text))
     except ValueError:
@@ -203,26 +180,43 @@ def short(text: str) -> str:
     return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
 
 
+def row_position(number: int, total: int | None) -> str:
+    """The place of a row (from 0) among `total` rows, in words."""
+    return f"Row {number + 1:,}" + (f" of {total:,}" if total else "")
+
+
 def row_link(set_name: str, row_id: str) -> str:
-    """The part of an address that leads to a row."""
+    """The part of the live page's address that leads to a row."""
     return "?" + urlencode({"set": set_name, "row": row_id})
 
 
-def _render(template: str, **values: Any) -> Markup:
+def row_anchor(set_name: str, row_id: str) -> str:
+    """The part of a file's address that leads to a row."""
+    return "#" + quote(f"{set_name}/{row_id}", safe="")
+
+
+def render(template: str, **values: Any) -> Markup:
     """HTML that needs no more escaping: autoescape went over every value that is not such HTML itself."""
-    return Markup(_environment().get_template(template).render(values))  # noqa: S704
+    return Markup(_environment(autoescape=True).get_template(template).render(values))  # noqa: S704
+
+
+def render_markdown(template: str, **values: Any) -> str:
+    """Markdown. HTML escaping is not enough for it: `finalize` escapes every value for both."""
+    environment = _environment(autoescape=False, keep_trailing_newline=True, finalize=escape)
+    return environment.get_template(template).render(values)
 
 
 @cache
-def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
+def _environment(**options: Any) -> Environment:
+    environment = Environment(  # noqa: S701  (the callers decide)
         loader=PackageLoader("cadvi_hub.pages", "templates"),
-        autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        **options,
     )
+    environment.globals["paper_note"] = PAPER_NOTE
     environment.filters["short"] = short
+    environment.filters["own"] = Verbatim  # what was formatted here
+    environment.filters["whole"] = lambda text: Verbatim(escape(text, most=2000))
     return environment

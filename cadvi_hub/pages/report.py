@@ -1,67 +1,36 @@
-"""What came of evaluations, trainings and data sets: tables, results.json, Markdown, and a page that loads nothing."""
+"""What evaluations, trainings and data sets show: tables, results.json, Markdown, and a page that loads nothing."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.files import read_json, write_text, writing
 from cadvi_hub.eval.comparison import Comparison, compare_predictions, read_predictions
 from cadvi_hub.eval.paper_results import paper_results
 from cadvi_hub.eval.scoring import SWAPPED
-from cadvi_hub.hub.cards import Verbatim, escape
-from cadvi_hub.pages.report_answers import KINDS, MAX_QUESTIONS, PER_FILTER, sample_questions
-from cadvi_hub.pages.report_charts import COLOURS, loss_chart, panels
-from cadvi_hub.pages.report_columns import Results, Table, notes, tables
-from cadvi_hub.pages.report_ratings import with_ratings
-from cadvi_hub.pages.report_samples import DataSet, read_json, sample_data_set
-from cadvi_hub.pages.report_table import PAPER_NOTE, cells, format_tables, sizes
+from cadvi_hub.pages.charts import bar_charts, loss_chart
+from cadvi_hub.pages.columns import Results, notes
+from cadvi_hub.pages.evaluations import FILTERS, Evaluations
+from cadvi_hub.pages.rendering import page_html, render_markdown, scores_html
+from cadvi_hub.pages.samples import MAX_QUESTIONS, PER_FILTER, question_sets, sample_answers, sample_data_set
+from cadvi_hub.pages.scores import format_tables, score_tables
+from cadvi_hub.pages.settings import ReportSettings
 
 DATA_SETS = ("v1", "v2")
-
-
-@dataclass
-class ReportSettings:
-    """What is reported.
-
-    Attributes:
-        models: model name → folder that `evaluate` wrote (results.json, predictions/, and judged/ where a judge rated
-            it), in the order of the rows. `cadvi report FOLDER NAME=FOLDER …` is the short form.
-        data: folder of built data sets; `v1` and `v2` in it are shown.
-        questions: folder with `<task>/test*.parquet`, the questions that the models answered; without it, answers are
-            shown without pictures.
-        out: folder for results.json, report.md and index.html.
-        trainings: name → output folder of a training (training.json).
-        baseline: the model that every other one is compared with, question by question; "" takes the first.
-        paper: whether the paper's numbers stand below ours. They are of other models, and comparable only with scores
-            on the paper's own questions.
-        note: what a reader must know about these results, in plain words; stands beside them.
-        seed: of the choice of samples, and of the bootstrap.
-    """
-
-    models: dict[str, Path]
-    data: Path | None = None
-    questions: Path | None = None
-    out: Path = Path("report")
-    trainings: dict[str, Path] = field(default_factory=dict)
-    baseline: str = ""
-    paper: bool = False
-    note: str = ""
-    seed: int = 0
 
 
 def report(settings: ReportSettings) -> str:
     """Write `out/results.json`, `out/report.md` and `out/index.html`.
 
     Returns:
-        The tables, the note and where the page lies.
+        The tables, the note and the path of the page.
 
-    Errors as of the two steps.
+    Raises:
+        InputError: whatever `collect` and `write_report` raise.
     """
     results = collect(settings)
     page = write_report(settings, results)
@@ -73,8 +42,8 @@ def collect(settings: ReportSettings) -> dict[str, dict[str, dict[str, Any]]]:
     """The scores of all models, written to `out/results.json` too.
 
     Returns:
-        Model → task → metric → value, with "<metric>_interval" and "n" as `evaluate` gives them, and judges' ratings
-        as `report_ratings.with_ratings` does.
+        Model → task → metric → value, with "<metric>_interval" and "n" as `evaluate` gives them, and the judges'
+        ratings as `Evaluations` adds them.
 
     Raises:
         InputError: no models, a folder that does not exist, results that cannot be read, or `out` cannot be written.
@@ -85,7 +54,7 @@ def collect(settings: ReportSettings) -> dict[str, dict[str, dict[str, Any]]]:
     for folder in folders:
         if folder and not Path(folder).is_dir():
             raise InputError(str(folder), "no such folder", "Check the folders of the report")
-    results = {model: with_ratings(_scores(Path(folder)), Path(folder)) for model, folder in settings.models.items()}
+    results = Evaluations(settings.models).results
     _write(Path(settings.out) / "results.json", json.dumps(results, indent=2) + "\n")
     return results
 
@@ -93,53 +62,43 @@ def collect(settings: ReportSettings) -> dict[str, dict[str, dict[str, Any]]]:
 def write_report(settings: ReportSettings, results: Results) -> Path:
     """Write `out/report.md` and the page `out/index.html`, a file that loads nothing; equal input gives equal bytes.
 
-    What lacks (a task, a data set, a training's log) is left out or shown as a dash.
+    What is missing (a task, a data set, a training's log) is left out or shown as a dash.
 
     Returns:
         The page.
 
     Raises:
-        InputError: a file of the data sets, questions or predictions that cannot be read, an unknown baseline, or
-            `out` cannot be written.
+        InputError: a file of the data sets, questions or predictions that cannot be read, an unknown baseline,
+            matplotlib is not installed, or `out` cannot be written.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     baseline = settings.baseline or next(iter(results))
     comparisons, refused = compare_all(settings, baseline, results)
+    tables = score_tables(results, paper_results() if settings.paper else None)
     facts = {
         "note": settings.note,
-        "tables": [_table(table, results, settings.paper) for table in tables(results)],
+        "tables": tables,
         "notes": notes(results),
-        "paper_note": PAPER_NOTE,
         "baseline": baseline,
         "comparisons": comparisons,
         "refused": refused,
     }
-    keys: dict[str, Any] = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
-    keys["loader"] = PackageLoader("cadvi_hub.pages", "templates")
-    # HTML escaping is not enough for Markdown: `finalize` escapes every value for both.
-    markdown = Environment(keep_trailing_newline=True, finalize=escape, **keys)  # noqa: S701
-    markdown.filters["own"] = Verbatim  # what was formatted here
-    markdown.filters["whole"] = lambda text: Verbatim(escape(text, most=2000))
-    _write(Path(settings.out) / "report.md", markdown.get_template("report.md.jinja").render(facts))
+    _write(Path(settings.out) / "report.md", render_markdown("report.md.jinja", **facts))
 
-    environment = Environment(autoescape=True, **keys)
-    script = environment.get_template("report.js.jinja").render()
-    logs = {name: read_json(Path(folder) / "training.json") for name, folder in settings.trainings.items()}
-    colours = {name: number % COLOURS for number, name in enumerate(results)}
-    models = {name: Path(folder) for name, folder in settings.models.items()}
-    questions = Path(settings.questions) if settings.questions else None
-    answers, asked = sample_questions(models, results, questions, settings.seed)
-    kinds = [kind for kind in KINDS if any(kind in said.kinds for answer in answers for said in answer.said)]
-    page = environment.get_template("report.html.jinja").render(
+    answers = sample_answers(Evaluations(settings.models, question_sets(settings.questions)), settings.seed)
+    data_sets = [sample_data_set(Path(settings.data) / name, settings.seed) for name in DATA_SETS if settings.data]
+    page = page_html(
+        "report.html.jinja",
         **facts,
-        script=script,
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        loss=loss_chart({name: log for name, log in logs.items() if log}, colours),
-        data_sets=_data_sets(settings),
+        images="data:",
+        scores=scores_html(tables, notes(results), {table.title: bar_charts(table) for table in tables if table.main}),
+        loss=loss_chart(_logs(settings.trainings), {name: number for number, name in enumerate(results)}),
+        data_sets=[each for each in data_sets if each],
         models=list(results),
-        answers=answers,
-        sampling={"of": asked, "each": PER_FILTER, "most": MAX_QUESTIONS, "seed": settings.seed, "kinds": kinds},
+        answers=answers.shown,
+        has_filters=bool(answers.shown),
+        tasks=answers.tasks,
+        kinds={kind: words for kind, words in FILTERS.items() if kind in answers.kinds},
+        sampling={"of": answers.total, "each": PER_FILTER, "most": MAX_QUESTIONS, "seed": settings.seed},
     )
     return _write(Path(settings.out) / "index.html", page)
 
@@ -194,43 +153,14 @@ def named_folders(arguments: Sequence[str]) -> dict[str, str]:
     return folders
 
 
-def _scores(folder: Path) -> dict[str, dict[str, Any]]:
-    file = folder / "results.json"
-    scores = read_json(file)
-    if scores is None:
-        raise InputError(str(file), "no such file", "Evaluate the model first")
-    if not scores or not all(isinstance(metrics, dict) and "n" in metrics for metrics in scores.values()):
-        raise InputError(str(file), "these are not results of an evaluation", "Evaluate the model again")
-    return scores
-
-
-def _table(table: Table, results: Results, paper: bool) -> dict[str, Any]:
-    rows = cells(results, table.columns, table.best)
-    theirs = cells(paper_results(), table.columns, best=False) if paper and table.title == "Scores" else {}
-    return {
-        "title": table.title,
-        "about": table.about,
-        "columns": list(zip(table.columns, map(sizes, zip(*rows.values(), strict=True)), strict=True)),
-        "rows": rows,
-        "panels": panels(table.columns, rows) if table.main else [],
-        "paper": theirs,
-        "paper_sizes": [sizes(column) for column in zip(*theirs.values(), strict=True)],
-    }
-
-
-def _data_sets(settings: ReportSettings) -> list[DataSet]:
-    if settings.data is None:
-        return []
-    sets = (sample_data_set(Path(settings.data) / name, settings.seed) for name in DATA_SETS)
-    return [each for each in sets if each]
+def _logs(trainings: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
+    """Name → training.json, of the trainings that have one."""
+    files = {name: Path(folder) / "training.json" for name, folder in trainings.items()}
+    return {name: read_json(file, "Train again") for name, file in files.items() if file.is_file()}
 
 
 def _write(path: Path, text: str) -> Path:
-    part = path.with_name(path.name + ".part")
-    try:
+    with writing(path, every_error=True):
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(text.encode("utf-8", "replace"))  # a prediction may hold half a character
-        part.replace(path)
-    except OSError as error:
-        raise InputError(str(path), f"cannot be written ({error})", "Make room or choose another folder") from error
+    write_text(path, text.encode("utf-8", "replace").decode())  # a prediction may hold half a character
     return path

@@ -8,9 +8,11 @@ import gradio as gr
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.images import ImageStore
+from cadvi_hub.pages.columns import notes
 from cadvi_hub.pages.evaluations import CHANGED, FILTERS, Evaluations
 from cadvi_hub.pages.pictures import data_url, shown
 from cadvi_hub.pages.rendering import message_html, question_html, scores_html
+from cadvi_hub.pages.scores import score_tables
 
 
 class ResultsTab:
@@ -19,7 +21,7 @@ class ResultsTab:
     def __init__(self, evaluations: Evaluations, store: ImageStore | None):
         self._evaluations, self._store = evaluations, store
         tasks, models = evaluations.tasks, list(evaluations.folders)
-        gr.HTML(scores_html(evaluations.results))
+        gr.HTML(scores_html(score_tables(evaluations.results), notes(evaluations.results)))
         with gr.Row():
             self._task = gr.Dropdown(tasks, value=tasks[0] if tasks else None, label="Questions", min_width=140)
             names = [("any model", ""), *((model, model) for model in models)]

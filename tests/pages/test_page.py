@@ -11,7 +11,7 @@ import pytest
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.generation.chat import ChatRequest
-from cadvi_hub.pages.view import ViewSettings
+from cadvi_hub.pages.settings import ViewSettings
 from tests.support.report_parts import data_set, picture, write_json
 
 gr = pytest.importorskip("gradio", reason="gradio is in the extra `view`")
@@ -184,7 +184,7 @@ def test_a_space_requires_what_the_package_does() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     extras = project["optional-dependencies"]
     pinned = {*project["dependencies"], *extras["train"], *extras["view"]}
-    space = ROOT / "cadvi_hub/view/space"
+    space = ROOT / "cadvi_hub/pages/space"
     assert set((space / "requirements.txt").read_text("utf-8").split("\n")) - {""} <= pinned
     gradio = next(each for each in extras["view"] if each.startswith("gradio=="))
     assert f"sdk_version: {gradio.removeprefix('gradio==')}\n" in (space / "README.md").read_text("utf-8")

@@ -2,7 +2,6 @@
 
 import re
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +26,10 @@ from cadvi_hub.pages.rendering import (
     row_link,
     scores_html,
 )
-from cadvi_hub.pages.view import ViewSettings, view
-from cadvi_hub.pairing.nouns import load_tagger
+from cadvi_hub.pages.rows import open_sets
+from cadvi_hub.pages.scores import score_tables
+from cadvi_hub.pages.settings import ViewSettings
+from cadvi_hub.pages.view import view
 from tests.support.report_parts import N, data_set, evaluation, judged, pair_row, picture, question, write_json
 
 HOSTILE = """<script>alert(1)</script>"'><img src=x onerror=alert(1)>{{7*7}}${7*7}\u202eright to left"""
@@ -54,7 +55,7 @@ def check_harmless(html: str) -> None:
 
 def test_nothing_in_a_row_becomes_markup() -> None:
     row = hostile({**pair_row(0, "v1", "c", 8), "context": "x", "question": "x", "answer": "x"})
-    html = pair_html(row, [shown(image, data_url) for image in row["images"]], row_link("v1", HOSTILE), load_tagger())
+    html = pair_html(row, [shown(image, data_url) for image in row["images"]], row_link("v1", HOSTILE))
     check_harmless(html)
     assert "49" not in html.replace("&#34;", "").replace("&#39;", "")  # no template in a value is filled
     for text in re.findall(r"<dd[^>]*>", html):
@@ -67,14 +68,15 @@ def test_nothing_in_results_drops_or_chats_becomes_markup(tmp_path: Path) -> Non
     assert said[1].summary
     check_harmless(chat_html([], said, HOSTILE))
     check_harmless(message_html(HOSTILE, "problem"))
-    check_harmless(scores_html({HOSTILE: {"bison": {"accuracy": 0.5, "accuracy_interval": [0.4, 0.6], "n": 9}}}))
+    results = {HOSTILE: {"bison": {"accuracy": 0.5, "accuracy_interval": [0.4, 0.6], "n": 9}}}
+    check_harmless(scores_html(score_tables(results), [HOSTILE]))
     folder = evaluation(tmp_path / "run", 5, ["bison"], wrong=HOSTILE)
     check_harmless(question_html(Evaluations({HOSTILE: folder}).question("bison", 7), []))
 
 
 def test_a_pair_shows_what_is_shared_and_what_differs_apart() -> None:
     row = pair_row(3, "v1", "Three dogs run.", 8)
-    html = pair_html(row, [shown(image, data_url) for image in row["images"]], "#x", load_tagger(), "Row 4 of 9")
+    html = pair_html(row, [shown(image, data_url) for image in row["images"]], "#x", "Row 4 of 9")
     assert "<mark>dogs</mark>" in html  # by its lemma
     assert re.search(r'class="same">.*Both images show a dog.*class="differ">.*Counts.*One dog, then two', html, re.S)
     assert html.count("<img ") == 2
@@ -132,7 +134,7 @@ def evaluations(tmp_path: Path) -> Evaluations:
     write_questions(
         (question(task, index) for task in ("bison", "cad_qa") for index in range(N)), tmp_path / "questions"
     )
-    return Evaluations({"first": first, "second": second}, str(tmp_path / "questions"))
+    return Evaluations({"first": first, "second": second}, open_sets(str(tmp_path / "questions")))
 
 
 def test_questions_are_found_by_how_they_were_answered(evaluations: Evaluations) -> None:
@@ -160,7 +162,7 @@ def test_a_question_shows_pictures_both_answers_and_whether_they_were_right(eval
 
 
 def test_a_letter_is_shown_with_what_it_stands_for(evaluations: Evaluations) -> None:
-    asked = replace(evaluations.question("bison", 5), text="<image><image>Which?\nA. Image 1\nB. <b>Image 2</b>")
+    asked = evaluations.question("bison", 5)._replace(text="<image><image>Which?\nA. Image 1\nB. <b>Image 2</b>")
     html = question_html(asked, [])
     assert 'Right answer</span> <strong dir="auto">B</strong> <span class="hint">(&lt;b&gt;Image 2' in html
     assert '<p class="lines" dir="auto">A <span class="hint">(Image 1)</span></p>' in html
@@ -168,7 +170,7 @@ def test_a_letter_is_shown_with_what_it_stands_for(evaluations: Evaluations) -> 
 
 
 def test_scores_have_their_intervals(evaluations: Evaluations) -> None:
-    html = scores_html(evaluations.results)
+    html = scores_html(score_tables(evaluations.results), [])
     assert "second" in html
     assert re.search(r"<small>\d+\.\d–\d+\.\d</small>", html)
 
@@ -178,12 +180,12 @@ def test_results_of_other_questions_are_refused(tmp_path: Path) -> None:
     other = [question("bison", index) | {"id": f"other{index}"} for index in range(N)]
     write_questions(iter(other), tmp_path / "questions")
     with pytest.raises(InputError, match="another question"):
-        Evaluations({"run": folder}, str(tmp_path / "questions")).question("bison", 0)
+        Evaluations({"run": folder}, open_sets(str(tmp_path / "questions"))).question("bison", 0)
 
 
 def test_three_evaluations_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="one or two"):
-        Evaluations(dict.fromkeys("abc", tmp_path))
+        view(ViewSettings(results=dict.fromkeys("abc", tmp_path), export=tmp_path / "site"))
 
 
 def test_the_export_is_one_page_with_its_pictures_and_repeats_to_the_byte(tmp_path: Path) -> None:

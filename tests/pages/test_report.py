@@ -12,9 +12,10 @@ from cadvi_hub.core.errors import InputError
 from cadvi_hub.eval.benchmarks.writing import write_questions
 from cadvi_hub.eval.paper_results import PERCENT, SETS, paper_results
 from cadvi_hub.eval.scoring import wilson_interval
-from cadvi_hub.pages.report import ReportSettings, collect, named_folders, report, write_report
-from cadvi_hub.pages.report_columns import tables
-from cadvi_hub.pages.report_table import PAPER_NOTE, format_tables
+from cadvi_hub.pages.columns import tables
+from cadvi_hub.pages.report import collect, named_folders, report, write_report
+from cadvi_hub.pages.scores import PAPER_NOTE, format_tables
+from cadvi_hub.pages.settings import ReportSettings
 from tests.support.report_parts import HOSTILE, N, evaluation, judged, page_of, question, reported
 
 
@@ -240,14 +241,14 @@ def test_no_models_are_refused(settings: ReportSettings) -> None:
 @pytest.mark.parametrize(
     ("file", "content", "problem"),
     [
-        ("evaluation/v2/results.json", "{torn", "cannot be read"),
+        ("evaluation/v2/results.json", "{torn", "not JSON"),
         ("evaluation/v2/results.json", "[1]", "JSON object"),
         ("evaluation/v2/results.json", "{}", "not results"),
         ("evaluation/v2/results.json", '{"bison": 0.5}', "not results"),
         ("evaluation/v2/predictions/bison.jsonl", '{"index": 0}\n', "not predictions"),
         ("evaluation/v2/predictions/cad_qa.jsonl", '{"index": 0}\n', "cannot be read"),
         ("evaluation/v2/predictions/cad_qa.jsonl", "torn", "cannot be read"),
-        ("training/v2/training.json", "torn", "cannot be read"),
+        ("training/v2/training.json", "torn", "not JSON"),
     ],
 )
 def test_a_broken_file_is_named(

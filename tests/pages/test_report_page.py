@@ -5,7 +5,6 @@ import hashlib
 import random
 import re
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -15,11 +14,8 @@ from PIL import Image
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.images import encode_png
 from cadvi_hub.eval.benchmarks.writing import write_questions
-from cadvi_hub.pages import report_samples
-from cadvi_hub.pages.report import ReportSettings
-from cadvi_hub.pages.report_answers import MAX_QUESTIONS, PER_FILTER, choose
-from cadvi_hub.pages.report_charts import loss_chart
-from cadvi_hub.pairing.nouns import load_tagger
+from cadvi_hub.pages.samples import MAX_QUESTIONS, PER_FILTER, choose
+from cadvi_hub.pages.settings import ReportSettings
 from tests.support.report_parts import (
     CLOSED,
     HOSTILE,
@@ -32,14 +28,6 @@ from tests.support.report_parts import (
     question,
     reported,
 )
-
-TAGGER = cache(load_tagger)
-
-
-@pytest.fixture(autouse=True)
-def _one_tagger(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real tagger, loaded once for all tests."""
-    monkeypatch.setattr(report_samples, "load_tagger", TAGGER)
 
 
 @pytest.fixture
@@ -57,25 +45,25 @@ def test_the_page_holds_scores_curves_pairs_answers_and_the_note(settings: Repor
     assert "token F1 100 %" in page.text
     assert "Compared with base" in page.text
     assert sum(1 for each in page.attributes("mark")) >= 12  # "dog" and "dogs" in both captions of six pairs
-    assert len(list(page.attributes("polyline"))) == 1  # the v1 training has no log
-    assert len(list(page.attributes("rect"))) >= 2 * 6
 
 
 def test_the_page_loads_nothing_and_runs_its_own_script_alone(settings: ReportSettings) -> None:
     path = page_of(settings)
     page = Page(path)
     assert not re.search(r"https?://", path.read_text("utf-8"))
-    images = list(page.attributes("img"))
+    images = page.pictures()
     assert len(images) > 24
     assert all((image["src"] or "").startswith("data:image/png;base64,") for image in images)
-    assert all(image["alt"] for image in images)
+    assert len(list(page.attributes("img"))) == len(images) + len(page.charts())
+    assert all(image["alt"] for image in page.attributes("img"))
     assert not {"link", "iframe", "base"} & {tag for tag, _ in page.tags}
     assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
     (script,) = page.attributes("script")
     assert not script
     (policy,) = [each["content"] or "" for each in page.attributes("meta") if "http-equiv" in each]
     digest = base64.b64encode(hashlib.sha256(page.script.encode()).digest()).decode()
-    assert policy == f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    allowed = f"img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    assert policy == f"default-src 'none'; {allowed}; form-action 'none'; base-uri 'none'"
 
 
 def test_every_shown_text_is_escaped(settings: ReportSettings, tmp_path: Path) -> None:
@@ -94,12 +82,12 @@ def test_every_shown_text_is_escaped(settings: ReportSettings, tmp_path: Path) -
 
 
 def test_the_filters_know_set_model_and_kind_of_each_answer(settings: ReportSettings, tmp_path: Path) -> None:
-    assert "inconsistent" not in Page(page_of(settings)).text  # no question was asked with the images swapped
+    assert "swapped" not in Page(page_of(settings)).text  # no question was asked with the images swapped
     settings.models["v1"] = evaluation(tmp_path / "v1", 0, ("bison",), wrong="A", both_orders=True)
     page = Page(page_of(settings))
-    assert "“Order-inconsistent” is an answer" in page.text
+    assert "changes when the pictures are swapped" in page.text
     assert [each.get("name") for each in page.attributes("select")] == ["set", "model", "answer"]
-    sets = {each["data-set"] for each in page.attributes("article") if "data-set" in each}
+    sets = {each["data-task"] for each in page.attributes("article") if "data-task" in each}
     assert sets == {*CLOSED, "cad_qa"}
     kinds = {(each["data-model"], each["data-kinds"]) for each in page.attributes("div") if "data-model" in each}
     assert kinds == {
@@ -173,8 +161,8 @@ def test_questions_in_several_files_are_found(settings: ReportSettings, tmp_path
 
 def test_without_questions_answers_are_shown_without_pictures(settings: ReportSettings) -> None:
     page = Page(page_of(replace(settings, questions=None, data=None)))
-    assert not list(page.attributes("img"))
-    assert {each["data-set"] for each in page.attributes("article")} == {*CLOSED, "cad_qa"}
+    assert not page.pictures()
+    assert {each["data-task"] for each in page.attributes("article")} == {*CLOSED, "cad_qa"}
 
 
 def test_what_lacks_is_left_out(settings: ReportSettings, tmp_path: Path) -> None:
@@ -206,14 +194,3 @@ def test_a_broken_file_of_a_data_set_is_named(
     with pytest.raises(InputError, match=problem) as raised:
         page_of(settings)
     assert raised.value.where == str(tmp_path / "data/v1" / file)
-
-
-def test_long_loss_curves_are_averaged_and_infinite_losses_left_out() -> None:
-    curve = [{"step": step, "loss": float("nan") if step == 5 else 1 + step % 2} for step in range(10, 100_010, 10)]
-    chart = loss_chart({"v1": {"curve": curve}, "none": {"curve": []}}, {"v1": 3})
-    assert chart is not None
-    assert [(each.name, each.colour) for each in chart.curves] == [("v1", 3)]
-    points = [tuple(map(float, point.split(","))) for point in chart.curves[0].points.split()]
-    assert len(points) == 200
-    assert all(chart.left <= x <= chart.right and chart.top <= y <= chart.bottom for x, y in points)
-    assert loss_chart({"v1": {}}, {}) is None

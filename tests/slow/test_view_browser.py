@@ -18,7 +18,8 @@ import pytest
 from cadvi_hub.builder.build import BuildSettings, build
 from cadvi_hub.core.schema import v1_features
 from cadvi_hub.eval.benchmarks.writing import write_questions
-from cadvi_hub.pages.view import ViewSettings, view
+from cadvi_hub.pages.settings import ViewSettings
+from cadvi_hub.pages.view import view
 from cadvi_hub.sources.settings import SourceSettings
 from tests.slow.browser import Browser, free_port, served
 from tests.support.report_parts import N, data_set, evaluation, pair_row, picture, question, write_json
@@ -245,6 +246,9 @@ def test_the_exported_page_works_from_files(browser: Browser, settings: ViewSett
     choice = f"{answers} option[value=changed]"
     browser.driver.find_element("css selector", choice).click()
     browser.until(lambda: "1 of 5 shown" in browser.text(answers))
-    assert browser.driver.execute_script("return document.querySelectorAll('[data-kinds]:not([hidden])').length") == 1
+    assert (
+        browser.driver.execute_script("return document.querySelectorAll('article[data-task]:not([hidden])').length")
+        == 1
+    )
     assert not [entry for entry in browser.driver.get_log("browser") if "Security" in entry["message"]]
     browser.picture("export")

@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+from base64 import b64decode
 from collections.abc import Iterator, Mapping, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,8 +21,10 @@ from cadvi_hub.eval.benchmarks.writing import write_questions
 from cadvi_hub.eval.judge.run import rating_scores
 from cadvi_hub.eval.scoring import SWAPPED, prediction, task_scores
 from cadvi_hub.eval.swapping import SWAPPED_TASKS, swap_images
-from cadvi_hub.pages.report import ReportSettings, collect, write_report
+from cadvi_hub.pages.report import collect, write_report
+from cadvi_hub.pages.settings import ReportSettings
 
+SVG = "data:image/svg+xml;base64,"
 HOSTILE = '<script>alert("x")</script>'
 CLOSED = ("bison", "svo_probes", "nlvr2", "eqben", "cola", "single_image")
 N = 10  # questions a set
@@ -145,7 +149,7 @@ def data_set(folder: Path, config: str, caption: str = "A dog runs.", number: in
 class Page(HTMLParser):
     """What a page holds: start tags with their attributes, text, and whether all tags are closed in order."""
 
-    VOID = ("meta", "img", "rect", "path", "line", "polyline")
+    VOID = ("meta", "img", "input")
 
     def __init__(self, path: Path):
         super().__init__()
@@ -173,6 +177,16 @@ class Page(HTMLParser):
             self.script += data
         else:
             self.text += data
+
+    def pictures(self) -> list[dict[str, str | None]]:
+        """The attributes of all pictures but the charts."""
+        return [each for each in self.attributes("img") if not (each["src"] or "").startswith(SVG)]
+
+    def charts(self) -> list[tuple[str, ElementTree.Element]]:
+        """The alternative text and the SVG of each chart."""
+        urls = [(each["alt"] or "", each["src"] or "") for each in self.attributes("img")]
+        drawn = [(alt, b64decode(url[len(SVG) :])) for alt, url in urls if url.startswith(SVG)]
+        return [(alt, ElementTree.fromstring(svg)) for alt, svg in drawn]  # noqa: S314  (they are ours)
 
     def attributes(self, tag: str) -> Iterator[dict[str, str | None]]:
         return (attributes for name, attributes in self.tags if name == tag)

@@ -1,8 +1,9 @@
-"""The page as a Space on the Hub; its variables name what it shows (README.md)."""
+"""The page as a Space on the Hub; its variables say what it shows (README.md)."""
 
 import os
 
-from cadvi_hub.pages.view import ViewSettings, view
+from cadvi_hub.pages.settings import ViewSettings
+from cadvi_hub.pages.view import view
 
 view(
     ViewSettings(

@@ -1,4 +1,4 @@
-"""What the tables of a report hold: which metric of which set stands in which column, and what is said of it."""
+"""What the tables of scores contain: which metric of which set is in which column, and what a reader must know."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CATEGORY_TASKS = ("svo_probes", "eqben", "seed_image", "seed_video")
 
 
 class Column(NamedTuple):
-    """One metric of one task: heading, what is counted, the score of guessing (where it is known), in words, range."""
+    """One metric of one task: heading, what is counted, the score of guessing (if known), in words, range."""
 
     title: str
     task: str
@@ -40,8 +40,10 @@ class Column(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Columns shown together; `best`: whether the highest score is the best; `main`: whether they are shown in
-    a terminal and drawn, too."""
+    """Columns shown together.
+
+    `best`: whether the highest score is the best; `main`: whether the table is also shown in a terminal and drawn.
+    """
 
     title: str
     about: str
@@ -84,7 +86,7 @@ COLUMNS = (
 
 
 def tables(results: Results) -> list[Table]:
-    """The tables that `results` fill, the paper's form first; columns that nobody has are left out."""
+    """The tables for `results`, the paper's first; columns in which no model has a score are left out."""
     closed = [column for column in COLUMNS if column.metric != "token_f1"]
     both = [column for column in closed if column.task in SWAPPED_TASKS and column.metric != CONSISTENCY]
     sets = [column for column in closed if column.metric != CONSISTENCY]
@@ -125,8 +127,8 @@ def tables(results: Results) -> list[Table]:
         ),
         Table(
             "Position bias",
-            "How much oftener than is right the first image (above 0) or the second (below 0) was chosen, over both "
-            "orders.",
+            "How much more often than is right the first image (above 0) or the second (below 0) was chosen, over "
+            "both orders.",
             tuple(column._replace(metric="position_bias", unit="bias", chance=0.0, low=-1.0) for column in both),
             best=False,
         ),
@@ -149,7 +151,7 @@ def tables(results: Results) -> list[Table]:
 
 
 def _with_ratings(results: Results) -> tuple[Column, ...]:
-    """The columns of the paper's form; the ratings of a set stand right after it, a column per judge."""
+    """The columns of the paper's table; the ratings of a set come right after it, a column per judge."""
     judges = judge_names(results)
     columns: list[Column] = []
     for column in COLUMNS:
