@@ -69,9 +69,9 @@ def _bars(column: Column, cells: Mapping[str, Cell], numbers: Sequence[int], siz
     scale = 100 if column.top <= 1 else 1
     title, texts = f"{column.title} {column.unit}, n {size}", [column.text(cell.value) for cell in cells.values()]
     values = ", ".join(f"{name} {text}" for name, text in zip(cells, texts, strict=True))
-    places, height = list(range(len(cells))), 0.27 * len(cells) + 0.35
+    places, height = list(range(len(cells))), 0.27 * len(cells) + 0.27
     with _figure(3.6, height) as figure:
-        axes = figure.add_axes((0.37, 0.3 / height, 0.48, 1 - 0.35 / height))
+        axes = figure.add_axes((0.37, 0.22 / height, 0.48, 1 - 0.27 / height))
         axes.set_xlim(scale * column.low, scale * column.top)
         axes.set_xticks([scale * x for x in (column.low, (column.low + column.top) / 2, column.top)])
         axes.set_ylim(len(cells) - 0.5, -0.5)
@@ -87,7 +87,7 @@ def _bars(column: Column, cells: Mapping[str, Cell], numbers: Sequence[int], siz
             axes.text(1.32, place, text, transform=axes.get_yaxis_transform(), ha="right", va="center")
         if column.chance is not None:
             axes.axvline(scale * column.chance, color="#5c6470", linestyle="--", linewidth=1.2, gid="chance")
-        return Chart(f"{column.title} {column.unit}, n {size}", _url(figure, title, values), *_pixels(figure), values)
+        return Chart(title, _url(figure, title, values), *_pixels(figure), values)
 
 
 def loss_chart(trainings: Mapping[str, Mapping[str, Any]], colours: Mapping[str, int]) -> Chart | None:

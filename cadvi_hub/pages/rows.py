@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 BATCH = 10  # rows with pictures that are held at once; with photographs some 5 MB
 TEXTS = ("id", "captions", "context", "commonalities", "differences", "question", "answer")
-SHOWN = {"messages", "question", "conversations"}  # a set that has none of these columns is no set to look at
+SHOWN = {"messages", "question", "conversations"}  # a set with none of these columns is not shown
 
 Row = dict[str, Any]
 
@@ -60,7 +60,7 @@ class _Group(NamedTuple):
 
 
 class DataRows:
-    """The rows of one set by number, from 0. Footers are read as far as rows are asked for; threads may share it.
+    """The rows of one set by number, from 0. Footers are read only as far as rows are asked for; threads may share it.
 
     Args:
         place: the folder of the set, where `file_system` has it; what messages call it.
@@ -83,7 +83,7 @@ class DataRows:
 
     @cached_property
     def report(self) -> dict[str, Any]:
-        """What its build counted; empty where nobody wrote it down."""
+        """What its build counted; empty if there is no record of it."""
         file = f"{self.place}/build.json"
         with _reading(file):
             if self._file_system is None:
@@ -95,24 +95,24 @@ class DataRows:
         except ValueError as error:
             raise InputError(file, f"cannot be read ({error})", "Build the data set again") from error
         if not isinstance(report, dict):
-            raise InputError(file, "is no report of a build", "Build the data set again")
+            raise InputError(file, "it is not a report of a build", "Build the data set again")
         return report
 
     @property
     def total(self) -> int | None:
-        """How many rows there are; None while nobody knows (a set on the Hub is not read to its end for it)."""
+        """How many rows there are; None if it is not known (a set on the Hub is not read to its end to find out)."""
         if self._file_system is None or not self._unread:
             return sum(group.stop - group.start for group in self._all_groups())
         rows = self.report.get("rows")
         return rows if isinstance(rows, int) else None
 
     def columns(self) -> list[str]:
-        """Names of the columns; none where there are no files."""
+        """Names of the columns; none if there are no files."""
         with self._lock:
             return self._open(self._files[0]).schema_arrow.names if self._files else []
 
     def row(self, number: int) -> Row | None:
-        """Row `number` with its encoded pictures; None if there are not so many."""
+        """Row `number` with its encoded pictures; None if there are fewer."""
         with self._lock:
             group = next((each for each in self._all_groups() if each.start <= number < each.stop), None)
             if group is None or number < 0:
@@ -162,7 +162,7 @@ class DataRows:
             return sorted({row["source"] for row in self._columns(first, ["source"]) if row["source"]})
 
     def _all_groups(self) -> Iterator[_Group]:
-        """The groups in order; files are looked into when the loop gets there."""
+        """The groups in order; a file is opened when the loop gets there."""
         index = 0
         while True:
             while index >= len(self._groups):
@@ -180,19 +180,20 @@ class DataRows:
             index += 1
 
     def _read(self, group: _Group, batch: int) -> list[Row]:
-        """A batch of a group; batches before it are not read again where the reader just goes on."""
+        """A batch of a group; batches before it are not read again if the reader just goes on."""
         with _reading(group.file):
             if not self._following or self._following[0] != group or self._following[2] > batch:
                 batches = self._open(group.file).iter_batches(batch_size=BATCH, row_groups=[group.number])
                 self._following = group, batches, 0
             _, batches, position = self._following
-            found = next(islice(batches, batch - position, None))
+            rows: list[Row] = next(islice(batches, batch - position, None)).to_pylist()
             self._following = group, batches, batch + 1
-            return found.to_pylist()
+            return rows
 
     def _columns(self, group: _Group, columns: list[str]) -> list[Row]:
         with _reading(group.file):
-            return self._open(group.file).read_row_group(group.number, columns=columns).to_pylist()
+            rows: list[Row] = self._open(group.file).read_row_group(group.number, columns=columns).to_pylist()
+            return rows
 
     def _open(self, file: str) -> ParquetFile:
         import pyarrow.parquet as pq

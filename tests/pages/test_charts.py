@@ -46,7 +46,7 @@ def table(**accuracies: Any) -> Any:
 
 
 def test_every_model_has_its_bar_its_interval_and_its_value_and_chance_is_a_line() -> None:
-    scores = {
+    scores: dict[str, dict[str, Any]] = {
         "base": {"accuracy": 0.25, "accuracy_interval": [0.1, 0.4]},
         "v2": {"accuracy": 0.8, "accuracy_interval": [0.49, 0.94]},
         "v3": {"accuracy": 1.0},

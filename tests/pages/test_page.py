@@ -128,7 +128,7 @@ def test_uploads_are_checked_before_a_model_sees_them(data: Path, tmp_path: Path
     broken.write_bytes(b"P6 90000 90000 255\n")
 
     def said(*files: Any) -> str:
-        return list(tab.compare_uploads(*files))[-1][0]
+        return str(list(tab.compare_uploads(*files))[-1][0])
 
     assert "exceeds" in said(str(good), str(broken))
     assert "Give two pictures" in said(str(good), None)

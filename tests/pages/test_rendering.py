@@ -87,7 +87,7 @@ def test_a_pair_shows_what_is_shared_and_what_differs_apart() -> None:
 
 
 def test_a_set_that_lacks_columns_is_shown_all_the_same() -> None:
-    row = {"id": "1", "images": [], "messages": None, "source": "mix"}
+    row: dict[str, Any] = {"id": "1", "images": [], "messages": None, "source": "mix"}
     assert "mix" in pair_html(row, [], "?row=1")
 
 

@@ -120,7 +120,9 @@ def test_a_strictly_unreadable_answer_says_what_a_person_reads(settings: ReportS
 
 def test_every_filter_gets_its_questions_and_the_page_stays_bounded() -> None:
     rng = random.Random(1)
-    kinds = {model: {index: (rng.choice(("right", "wrong")),) for index in range(5000)} for model in ("a", "b", "c")}
+    kinds: dict[str, dict[int, tuple[str, ...]]] = {
+        model: {index: (rng.choice(("right", "wrong")),) for index in range(5000)} for model in ("a", "b", "c")
+    }
     kinds["b"][4321] = ("unreadable", "order-inconsistent")
     chosen = choose(kinds, "0")
     assert 4321 in chosen
