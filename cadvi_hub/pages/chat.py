@@ -19,25 +19,25 @@ BASE_MODEL = Path(__file__).parents[1] / "demo" / "base_model"
 
 
 class Chat(Protocol):
-    """A model to talk with."""
+    """A model to talk to."""
 
     name: str
-    about: str  # what a reader must know of it
+    about: str  # what a reader must know about it
 
     def stream(self, request: ChatRequest) -> Iterator[str]:
         """The answer in pieces, in order; closing the iterator stops the model.
 
         Raises:
-            InputError: the model is not there, cannot be reached, or has no room for the conversation.
+            InputError: the model does not exist, cannot be reached, or has no room for the conversation.
         """
         ...
 
 
 def chat_with(model: str = "", base_url: str = "", api_key_env: str = "OPENAI_API_KEY") -> Chat:
-    """The model at `base_url`, or the local one; without a name the demo's V1 model, or the base that comes along.
+    """The model at `base_url`, or the local one; without a name the demo's V1 model, or the base model that comes with the package.
 
     Raises:
-        InputError: an endpoint without the name of a model, or an address that is none.
+        InputError: an endpoint without the name of a model, or something that is not an address.
     """
     if base_url:
         return EndpointChat(base_url, model, api_key_env)
@@ -45,7 +45,7 @@ def chat_with(model: str = "", base_url: str = "", api_key_env: str = "OPENAI_AP
 
 
 class LocalChat:
-    """A model in this process, loaded when it is asked first; it answers one conversation at a time."""
+    """A model in this process, loaded at the first question; it answers one conversation at a time."""
 
     def __init__(self, model: str):
         self._model = model
@@ -96,7 +96,7 @@ class LocalChat:
                             streamer=streamer,
                             stopping_criteria=StoppingCriteriaList([is_stopped]),
                         )
-                except Exception as error:  # told by the reader of the stream, which else would wait for ever
+                except Exception as error:  # raised below, by the reader of the stream, which must not wait for ever
                     failed.append(error)
                 finally:
                     streamer.end()
@@ -150,7 +150,7 @@ class EndpointChat:
             raise InputError(self._place, "gave no answer within 120 s", "Look at its log; ask again") from error
         except APIConnectionError as error:
             raise InputError(self._place, "cannot be reached", "Start it, or check its address; ask again") from error
-        except APIStatusError as error:  # what it says may hold the key: only the status is told
+        except APIStatusError as error:  # its text may contain the key: only the status is shown
             hint = {
                 401: f"Set {self._key_env}",
                 403: f"Set {self._key_env}",

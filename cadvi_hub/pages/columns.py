@@ -57,7 +57,7 @@ def _closed(task: str, about: str, metric: str = "accuracy", unit: str = "accura
     return Column(task, task, metric, unit, guess**2 if guess and metric == PAIRS else guess, about)
 
 
-_F1 = "Token F1 counts the words shared with the reference answer; it stands in for the paper's rating by an LLM."
+_F1 = "Token F1 counts the words shared with the reference answer; it replaces the paper's rating by an LLM."
 COLUMNS = (
     _closed("bison", "One caption, two related pictures: which one suits it?"),
     _closed("svo_probes", "One sentence, two pictures that differ in its subject, its verb or its object."),
@@ -190,14 +190,14 @@ def notes(results: Results) -> list[str]:
         }
         counts = ", ".join(f"{name} {count}" for name, count in unread.items())
         lines.append(f"[{number}] rated by {judge}" + (f"; unreadable ratings, left out: {counts}" if counts else ""))
-    told: dict[str, list[str]] = {}
+    models_of: dict[str, list[str]] = {}
     for model, tasks in results.items():
         for task, scores in tasks.items():
             unswapped = scores.get("not_swapped_n")
             facts = [scores[key] for key in ("images", "questions") if key in scores]
             for fact in [*facts, *([f"{unswapped} questions were asked in one order only"] if unswapped else [])]:
-                told.setdefault(f"{task}: {fact}", []).append(model)
-    return [*lines, *(f"{fact} ({', '.join(models)})" for fact, models in told.items())]
+                models_of.setdefault(f"{task}: {fact}", []).append(model)
+    return [*lines, *(f"{fact} ({', '.join(models)})" for fact, models in models_of.items())]
 
 
 def category_columns(results: Results, task: str) -> tuple[Column, ...]:

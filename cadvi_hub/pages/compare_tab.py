@@ -22,11 +22,11 @@ from cadvi_hub.pages.rows import DataRows
 MAX_BYTES = 20_000_000  # of an upload
 MAX_QUESTION = 2_000  # characters
 DECODING = Decoding(max_tokens=400)
-# "What do the two images have in common, and how do they differ?": as anybody would ask. Small models mind: on the
-# demo's first base they wrote both parts of a summary for 96 of 120 pairs when asked so, and for 45 when asked to
-# summarize (on the present base 40 and 39 of 40).
+# "What do the two images have in common, and how do they differ?": as anybody would ask. It matters to small models: the
+# demo's first base wrote both parts of a summary for 96 of 120 pairs when asked this, and for 45 when asked to
+# summarize (the present base: 40 and 39 of 40).
 IN_COMMON_AND_DIFFERENT = 1
-# The answer stays as far as it got; nothing is written any more.
+# What was written so far stays; nothing more is written.
 STILL = "() => document.querySelectorAll('#conversation .writing').forEach((each) => each.classList.remove('writing'))"
 
 Streamed = Iterator[tuple[Any, ...]]
@@ -42,7 +42,7 @@ class Conversation:
 
 
 class CompareTab:
-    """The tab; `place` are the components that say which row of `sets` the data tab shows, if there is one."""
+    """The tab; `place` holds the components that say which row of `sets` the data tab shows, if there is one."""
 
     def __init__(
         self,

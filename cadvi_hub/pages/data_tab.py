@@ -15,7 +15,7 @@ from cadvi_hub.pages.rendering import drops_html, message_html, pair_html, row_l
 from cadvi_hub.pages.rows import DataRows, RowFilter
 
 NOTHING_LEFT_OUT = "Nothing was left out."
-NO_REPORT = "There is no record of it here (build.json). The card of a published data set says it."
+NO_REPORT = "There is no record of it here (build.json). See the card of the published data set."
 
 
 class DataTab:

@@ -53,7 +53,7 @@ def for_page(data: bytes, place: str, scale: Scale = FULL) -> Picture:
     """`data` decoded and encoded again; small pictures keep every pixel.
 
     Raises:
-        InputError: it is no picture, or too large; names `place`.
+        InputError: it is not a picture, or too large; names `place`.
     """
     picture = open_image(data, place)
     if max(picture.size) <= scale.exact:

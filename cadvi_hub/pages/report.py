@@ -114,7 +114,7 @@ def compare_all(
     from tqdm import tqdm
 
     if baseline not in results:
-        raise InputError("baseline", f"{baseline!r} is no model of the report", f"Use one of {', '.join(results)}")
+        raise InputError("baseline", f"{baseline!r} is not a model of the report", f"Use one of {', '.join(results)}")
     pairs = [
         (model, task)
         for model in results

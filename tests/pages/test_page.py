@@ -88,7 +88,7 @@ def test_what_was_left_out_is_told_or_where_to_look(data_tab: DataTab, data: Pat
     (data / "v1" / "build.json").unlink()  # as in a repository on the Hub
     with gr.Blocks(analytics_enabled=False):
         tab = DataTab(open_sets(str(data)), None)
-    assert "The card of a published data set says it." in tab.open("v1", None)[-1]
+    assert "See the card of the published data set." in tab.open("v1", None)[-1]
 
 
 def test_a_comparison_is_streamed_and_then_shown_by_aspect(data: Path) -> None:

@@ -200,7 +200,7 @@ def test_every_model_is_compared_with_the_baseline_on_the_sets_of_both(settings:
     assert "| base | bison accuracy | 10 | 80.0 | 50.0 | -30.0 (" in text
     assert "| base | cola pair_accuracy".replace("_", " ") in text
     assert "cad_qa token" not in text  # the base was not asked
-    with pytest.raises(InputError, match="'v7' is no model"):
+    with pytest.raises(InputError, match="'v7' is not a model"):
         page_of(replace(settings, baseline="v7"))
 
 
