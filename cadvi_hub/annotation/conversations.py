@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import random
-
-from cadvi_hub.annotation.prompt import captions_of, plain, render_prompt
+from cadvi_hub.annotation.prompt import captions_of, plain, render_prompt, seeded
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import CadSummary, ImagePair, Message, message
 from cadvi_hub.core.summaries import render_summary
@@ -17,7 +15,7 @@ def v1_messages(pair: ImagePair, summary: CadSummary, seed: int) -> list[Message
 
 def v2_messages(pair: ImagePair, summary: CadSummary, seed: int) -> list[Message]:
     """One turn: both images and a request to compare them → the summary."""
-    wording = _random(pair, seed, "wording").getrandbits(16)
+    wording = seeded(pair, seed, "wording").getrandbits(16)
     return [*render_prompt("compare_images", wording=wording), _answer(render_summary(summary))]
 
 
@@ -38,13 +36,9 @@ def difference_note_messages(pair: ImagePair) -> list[Message]:
 
 
 def _which_image(pair: ImagePair, seed: int, show_images: bool) -> list[Message]:
-    which = _random(pair, seed, "which image").randrange(2)
+    which = seeded(pair, seed, "which image").randrange(2)
     caption = captions_of(pair)[which]
     return [*render_prompt("which_image", caption=caption, show_images=show_images), _answer("AB"[which])]
-
-
-def _random(pair: ImagePair, seed: int, purpose: str) -> random.Random:
-    return random.Random(f"{seed}/{purpose}/{pair.pair_id}")
 
 
 def _answer(text: str) -> Message:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 from collections import deque
 from dataclasses import asdict
 from functools import cache
@@ -75,6 +76,11 @@ def captions_of(pair: ImagePair) -> tuple[str, str]:
         raise InputError(f"pair {pair.pair_id}", "it has no captions", "Take pairs that were mined from captions")
     first, second = pair.captions
     return " ".join(first.split()), " ".join(second.split())
+
+
+def seeded(pair: ImagePair, seed: int, purpose: str) -> random.Random:
+    """The random numbers of `pair` for one purpose; they depend on nothing else."""
+    return random.Random(f"{seed}/{purpose}/{pair.pair_id}")
 
 
 def decoding_of(generator: Generator, prompt: str, settings: SamplingSettings) -> tuple[Decoding, Provenance]:

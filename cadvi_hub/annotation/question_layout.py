@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from cadvi_hub.core.summaries import normalize
+from cadvi_hub.core.summaries import normalize, object_schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,18 +116,7 @@ def parse_questions_json(text: str) -> list[QuestionAnswer]:
 
 def questions_json_schema(max_question: int = 250, max_answer: int = 500) -> dict[str, Any]:
     """JSON schema of a conversation; string lengths (characters) are bounded, because a model may not end a string."""
-    turn = {
-        "type": "object",
-        "properties": {
-            "question": {"type": "string", "maxLength": max_question},
-            "answer": {"type": "string", "maxLength": max_answer},
-        },
-        "required": ["question", "answer"],
-        "additionalProperties": False,
-    }
-    return {
-        "type": "object",
-        "properties": {"questions": {"type": "array", "items": turn, "minItems": 3, "maxItems": 5}},
-        "required": ["questions"],
-        "additionalProperties": False,
-    }
+    turn = object_schema(
+        question={"type": "string", "maxLength": max_question}, answer={"type": "string", "maxLength": max_answer}
+    )
+    return object_schema(questions={"type": "array", "items": turn, "minItems": 3, "maxItems": 5})

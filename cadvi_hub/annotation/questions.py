@@ -6,12 +6,11 @@ flag is kept at random. The paper has 7,520 questions with answers of 26 words o
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from cadvi_hub.annotation.filters import REFUSAL, Dropped, DropReason
-from cadvi_hub.annotation.prompt import captions_of, decoding_of, plain, render_prompt
+from cadvi_hub.annotation.prompt import captions_of, decoding_of, plain, render_prompt, seeded
 from cadvi_hub.annotation.question_flags import Flag, question_flags
 from cadvi_hub.annotation.question_layout import (
     QuestionAnswer,
@@ -60,7 +59,7 @@ class QuestionWriter:
             PROMPT,
             captions=captions_of(pair),
             summary=render_summary(summary),
-            example=self._random(pair, "example").getrandbits(16),
+            example=seeded(pair, self._settings.seed, "example").getrandbits(16),
             as_json=schema is not None,
         )
         return ChatRequest(messages, decoding=self._decoding, json_schema=schema)
@@ -83,10 +82,7 @@ class QuestionWriter:
         if not sound:
             reasons = ", ".join(flag for flag, _ in flagged)
             return WrittenQuestions(Dropped(NO_QUESTION, reasons), tuple(flagged))
-        return WrittenQuestions(self._random(pair, "kept question").choice(sound), tuple(flagged))
-
-    def _random(self, pair: ImagePair, purpose: str) -> random.Random:
-        return random.Random(f"{self._settings.seed}/{purpose}/{pair.pair_id}")
+        return WrittenQuestions(seeded(pair, self._settings.seed, "kept question").choice(sound), tuple(flagged))
 
 
 def read_questions(reply: Reply, as_json: bool) -> list[QuestionAnswer] | Dropped:

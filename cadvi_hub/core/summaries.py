@@ -121,23 +121,21 @@ def parse_summary_json(text: str) -> CadSummary:
 
 
 def summary_json_schema(max_commonalities: int = 600, max_difference: int = 300) -> dict[str, Any]:
-    """JSON schema of a summary; lengths in characters are bounded, because a model can fill a string endlessly."""
-    difference = {
-        "type": "object",
-        "properties": {
-            "aspect": {"type": "string", "enum": [str(aspect) for aspect in Aspect]},
-            "text": {"type": "string", "maxLength": max_difference},
-        },
-        "required": ["aspect", "text"],
-        "additionalProperties": False,
-    }
+    """JSON schema of a summary; lengths in characters are bounded, because a model may not end a string."""
+    aspect = {"type": "string", "enum": [str(aspect) for aspect in Aspect]}
+    difference = object_schema(aspect=aspect, text={"type": "string", "maxLength": max_difference})
+    return object_schema(
+        commonalities={"type": "string", "maxLength": max_commonalities},
+        differences={"type": "array", "items": difference, "minItems": 1, "maxItems": len(Aspect)},
+    )
+
+
+def object_schema(**properties: dict[str, Any]) -> dict[str, Any]:
+    """JSON schema of an object that has exactly these properties, in this order."""
     return {
         "type": "object",
-        "properties": {
-            "commonalities": {"type": "string", "maxLength": max_commonalities},
-            "differences": {"type": "array", "items": difference, "minItems": 1, "maxItems": len(Aspect)},
-        },
-        "required": ["commonalities", "differences"],
+        "properties": properties,
+        "required": list(properties),
         "additionalProperties": False,
     }
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from cadvi_hub.annotation.prompt import render_prompt
+from cadvi_hub.core.summaries import object_schema
 from cadvi_hub.generation.chat import ChatRequest, Decoding, Failed, Reply
 
 HIGHEST = 5  # the lowest rating is 0
@@ -65,15 +66,10 @@ def rating_schema(max_reason: int = 400) -> dict[str, Any]:
     Args:
         max_reason: characters of the reason; a model may not end an unbounded string.
     """
-    return {
-        "type": "object",
-        "properties": {
-            "reason": {"type": "string", "maxLength": max_reason},
-            "rating": {"type": "integer", "enum": list(range(HIGHEST + 1))},
-        },
-        "required": ["reason", "rating"],
-        "additionalProperties": False,
-    }
+    return object_schema(
+        reason={"type": "string", "maxLength": max_reason},
+        rating={"type": "integer", "enum": list(range(HIGHEST + 1))},
+    )
 
 
 def rating_request(
