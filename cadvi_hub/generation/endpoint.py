@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 REFUSED = (400, 413, 422)  # about this one request, such as a too long one; not sent again
-MAX_REFUSALS = 8  # after so many refusals and no answer, a short request tests whether it answers at all
+MAX_REFUSALS = 8  # after this many refusals without an answer, a short request tests whether it answers at all
 BROKEN_OFF = ("abort", "content_filter", "error")  # finish reasons of replies that the model did not finish
 
 
@@ -47,7 +47,7 @@ class Endpoint:
     def __init__(self, url: str, model: str, settings: EndpointSettings):
         address = urlsplit(url)
         if address.scheme not in ("http", "https") or not address.hostname:
-            raise InputError("base_url", "it is no http(s) address", "Write it like http://127.0.0.1:8000/v1")
+            raise InputError("base_url", "it is not an http(s) address", "Write it like http://127.0.0.1:8000/v1")
         self.problem: EndpointError | None = None
         self._url, self._model, self._settings = url, model, settings
         self.shown_url = address._replace(netloc=address.netloc.rpartition("@")[2], query="").geturl()

@@ -22,7 +22,7 @@ from cadvi_hub.generation.usage import Usage
 if TYPE_CHECKING:
     import torch
 
-LOOK_AHEAD = 8  # batches that are sorted by length together, for little padding; so many wait in memory
+LOOK_AHEAD = 8  # batches that are sorted by length together, for little padding; this many wait in memory
 
 
 class LocalGenerator:

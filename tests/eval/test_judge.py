@@ -255,7 +255,7 @@ def test_what_cannot_be_judged_is_named(results: Path) -> None:
             ({"tasks": ("bison",)}, "tasks: bison: a judge rates open answers"),
             ({"tasks": ("cad_summary",)}, r"predictions/cad_summary.jsonl: cannot be read"),
             ({"model": ""}, r"judge\.model: no model is named"),
-            ({"base_url": "example"}, "no http"),
+            ({"base_url": "example"}, "not an http"),
         ]
         for changes, problem in wrong:
             with pytest.raises(InputError, match=problem):

@@ -52,5 +52,5 @@ def test_the_keys_of_an_endpoint_are_the_annotators_own_on_the_command_line() ->
 
 @pytest.mark.parametrize("base_url", ["", "localhost:8000/v1", []])
 def test_an_endpoint_without_an_address_is_an_error_and_no_local_model(base_url: str | list[str]) -> None:
-    with pytest.raises(InputError, match=r"base_url: (it is no http|no endpoint is named)"):
+    with pytest.raises(InputError, match=r"base_url: (it is not an http|no endpoint is named)"):
         make_generator("m", EndpointSettings(base_url))

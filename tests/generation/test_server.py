@@ -179,7 +179,7 @@ def test_the_key_comes_from_the_named_variable_only(monkeypatch: pytest.MonkeyPa
 
 
 def test_an_address_that_is_no_address_is_refused_at_once() -> None:
-    with pytest.raises(InputError, match="no http"):
+    with pytest.raises(InputError, match="not an http"):
         served("localhost:8000/v1")
 
 
