@@ -42,6 +42,7 @@ MOVED = {
     "summaries": "core.summaries",
     "training.assembling": "training.llava",
     "training.merging": "training.adapters",
+    "training.pictures": "training.inputs",
     "upload": "hub.upload",
     "view": "pages.view",
     "workers": "core.processes",

@@ -14,7 +14,7 @@ from transformers import ProcessorMixin
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.training.pictures import PREPARED, normalize, pads_to_square, to_square
+from cadvi_hub.training.inputs import PREPARED, normalize, pads_to_square, to_square
 
 IGNORED = -100  # the label of a token without loss
 

@@ -2,16 +2,27 @@
 
 Template, tokenizer and image processor are saved with the model, so that evaluation and vLLM read the same tokens and
 pixels as the training did. training/README.md compares them with LLaVA-1.5.
+
+For the training, `to_square` and `normalize` make the same pixels in a third of the time of `LlavaImageProcessorPil`,
+which converts between NumPy and Pillow several times and normalizes each picture.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
+from PIL import Image
 from tokenizers.models import BPE
 from transformers import LlavaProcessor, PreTrainedTokenizerFast
+from transformers.image_transforms import convert_to_rgb
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 from transformers.tokenization_utils_sentencepiece import SentencePieceExtractor
 
 from cadvi_hub.core.errors import InputError
+
+STEPS = ("do_resize", "do_center_crop", "do_pad", "do_rescale", "do_normalize")
+PREPARED = dict.fromkeys(STEPS, False)  # the image processor skips what this module does
 
 
 def restore_merges(tokenizer: PreTrainedTokenizerFast) -> None:
@@ -42,3 +53,32 @@ def follow_llava(processor: LlavaProcessor) -> None:
         raise InputError(f"model {tokenizer.name_or_path!r}", problem, "Choose a chat template that fits the model")
     tokenizer.init_kwargs["legacy"] = getattr(tokenizer, "legacy", False)  # otherwise lost when it is saved
     processor.image_processor = LlavaImageProcessorPil.from_dict(processor.image_processor.to_dict(), do_pad=True)
+
+
+def pads_to_square(image_processor: Any) -> bool:
+    """Whether `to_square` and `normalize` do what `image_processor` would do."""
+    if not isinstance(image_processor, LlavaImageProcessorPil) or not all(getattr(image_processor, s) for s in STEPS):
+        return False
+    side, crop = image_processor.size["shortest_edge"], image_processor.crop_size
+    return side == crop["height"] == crop["width"]
+
+
+def to_square(image: Image.Image, image_processor: Any) -> Image.Image:
+    """A picture in RGB, centred on a square of the mean colour, resized to the model's size."""
+    if image.mode != "RGB" or "transparency" in image.info:
+        colours: Any = convert_to_rgb(image, return_numpy=True)
+        image = Image.fromarray(colours)
+    side, resample = image_processor.size["shortest_edge"], image_processor.resample
+    longest = max(image.size)
+    width = longest
+    if image.width > image.height:  # Pillow also starts with the rows; this skips the rows of padding
+        image, width = image.resize((side, image.height), resample), side
+    square = Image.new("RGB", (width, longest), tuple(int(mean * 255) for mean in image_processor.image_mean))
+    square.paste(image, ((width - image.width) // 2, (longest - image.height) // 2))
+    return square.resize((side, side), resample)
+
+
+def normalize(pixels: torch.Tensor, image_processor: Any) -> torch.Tensor:
+    """Pixels (images, 3, side, side) of 0 to 255, as float32: rescaled to 1, minus mean, divided by deviation."""
+    mean, deviation = torch.tensor([image_processor.image_mean, image_processor.image_std])[..., None, None]
+    return pixels.float().mul_(image_processor.rescale_factor).sub_(mean).div_(deviation)

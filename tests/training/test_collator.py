@@ -13,8 +13,8 @@ from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
 from cadvi_hub.core.schema import message
 from cadvi_hub.training.collator import Collator
+from cadvi_hub.training.inputs import pads_to_square
 from cadvi_hub.training.models import load_processor
-from cadvi_hub.training.pictures import pads_to_square
 from cadvi_hub.training.recipe import TuningModel
 from tests.support.tiny_llava import make_tiny_llava
 from tests.support.tiny_vlms import TEMPLATES, make_tiny_vlm
