@@ -1,7 +1,9 @@
 """The script trains LoRA and projector and nothing else, on the answers and nothing else, and can be done again."""
 
 import json
+import runpy
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -171,13 +173,18 @@ def test_curve_stays_where_the_merged_model_fails_its_proof(
     assert not json.loads((tmp_path / "run" / "training.json").read_text())["finished"]
 
 
-def test_command_reports_bad_input_without_a_traceback(room: Path, tmp_path: Path) -> None:
+def test_command_reports_bad_input_without_a_traceback(
+    room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(
         f"model_name_or_path: {room / 'base'}\noutput_dir: {tmp_path / 'out'}\nuse_cpu: true\nbf16: false\n"
     )
     with pytest.raises(SystemExit, match="error: mixture: no source is named"):
         sft.main(["--config", str(recipe)])
+    monkeypatch.setattr(sys, "argv", ["sft.py", "--config", str(recipe)])
+    with pytest.raises(SystemExit, match="error: mixture: no source is named"):
+        runpy.run_path(str(Path(__file__).parents[2] / "training" / "sft.py"), run_name="__main__")
 
 
 def test_adapter_is_pushed_with_card_and_the_commits_of_base_and_data(hub: Any, room: Path, tmp_path: Path) -> None:
