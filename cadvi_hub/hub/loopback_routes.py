@@ -6,20 +6,16 @@ import base64
 import json
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qs
 
+from cadvi_hub.hub.loopback_server import SENT, Handler, HubRequest, Routes
 from cadvi_hub.hub.loopback_store import LFS_BYTES, LFS_SUFFIXES, Change, HubError, Repository, card_metadata
-
-if TYPE_CHECKING:
-    from cadvi_hub.hub.loopback import HubRequest
 
 REPO = r"/api/(?P<kind>models|datasets|spaces)/(?P<repo_id>[^/]+/[^/]+)"
 GIT = r"/(?:(?P<kind>datasets|spaces)/)?(?P<repo_id>[^/]+/[^/]+)"
 
-Handler = Callable[..., Any]
-SENT = object()  # result of a function that has answered itself
-ROUTES: list[tuple[str, re.Pattern[str], Handler]] = []
+ROUTES: Routes = []
 
 
 def route(methods: str, pattern: str) -> Callable[[Handler], Handler]:
