@@ -89,7 +89,7 @@ def _rows(file: Path, kind: str, key: str | None) -> Iterator[tuple[str, str, An
             stream.row += 1
             yield f"row {stream.row}", name, built
         if key is not None:
-            stream.find()  # the rest must be JSON, too
+            stream.find()  # checks the rest of the file
 
 
 class _Stream:
@@ -187,8 +187,8 @@ def _parsing(file: Path, kind: str) -> Iterator[_Stream]:
                 yield stream
                 stream.close()
             except (ijson.JSONError, _TooLargeError) as error:
-                told = error.args[0].decode(errors="replace") if isinstance(error.args[0], bytes) else str(error)
-                problem = f"not valid JSON {stream.place} ({told.strip().splitlines()[0]})"
+                reason = error.args[0].decode(errors="replace") if isinstance(error.args[0], bytes) else str(error)
+                problem = f"not valid JSON {stream.place} ({reason.strip().splitlines()[0]})"
                 raise InputError(str(file), problem, "Fix the file, or fetch it again") from error
 
 

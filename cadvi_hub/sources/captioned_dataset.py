@@ -26,9 +26,9 @@ def read_captioned_dataset(settings: SourceSettings, images: ImageStore, drops: 
     columns = [name for name in ("image_id", "caption") if name in dataset.column_names]
 
     def make_record(row: Row) -> CaptionedImage:
-        told = caption(row)
+        words = caption(row)
         image_id = identifier(row, "image_id") if "image_id" in row else row["number"]
-        return CaptionedImage(image_id, found(row["number"], images), told, settings.name)
+        return CaptionedImage(image_id, found(row["number"], images), words, settings.name)
 
     rows = (
         (position, {**row, "caption": caption})

@@ -28,9 +28,9 @@ def read_captioned_folder(settings: SourceSettings, images: ImageStore, drops: D
     """
 
     def make_record(row: Row) -> CaptionedImage:
-        told = caption(row)
+        words = caption(row)
         image = found(text(row, "image"), images)
-        return CaptionedImage(identifier(row, "image_id"), image, told, settings.name)
+        return CaptionedImage(identifier(row, "image_id"), image, words, settings.name)
 
     file = settings.path / FILE
     return read_rows(file, json_lines(file), make_record, settings, drops)

@@ -39,8 +39,8 @@ def _load(path: str, subset: str | None, split: str) -> Dataset:
         kind, files = _local_files(path, subset)
         return load_dataset(kind, data_files=files, split=split)
     except (OSError, ValueError, DatasetsError) as error:
-        told = error.__cause__ or error  # "An error occurred while generating the dataset" does not help
-        reason = (str(told).strip().split("\n")[0] or type(told).__name__).removesuffix(".")
+        cause = error.__cause__ or error  # "An error occurred while generating the dataset" does not help
+        reason = (str(cause).strip().split("\n")[0] or type(cause).__name__).removesuffix(".")
         hint = "Check source.path, source.subset and source.split"
         raise InputError(f"data set {path}", f"it cannot be loaded ({reason})", hint) from error
 
@@ -97,7 +97,7 @@ def dataset_rows(dataset: Dataset, settings: SourceSettings) -> Iterator[tuple[s
 
 
 class DatasetImages(ImageStore):
-    """The pictures in a data set's column of images, by row: `12`, or `12/0` and `12/1` where a row has a list.
+    """The pictures in a data set's column of images, by row: `12`, or `12/0` and `12/1` if a row has a list.
 
     Raises:
         InputError: no such column, or it does not hold pictures.

@@ -11,7 +11,7 @@ from cadvi_hub.core.drops import Drops
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.files import digest_of_files
 from cadvi_hub.core.images import ImageFolders, ImageStore
-from cadvi_hub.core.schema import ImagePair
+from cadvi_hub.core.schema import CaptionedImage, ImagePair
 from cadvi_hub.sources import (
     built,
     cad_inst,
@@ -77,7 +77,7 @@ class Format:
     """
 
     holds: Holds
-    read: Callable[[SourceSettings, ImageStore, Drops], Iterator[Any]]
+    read: Callable[[SourceSettings, ImageStore, Drops], Iterator[CaptionedImage | Record]]
     digest: Callable[[SourceSettings], str]
     images: Callable[[SourceSettings], ImageStore] = _folders
 

@@ -63,16 +63,16 @@ def read_localized_narratives(settings: SourceSettings, images: ImageStore, drop
         collection = next((name for name, spelling in COLLECTIONS.items() if spelling.search(dataset)), None)
         if collection is None:
             raise unreadable(f"unknown dataset_id {dataset[:60]!r}")
-        told = caption(row)
+        words = caption(row)
         try:
             name = image_of(collection, image_id)
         except ValueError as error:
             raise unreadable(f"image_id {image_id[:60]!r} is not a number") from error
-        narrative = repr((name, row.get("annotator_id"), told)).encode()
+        narrative = repr((name, row.get("annotator_id"), words)).encode()
         if (digest := blake2b(narrative, digest_size=8).digest()) in known:
             raise EmptyRowError(SEEN)
         known.add(digest)
-        return CaptionedImage(image_id, found(name, images), told, f"{settings.name}/{collection}")
+        return CaptionedImage(image_id, found(name, images), words, f"{settings.name}/{collection}")
 
     files = sorted(settings.path.glob(FILES))
     if not files:

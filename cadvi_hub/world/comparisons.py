@@ -1,4 +1,4 @@
-"""What can be said and asked of two scenes at once."""
+"""Statements and questions about two scenes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The scene graph behind a drawn picture, in the form that summaries are checked against."""
+"""The scene graph of a drawn picture, in the form that summaries are checked against."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FILE = "scenes.jsonl"
 
 
 def graph_of(scene: Scene) -> SceneGraph:
-    """The complete graph of `scene`: its items, its backdrop as one more object, and who stands where to whom."""
+    """The complete graph of `scene`: its items, its backdrop as another object, and all relations."""
     objects = [
         GraphObject((item.kind,), (item.color, item.size, item.fill, item.action), item.place) for item in scene.items
     ]
@@ -35,7 +35,7 @@ def read_scenes(folder: Path, wanted: Collection[str]) -> dict[str, SceneGraph]:
     """The graphs of the `wanted` pictures, by file name, from a world's `scenes.jsonl`.
 
     Raises:
-        InputError: no such file, a line that holds no scene, or two pictures of one name.
+        InputError: no such file, a line without a scene, or two pictures of the same name.
     """
     graphs: dict[str, SceneGraph] = {}
     file = folder / FILE

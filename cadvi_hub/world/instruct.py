@@ -1,6 +1,6 @@
-"""Single-image and text-only conversations about scenes: stand-in for the LLaVA mix, and what the base model learns.
+"""Single-image and text-only conversations about scenes: they replace the LLaVA mix and train the base model.
 
-Every conversation is a list of (question, answer) turns about one scene, or about a text.
+Every conversation is a list of (question, answer) turns about one scene or one text.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ NEAR_EDITS: tuple[Edit, ...] = ("kind", "color", "size", "fill", "action", "plac
 
 
 def _subject(rng: random.Random, item: Item, without: str) -> Phrase:
-    """A phrase for `item` that keeps silent about the property asked for."""
+    """A phrase for `item` without the property that the question asks for."""
     names = sorted({"color", "size", "place"} - {without})
     told = rng.sample(names, rng.randint(0, 2))
     return Phrase(item.kind, **{name: getattr(item, name) for name in told})
@@ -71,7 +71,7 @@ def property_turn(rng: random.Random, scene: Scene) -> Turn | None:
 
 
 def kind_turn(rng: random.Random, scene: Scene) -> Turn | None:
-    """What stands at a place."""
+    """A question about the kind of item at a place."""
     item = rng.choice(scene.items)
     if sum(other.place == item.place for other in scene.items) > 1:
         return None
@@ -79,7 +79,7 @@ def kind_turn(rng: random.Random, scene: Scene) -> Turn | None:
 
 
 def count_turn(rng: random.Random, scene: Scene) -> Turn:
-    """How many there are of a kind, perhaps none."""
+    """A question about the number of items of a kind, which can be zero."""
     item = rng.choice(scene.items)
     phrase = Phrase(item.kind, color=item.color if rng.random() < 0.4 else "")
     if rng.random() < 0.2 and (other := falsify(rng, scene, phrase)) is not None:
@@ -90,12 +90,12 @@ def count_turn(rng: random.Random, scene: Scene) -> Turn:
 
 
 def setting_turn(rng: random.Random, scene: Scene) -> Turn | None:
-    """Where it all is."""
+    """A question about the setting."""
     return ("Where is all this?", SETTINGS[scene.backdrop]) if scene.look == "sketch" else None
 
 
 def relation_turn(rng: random.Random, scene: Scene) -> Turn | None:
-    """What stands beside a named item."""
+    """A question about the neighbour of an item."""
     item = rng.choice(scene.items)
     subject = _subject(rng, item, "place")
     if not _unique(scene, subject):
@@ -106,7 +106,7 @@ def relation_turn(rng: random.Random, scene: Scene) -> Turn | None:
 
 
 def statement_about(rng: random.Random, scene: Scene, true: bool, near: float = 0.5) -> str | None:
-    """One claim about `scene`, true or false as asked; false ones are near misses with probability `near`."""
+    """A claim about `scene` that is true or false as requested; false ones are near misses with probability `near`."""
     form = rng.random()
     if form < 0.1 and scene.look == "sketch":
         backdrops = [b for b in SETTINGS if b != "grey" and (b == scene.backdrop) == true]
@@ -131,7 +131,7 @@ def statement_about(rng: random.Random, scene: Scene, true: bool, near: float = 
 
 
 def verify_turn(rng: random.Random, scene: Scene) -> Turn | None:
-    """Whether a claim is true; yes/no and True/False in equal parts."""
+    """Whether a claim is true; half of the answers are yes or no, half True or False."""
     true = rng.random() < 0.5
     statement = statement_about(rng, scene, true)
     return None if statement is None else _asked(rng, statement, true)
@@ -151,10 +151,10 @@ CLAIMED = ("kind", "color", "size", "fill", "action", "place", "backdrop", "rela
 
 
 def claim_turn(rng: random.Random, scene: Scene, weights: Sequence[float]) -> Turn | None:
-    """Whether a claim about one property is true, in which alone a false claim differs from a true one.
+    """Whether a claim about one property is true; a false claim differs from a true one only in that property.
 
     Args:
-        weights: of the properties, in the order of `CLAIMED`.
+        weights: weight of each property of `CLAIMED`.
     """
     true = rng.random() < 0.5
     name = rng.choices(CLAIMED, weights)[0]
@@ -184,7 +184,7 @@ def claim_turn(rng: random.Random, scene: Scene, weights: Sequence[float]) -> Tu
 
 
 def wrong_caption(rng: random.Random, scene: Scene, caption: Caption) -> Caption | None:
-    """A caption that is false of `scene`: of an edited scene, or of another one."""
+    """A caption that is false for `scene`: of an edited scene, or of another one."""
     for _ in range(4):
         if rng.random() < 0.6:
             changed = [falsify(rng, scene, s) if isinstance(s, Phrase) else s for s in caption.statements]
@@ -203,7 +203,7 @@ def wrong_caption(rng: random.Random, scene: Scene, caption: Caption) -> Caption
 
 
 def caption_turn(rng: random.Random, scene: Scene) -> Turn | None:
-    """Which of two captions suits the image; options by letter."""
+    """Which of two captions fits the image; the answer is a letter."""
     right = make_caption(rng, scene, rng.choice((0.4, 0.7, 1.0)))
     wrong = wrong_caption(rng, scene, right)
     if wrong is None:
@@ -271,7 +271,7 @@ def _compare_texts(rng: random.Random, scenes: tuple[Scene, Scene], texts: list[
 
 
 def text_conversation(rng: random.Random, split: Split) -> list[Turn]:
-    """Reading practice without a picture: looking up, copying, comparing, as an LLM does before it sees an image."""
+    """Reading practice without a picture: look up, copy and compare, as an LLM can before it sees an image."""
     while True:
         first = draw_scene(rng, split)
         if rng.random() < 0.35:

@@ -233,7 +233,7 @@ class Maker(Protocol):
 
 
 def _repeat(draw: Callable[[random.Random, int, int], list[Question]], per_draw: int = 1) -> Maker:
-    """Draw until there are enough; a draw gets the count so far, and returns nothing where it cannot be used."""
+    """A maker that draws until there are enough; a draw gets the count so far and can return nothing."""
 
     def make(rng: random.Random, number: int, max_groups: int = 3) -> Iterator[Question]:
         count = 0

@@ -1,4 +1,4 @@
-"""Similar pairs: a scene, its edit, and a note in words on what changed (stand-in for MIMIC-IT's difference pairs)."""
+"""Similar pairs: a scene, its edit, and a note on what changed (in place of MIMIC-IT's difference pairs)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ QUESTIONS = ("What is different between the two images?", "What else has changed
 
 @dataclass(frozen=True, slots=True)
 class SimilarPair:
-    """Two scenes and one note per difference that somebody noticed."""
+    """Two scenes and one note per noticed difference."""
 
     scenes: tuple[Scene, Scene]
     notes: tuple[str, ...]
@@ -62,9 +62,10 @@ def difference_notes(rng: random.Random, first: Scene, second: Scene) -> list[st
 
 
 def draw_similar_pair(rng: random.Random, split: Split, max_groups: int = 3) -> SimilarPair:
-    """A scene, one or two edits of it, and notes on them; now and then one of two changes goes unnoticed.
+    """A scene, the same after one or two edits, and notes on the changes; sometimes one of two changes has no note.
 
-    The first scene has up to `max_groups` groups of like items."""
+    The first scene has up to `max_groups` groups of equal items.
+    """
     while True:
         first = draw_scene(rng, split, max_groups=max_groups)
         second = edit_scene(rng, first, rng.choice(NEAR_EDITS))

@@ -30,7 +30,7 @@ def test_what_is_written_is_read_back_and_nothing_else_is_left(tmp_path: Path) -
     content = {"a": [1, None, "é"]}
     write_json(tmp_path / "a.json", content)
     files.write_text(tmp_path / "b.txt", "é\n")
-    files.write_json_lines(tmp_path / "c.jsonl", (row for row in (content, [])))
+    files.write_json_lines(tmp_path / "c.jsonl", iter([content, []]))
     assert read_json(tmp_path / "a.json") == content
     assert (tmp_path / "a.json").read_bytes() == '{\n  "a": [\n    1,\n    null,\n    "é"\n  ]\n}\n'.encode()
     assert (tmp_path / "b.txt").read_bytes() == "é\n".encode()

@@ -10,7 +10,8 @@ from typing import get_args
 
 import pytest
 
-from cadvi_hub.demo.base import BaseRecipe, draw_conversation
+from cadvi_hub.demo.base_data import draw_conversation
+from cadvi_hub.demo.base_recipe import BaseRecipe
 from cadvi_hub.world import instruct
 from cadvi_hub.world.scene import Item, Look, Scene, draw_scene
 from tests.support.scene_reader import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 from itertools import combinations, product
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -77,7 +77,8 @@ def test_jitter_changes_the_pixels_but_not_the_digest() -> None:
 def test_every_value_of_a_property_looks_different_from_every_other(
     name: str, values: tuple[str, ...], size: str
 ) -> None:
-    drawn = {value: sketch(replace(MIDDLE, size=size, **{name: value})) for value in values}
+    changes: list[dict[str, Any]] = [{name: value} for value in values]
+    drawn = {change[name]: sketch(replace(MIDDLE, size=size, **change)) for change in changes}
     for first, second in combinations(values, 2):
         assert seen(drawn[first], drawn[second]).sum() >= 15, (first, second)
 
