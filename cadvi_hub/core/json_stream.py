@@ -22,7 +22,7 @@ MAX_VALUE = (
     2**25
 )  # bytes of one value or line: a picture of 24 MB in base64; Python objects take up to 20 times as much
 _OPENING = re.compile(rb"\s*(.)", re.DOTALL)
-_STARTS, _ENDS = {"list": "start_array", "object": "start_map"}, ("end_array", "end_map")
+_STARTS, _ENDS = ("start_array", "start_map"), ("end_array", "end_map")
 _CHECK = "Check source.path and source.format"
 
 
@@ -82,7 +82,7 @@ def json_object(line: bytes) -> Json:
 def _rows(file: Path, kind: str, key: str | None) -> Iterator[tuple[str, str, Any]]:
     """Position, key and value of each member of the list or object that the file is or has at `key`."""
     with _parsing(file, kind if key is None else "object") as stream:
-        if key is not None and not stream.find(key, _STARTS[kind]):
+        if key is not None and not stream.find(key, "start_array" if kind == "list" else "start_map"):
             raise InputError(str(file), f"it has no {kind} {key!r}", "Check the file")
         for name, event, value in stream.members():
             built = stream.build(event, value)
@@ -128,8 +128,7 @@ class _Stream:
         import ijson
 
         builder = ijson.ObjectBuilder()
-        for each in self._within(event, value):
-            builder.event(*each)
+        self._consume(event, value, builder.event)
         return builder.value
 
     def find(self, key: str | None = None, start: str = "") -> bool:
@@ -137,8 +136,7 @@ class _Stream:
         for name, event, value in self.members():
             if name == key and event == start:
                 return True
-            for _ in self._within(event, value):
-                self._limit = self._position + MAX_VALUE  # nothing is kept of it
+            self._consume(event, value, self._skip)
         return False
 
     @property
@@ -151,14 +149,20 @@ class _Stream:
         self._ended = True
         next(self._events, None)
 
-    def _within(self, event: str, value: Any) -> Iterator[tuple[str, Any]]:
-        """All events of the value that begins with this one."""
+    def _skip(self, event: str, value: Any) -> None:
+        self._limit = self._position + MAX_VALUE  # nothing of a skipped value is kept, so only its parts are limited
+
+    def _consume(self, event: str, value: Any, take: Callable[[str, Any], None]) -> None:
+        """Give `take` all events of the value that begins with this one."""
         depth = 0
         while True:
-            yield event, value
-            depth += (event in _STARTS.values()) - (event in _ENDS)
-            if depth > MAX_DEPTH:
-                raise _TooLargeError(f"more than {MAX_DEPTH} lists and objects within each other")
+            take(event, value)
+            if event in _STARTS:
+                depth += 1
+                if depth > MAX_DEPTH:
+                    raise _TooLargeError(f"more than {MAX_DEPTH} lists and objects within each other")
+            elif event in _ENDS:
+                depth -= 1
             if not depth:
                 return
             event, value = next(self._events)
