@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from cadvi_hub.world.captions import make_caption
 from cadvi_hub.world.instruct import image_conversation
 from cadvi_hub.world.questions import MAKERS
 from cadvi_hub.world.render import render
-from cadvi_hub.world.scene import Scene, draw_scene
+from cadvi_hub.world.scene import Look, Scene, draw_scene
 from cadvi_hub.world.settings import WorldSettings
 from cadvi_hub.world.similar import QUESTIONS, draw_similar_pair
 
@@ -55,22 +56,26 @@ class SceneFolder:
         self.write_lines("scenes.jsonl", self._graphs)
 
 
-def _train_scene(rng: random.Random, settings: WorldSettings) -> Scene:
-    return draw_scene(rng, "train", "boxes" if rng.random() < settings.boxes_share else "sketch", settings.max_groups)
-
-
 def _rng(settings: WorldSettings, part: str) -> random.Random:
     return random.Random(f"{settings.seed} {part}")
 
 
+def _train_scenes(
+    folder: SceneFolder, settings: WorldSettings, part: str, number: int
+) -> Iterator[tuple[random.Random, str, Scene, str]]:
+    """Draw `number` training images; yields the part's random generator, the image's id, its scene and its name."""
+    rng = _rng(settings, part)
+    for index in range(number):
+        look: Look = "boxes" if rng.random() < settings.boxes_share else "sketch"
+        scene = draw_scene(rng, "train", look, settings.max_groups)
+        yield rng, f"{index:06d}", scene, folder.add(f"images/{part}_{index:06d}.png", scene)
+
+
 def _captioned(folder: SceneFolder, settings: WorldSettings) -> None:
-    rng = _rng(settings, "captioned")
     rows = []
-    for index in range(settings.captioned):
-        scene = _train_scene(rng, settings)
-        image = folder.add(f"images/captioned_{index:06d}.png", scene)
+    for rng, image_id, scene, image in _train_scenes(folder, settings, "captioned", settings.captioned):
         caption = make_caption(rng, scene, settings.tell).text
-        ids = {"dataset_id": "scenes", "image_id": f"{index:06d}", "annotator_id": 0}
+        ids = {"dataset_id": "scenes", "image_id": image_id, "annotator_id": 0}
         rows.append({**ids, "caption": caption, "image": image})
     folder.write_lines("captions.jsonl", rows)
 
@@ -89,16 +94,13 @@ def _similar(folder: SceneFolder, settings: WorldSettings) -> None:
 
 
 def _instruct(folder: SceneFolder, settings: WorldSettings) -> None:
-    rng = _rng(settings, "instruct")
     rows = []
-    for index in range(settings.instruct):
-        scene = _train_scene(rng, settings)
-        image = folder.add(f"images/instruct_{index:06d}.png", scene)
+    for rng, row_id, scene, image in _train_scenes(folder, settings, "instruct", settings.instruct):
         conversations = []
         for turn, (question, answer) in enumerate(image_conversation(rng, scene)):
             conversations.append({"from": "human", "value": ("" if turn else "<image>\n") + question})
             conversations.append({"from": "gpt", "value": answer})
-        rows.append({"id": f"{index:06d}", "image": image, "conversations": conversations})
+        rows.append({"id": row_id, "image": image, "conversations": conversations})
     folder.write_lines("instruct.jsonl", rows)
 
 

@@ -54,6 +54,15 @@ def test_a_block_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == [file]
 
 
+def test_a_disk_that_fills_while_a_file_is_written_leaves_the_old_file(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    file.write_bytes(b"old")
+    with pytest.raises(WriteError, match="/a: cannot be written"), replacing(file):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert file.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [file]
+
+
 def test_rows_that_fail_leave_no_file(tmp_path: Path) -> None:
     def rows() -> Any:
         yield {}
