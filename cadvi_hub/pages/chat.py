@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import Any, Protocol, cast
-from urllib.parse import urlsplit
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.generation.chat import ChatRequest
-from cadvi_hub.generation.endpoint import chat_messages
+from cadvi_hub.generation.endpoint import Endpoint, chat_messages
 from cadvi_hub.generation.local import LocalGenerator
+from cadvi_hub.generation.settings import EndpointSettings
 
 DEMO_MODEL = Path("out/demo/models/v1/merged")  # where `make demo` leaves its V1 model
+TIMEOUT = 120  # seconds until an endpoint counts as lost
 BASE_MODEL = Path(__file__).parents[1] / "demo" / "base_model"
 
 
@@ -34,7 +34,7 @@ class Chat(Protocol):
 
 
 def chat_with(model: str = "", base_url: str = "", api_key_env: str = "OPENAI_API_KEY") -> Chat:
-    """The model at `base_url`, or the local one; without a name the demo's V1 model, or the base model that comes with the package.
+    """The model at `base_url`, or the local one; without a name the demo's V1 model, or the base in the package.
 
     Raises:
         InputError: an endpoint without the name of a model, or something that is not an address.
@@ -117,23 +117,20 @@ class EndpointChat:
     """A model that an OpenAI-compatible endpoint serves; its key never leaves the request."""
 
     def __init__(self, base_url: str, model: str, api_key_env: str):
-        address = urlsplit(base_url)
-        if address.scheme not in ("http", "https") or not address.hostname:
-            raise InputError("base_url", "it is no http(s) address", "Write it like http://127.0.0.1:8000/v1")
+        settings = EndpointSettings(timeout=TIMEOUT, max_retries=1, api_key_env=api_key_env)
+        self._endpoint = Endpoint(base_url, model, settings)
         if not model:
             raise InputError("model", "none is named", "Give --model the name that the endpoint has for it")
-        self.name, self._url, self._key_env = model, base_url, api_key_env
-        shown = address._replace(netloc=address.netloc.rpartition("@")[2], query="").geturl()
-        self._place, self.about = f"endpoint {shown}", f"The model is {model} at {shown}."
+        self.name, self._url = model, base_url
+        self.about = f"The model is {model} at {self._endpoint.shown_url}."
 
     def stream(self, request: ChatRequest) -> Iterator[str]:
-        from httpx import HTTPError
-        from openai import APIConnectionError, APIError, APIStatusError, APITimeoutError, OpenAI
+        from openai import OpenAI
 
-        key, decoding = os.environ.get(self._key_env) or "EMPTY", request.decoding
+        key, decoding = self._endpoint.key(), request.decoding
         try:
             with (
-                OpenAI(base_url=self._url, api_key=key, timeout=120, max_retries=1) as client,
+                OpenAI(base_url=self._url, api_key=key, timeout=TIMEOUT, max_retries=1) as client,
                 cast(Any, client.chat.completions.create)(
                     model=self.name,
                     messages=chat_messages(request),
@@ -146,22 +143,8 @@ class EndpointChat:
                 for chunk in chunks:
                     if chunk.choices and (piece := chunk.choices[0].delta.content):
                         yield piece
-        except APITimeoutError as error:
-            raise InputError(self._place, "gave no answer within 120 s", "Look at its log; ask again") from error
-        except APIConnectionError as error:
-            raise InputError(self._place, "cannot be reached", "Start it, or check its address; ask again") from error
-        except APIStatusError as error:  # its text may contain the key: only the status is shown
-            hint = {
-                401: f"Set {self._key_env}",
-                403: f"Set {self._key_env}",
-                404: "Check the model's name and the address",
-            }
-            problem = f"answers {error.status_code}"
-            raise InputError(
-                self._place, problem, hint.get(error.status_code, "Look at its log; ask again")
-            ) from error
-        except (APIError, ValueError, AttributeError, TypeError) as error:
-            advice = "Check that an OpenAI-compatible server runs there"
-            raise InputError(self._place, "answers with something other than a chat", advice) from error
-        except HTTPError as error:
-            raise InputError(self._place, "broke off its answer", "Look at its log; ask again") from error
+        except InputError:
+            raise
+        except Exception as error:  # whatever the client raises, the reader gets a message without the key
+            problem, hint = self._endpoint.meaning(error)
+            raise InputError(f"endpoint {self._endpoint.shown_url}", problem, hint) from None

@@ -22,8 +22,8 @@ from cadvi_hub.pages.rows import DataRows
 MAX_BYTES = 20_000_000  # of an upload
 MAX_QUESTION = 2_000  # characters
 DECODING = Decoding(max_tokens=400)
-# "What do the two images have in common, and how do they differ?": as anybody would ask. It matters to small models: the
-# demo's first base wrote both parts of a summary for 96 of 120 pairs when asked this, and for 45 when asked to
+# "What do the two images have in common, and how do they differ?": as anybody would ask. It matters to small models:
+# the demo's first base wrote both parts of a summary for 96 of 120 pairs when asked this, and for 45 when asked to
 # summarize (the present base: 40 and 39 of 40).
 IN_COMMON_AND_DIFFERENT = 1
 # What was written so far stays; nothing more is written.

@@ -84,9 +84,9 @@ def test_an_endpoint_streams_and_gets_both_pictures() -> None:
 @pytest.mark.parametrize(
     ("answer", "problem"),
     [
-        (Answer("no such key: secret-token", status=401), "answers 401"),
-        (Answer("no model", status=404), "answers 404"),
-        (Answer("boom secret-token", status=400), "answers 400"),
+        (Answer("no such key: secret-token", status=401), "does not take the key"),
+        (Answer("no model", status=404), "knows no model"),
+        (Answer("boom secret-token", status=400), "still answers 400"),
         (events("{not json"), "something other than a chat"),
         (events({"error": {"message": "secret-token"}}), "something other than a chat"),
     ],
@@ -112,7 +112,7 @@ def test_an_endpoint_that_is_down_says_so_without_its_password() -> None:
 def test_an_answer_that_breaks_off_says_so() -> None:
     broken = events(*[chunk("word ")] * 50)
     broken.breaks_off = True
-    with openai_server(lambda *_: broken) as server, pytest.raises(InputError, match=r"broke off|cannot be reached"):
+    with openai_server(lambda *_: broken) as server, pytest.raises(InputError, match=r"breaks off|cannot be reached"):
         list(EndpointChat(server.base_url, "m", "NO_KEY_HERE").stream(REQUEST))
 
 
