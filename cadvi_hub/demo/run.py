@@ -192,7 +192,8 @@ def demo(settings: DemoSettings) -> str:
         for name, model in {**{k: str(v) for k, v in models.items()}, "constant": "constant"}.items():
             _evaluate(name, model, questions, out / "evaluation" / name)
     with timer.stage("report"):
-        from cadvi_hub.pages.report import ReportSettings, report
+        from cadvi_hub.pages.report import report
+        from cadvi_hub.pages.settings import ReportSettings
 
         evaluated = {name: out / "evaluation" / name for name in (*models, "constant")}
         trainings = {name: out / "models" / name for name in models if name != "base"}
