@@ -5,7 +5,7 @@
 The captions are COCO's, from the sample data beside this checkout; they are repeated, in another order each time,
 until there are as many as asked for. Plain spaCy is `nlp.pipe` over tagger, rules and lemmatizer, with its matrices
 multiplied by as many threads as it likes. Each engine runs in a process of its own; its start, which loads the model,
-counts. CPU seconds are those of the process and its workers: on a busy machine they tell more than the speed.
+counts. CPU seconds are those of the process and its workers: on a busy machine they say more than the speed.
 """
 
 import argparse

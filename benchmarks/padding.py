@@ -7,9 +7,9 @@ of one image and 40,688 of text alone (ShareGPT's). An image takes 576 tokens. L
 tokens beside two images (a summary has 157 words on average), a wide spread beside one, up to 2,048 without. That
 spread is ours; nobody published it. A step has 128 rows, 32 for each of four GPUs, padded to the longest of the 32.
 
-Beside each share stand the share of steps whose rows differ in their number of images, and how far a step's length
-tells the next one's (correlation): 0 for steps in random order, 1 for a mixture that is learned in waves. Streamed,
-rows lie in row groups of 100, each of one kind.
+Each line also has the share of steps whose rows differ in their number of images, and the correlation of a step's
+length with the next one's: 0 for steps in random order, 1 for a mixture that is learned in waves. When streamed, rows
+are in row groups of 100, each of one kind.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def draw_lengths(share: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Lengths(RowStream):
-    """Rows of which only the lengths are read."""
+    """Rows that have only a length."""
 
     def __init__(self, lengths: np.ndarray, images: np.ndarray):
         self.lengths = lengths

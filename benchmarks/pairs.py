@@ -5,11 +5,11 @@
 
 The captions have 8.5 nouns on average from 15,000 that follow Zipf's law, half of them drawn from one of 200 topics.
 All engines get the same nouns and caps, take the pairs that share the most nouns first, and run in a process of their
-own each, so that a peak is its own; `--all` stands for the sizes 50K, 200K and 873K, the paper's. Peaks include
-the nouns. The join needs `pip install polars`.
+own each, so that each has its own peak; `--all` runs the sizes 50K, 200K and 873K (the paper's). Peaks include the
+nouns. The join needs `pip install polars`.
 
 The plain product and the join are what one would write first: they cap each noun by independent draws, keep all
-candidates until they are sorted, and tell no rule's count. Ours does more: it keeps the overlap of capped captions,
+candidates until they are sorted, and count nothing per rule. Ours does more: it keeps the overlap of capped captions,
 counts all nouns of a candidate, prefers rare nouns, leaves out equal captions and gives finished `ImagePair`s.
 """
 
@@ -30,7 +30,7 @@ from cadvi_hub.pairing.settings import PairSettings
 
 NOUNS, TOPICS, MEAN_NOUNS = 15_000, 200, 8.5
 SIZES = (50_000, 200_000, 873_000)
-ADDRESS_SPACE = 12 << 30  # bytes; an engine that wants more fails, instead of taking the machine down
+ADDRESS_SPACE = 12 << 30  # bytes; an engine that needs more fails instead of filling the machine's memory
 
 
 def synthetic_nouns(captions: int, seed: int = 0) -> list[tuple[str, ...]]:

@@ -8,11 +8,11 @@ Rows are those of training_input.py, in files of 128, batches of 16, collated by
 - `ours, copied`: the default: every row checked first, and an Arrow copy of all;
 - `datasets, streamed`: `load_dataset(streaming=True).shuffle(buffer_size=…)`, with as many rows in the buffer.
 
-Each runs in a process of its own with an empty cache, `--repeats` times in turn; the median counts. Told are the
-seconds until the first batch, rows a second behind it, the seconds until the batch behind nine tenths of an epoch (a
-resumed training waits for it; the peers skip by accelerate's `skip_first_batches`), what was written to the disk, and
-the process's peak memory. In the end: how many rows a second are read, counted and sorted where no batch is made of
-them; of several processes, each reads all.
+Each runs in a process of its own with an empty cache, `--repeats` times in turn, and the medians are compared. The
+table has the seconds until the first batch, the rows a second after it, the seconds until the first batch after nine
+tenths of an epoch (a resumed training waits for it; the peers skip with accelerate's `skip_first_batches`), the bytes
+written to the disk, and the peak memory of the process. The last line says how many rows a second are read, counted
+and sorted when no batch is made of them; in a training with several processes, each process reads all rows.
 """
 
 import argparse

@@ -9,9 +9,10 @@ Pictures are JPEG files of 640 × 480 pixels, made for a model that sees 336; ba
 - `trl, same work`: TRL's collator with our processor and the loss on answers; its batches must equal ours;
 - `pillow`: decoding and resizing alone, the floor;
 
-in turn, and the median of each counts. `ours` also runs with 4 workers. Beside it stands what one H100 takes in at a
-model FLOP utilisation of 40 %: computed by `flops_per_row`, not measured. The tokenizer is a real SentencePiece model
-of 32,000 pieces, from the package mistral-common. On a busy machine compare rows a second of CPU.
+in turn, and the medians are compared. `ours` also runs with 4 workers. The last line is the number of rows that one
+H100 would read at a model FLOP utilisation of 40 %: computed by `flops_per_row`, not measured. The tokenizer is a
+real SentencePiece model of 32,000 pieces, from the package mistral-common. On a busy machine compare rows a second of
+CPU.
 """
 
 import argparse
