@@ -97,9 +97,9 @@ def tune(settings: DemoSettings, base: Path, name: str, sources: dict[str, dict[
     Each training runs in its own process: its memory goes back to the system, and its numbers do not depend on what
     ran before it.
     """
-    from cadvi_hub.training.runs import LOG_NAME
+    from cadvi_hub.hub.model_card import TRAINING_LOG
 
-    log = settings.out / "models" / name / LOG_NAME
+    log = settings.out / "models" / name / TRAINING_LOG
     if log.is_file() and json.loads(log.read_text("utf-8"))["finished"]:
         return log.parent / "merged"
     with worker_pool(1, _keep_few_primitives) as pool:

@@ -9,7 +9,7 @@ from typing import Any
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.files import Json, write_json
-from cadvi_hub.hub.model_card import TRAINING_LOG as LOG_NAME
+from cadvi_hub.hub.model_card import TRAINING_LOG
 from cadvi_hub.training.mixture import Mixture
 from cadvi_hub.training.recipe import TuningConfig
 
@@ -56,18 +56,13 @@ def _is_whole(state: Path) -> bool:
         return False
 
 
-def write_log(output_dir: Path, log: Json) -> None:
-    """Replace `training.json`."""
-    write_json(output_dir / LOG_NAME, log)
-
-
 def claim_folder(output_dir: Path, settings: Json) -> None:
     """Record in `output_dir` which settings train there, before anything else is written.
 
     Raises:
         InputError: it cannot be written, or it holds a model or a checkpoint of other settings.
     """
-    file = output_dir / LOG_NAME
+    file = output_dir / TRAINING_LOG
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
         held = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
@@ -77,7 +72,7 @@ def claim_folder(output_dir: Path, settings: Json) -> None:
                 problem = f"the folder holds a run with other settings ({', '.join(differing)})"
                 raise InputError(str(output_dir), problem, "Choose another output_dir, or remove the folder")
         elif held is None or held["settings"] != settings:  # every process calls this, the first one writes
-            write_log(output_dir, {"finished": False, "settings": settings})
+            write_json(file, {"finished": False, "settings": settings})
     except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise InputError(str(file), f"cannot be used ({error})", "Choose another output_dir") from error
 

@@ -27,6 +27,8 @@ from peft import PeftModel
 from transformers import set_seed
 
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.files import write_json
+from cadvi_hub.hub.model_card import TRAINING_LOG
 from cadvi_hub.hub.publish import publish_model
 from cadvi_hub.hub.settings import PublishSettings
 from cadvi_hub.training.adapters import merge
@@ -34,7 +36,7 @@ from cadvi_hub.training.collator import Collator
 from cadvi_hub.training.mixture import load_mixture, pin
 from cadvi_hub.training.models import base_commit, load_base, load_processor, lora_config, template_file
 from cadvi_hub.training.recipe import TuningConfig, TuningModel, check_settings, parse
-from cadvi_hub.training.runs import checkpoint_to_resume, chosen_settings, claim_folder, run_log, write_log
+from cadvi_hub.training.runs import checkpoint_to_resume, chosen_settings, claim_folder, run_log
 from cadvi_hub.training.settings import DataArguments
 from cadvi_hub.training.streaming import stream_mixture
 from cadvi_hub.training.structure import check_trainable
@@ -92,9 +94,9 @@ def train(data: DataArguments, args: TuningConfig, model_args: TuningModel) -> P
     merged = output_dir / "merged"
     if is_first:
         log = run_log(settings, mixture, state, time.monotonic() - started)
-        write_log(output_dir, log | {"finished": False})  # keeps the loss curve if the check of the merge fails
+        write_json(output_dir / TRAINING_LOG, log | {"finished": False})  # kept if the check of the merge fails
         merge(output_dir, merged)
-        write_log(output_dir, log)
+        write_json(output_dir / TRAINING_LOG, log)
         if args.push_to_hub:
             publish_model(
                 PublishSettings(
