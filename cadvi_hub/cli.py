@@ -149,7 +149,8 @@ def usage() -> str:
             *lines,
             "",
             "`cadvi COMMAND --help` lists the keys of a command. `--config` takes a file or a packaged recipe",
-            f"({', '.join(packaged_recipes())}). To train: `accelerate launch training/sft.py --config …`.",
+            f"({', '.join(packaged_recipes())}).",
+            "To train a model: `accelerate launch -m cadvi_hub.training.sft --config …`.",
         ]
     )
 
