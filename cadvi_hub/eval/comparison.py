@@ -8,7 +8,8 @@ from typing import Any
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.eval.answers import Reading
-from cadvi_hub.eval.scoring import OPEN_TASKS, PREFIX, Interval, Prediction, group_metric, group_outcomes, token_f1
+from cadvi_hub.eval.benchmarks.registry import benchmark_of
+from cadvi_hub.eval.scoring import PREFIX, Interval, Prediction, group_metric, group_outcomes, token_f1
 
 DRAWS_AT_ONCE = 4_000_000  # numbers in memory
 
@@ -117,7 +118,7 @@ def compare_predictions(
     if len(first) != len(second):
         raise InputError(f"set {task}", f"one model has {len(first)} questions, the other {len(second)}", _MEND)
     groups = [row["group"] for row in first]
-    if task in OPEN_TASKS:
+    if benchmark_of(task).is_open:
         scores = [[token_f1(row["prediction"], row["answer"]) for row in rows] for rows in (first, second)]
         return [_compared(task, "token_f1", scores, groups, resamples, seed)]
     key = f"{PREFIX[reading]}correct"

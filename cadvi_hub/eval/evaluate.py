@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.eval.benchmarks.question import TASKS
+from cadvi_hub.eval.benchmarks.registry import BENCHMARKS, SWAPPED
 from cadvi_hub.eval.benchmarks.stored import check_complete, missing_questions
 from cadvi_hub.eval.models.load import load_model
 from cadvi_hub.eval.score_table import format_scores
-from cadvi_hub.eval.scoring import SWAPPED, task_scores
+from cadvi_hub.eval.scoring import task_scores
 from cadvi_hub.generation.chat import public_name
 from cadvi_hub.generation.settings import EndpointSettings
 from cadvi_hub.hub.upload import hub_faults
@@ -160,16 +160,16 @@ def question_places(settings: EvaluateSettings) -> dict[str, str]:
     Raises:
         InputError: unknown task, or one that has no place.
     """
-    data = settings.data if isinstance(settings.data, dict) else dict.fromkeys(TASKS, str(settings.data))
-    if unknown := {*settings.tasks, *data} - set(TASKS):
-        raise InputError("tasks", f"unknown: {', '.join(sorted(unknown))}", f"Use some of {', '.join(TASKS)}")
+    data = settings.data if isinstance(settings.data, dict) else dict.fromkeys(BENCHMARKS, str(settings.data))
+    if unknown := {*settings.tasks, *data} - set(BENCHMARKS):
+        raise InputError("tasks", f"unknown: {', '.join(sorted(unknown))}", f"Use some of {', '.join(BENCHMARKS)}")
     if lacking := set(settings.tasks) - set(data):
         raise InputError("data", f"it has no place for {', '.join(sorted(lacking))}", "Add these tasks to data")
     if settings.tasks or isinstance(settings.data, dict):
         chosen = set(settings.tasks or data)
     else:
         chosen = _present(settings.data)
-    return {task: data[task] for task in TASKS if task in chosen}
+    return {task: data[task] for task in BENCHMARKS if task in chosen}
 
 
 def _notes(task: str, place: str, settings: EvaluateSettings) -> dict[str, str]:
@@ -185,12 +185,12 @@ def _notes(task: str, place: str, settings: EvaluateSettings) -> dict[str, str]:
 def _present(data: str) -> set[str]:
     """The sets that a folder or Hub repo has."""
     if Path(data).is_dir():
-        found = {task for task in TASKS if any(Path(data, task).glob("*.parquet"))}
+        found = {task for task in BENCHMARKS if any(Path(data, task).glob("*.parquet"))}
     else:
         from datasets import get_dataset_config_names
 
         try:
-            found = set(get_dataset_config_names(data)) & set(TASKS)
+            found = set(get_dataset_config_names(data)) & set(BENCHMARKS)
         except (OSError, ValueError) as error:
             raise InputError(
                 f"data {data}", f"no question sets ({error})", "Make them with `cadvi benchmarks`"

@@ -9,8 +9,8 @@ from lighteval.tasks.lighteval_task import LightevalTask, LightevalTaskConfig
 from lighteval.tasks.requests import Doc
 
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.eval.benchmarks.registry import SWAPPED
 from cadvi_hub.eval.models.row_images import LazyRows
-from cadvi_hub.eval.scoring import SWAPPED
 from cadvi_hub.eval.tasks import specific
 
 with torch.set_grad_enabled(torch.is_grad_enabled()):

@@ -11,16 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from cadvi_hub.eval.answers import IMAGE_LETTERS, READINGS, Reading, read_answer
-from cadvi_hub.eval.swapping import SWAPPED_TASKS
+from cadvi_hub.eval.benchmarks.benchmark import CONSISTENCY, PAIRS, Grouping
+from cadvi_hub.eval.benchmarks.registry import BENCHMARKS, SWAPPED, benchmark_of
 
 Interval = tuple[float, float]
 Prediction = Mapping[str, Any]  # as `prediction` makes it
 
 NORMAL_95 = 1.959963984540054  # two-sided 95 % quantile of the normal distribution
-OPEN_TASKS = ("cad_qa", "cad_summary")  # answered in sentences, and not right or wrong
-PAIRS = "pair_accuracy"  # the group metric of EQBEN and COLA: two questions, both right
-CONSISTENCY = "consistency"  # NLVR2's: a sentence is right with every pair of images that it is asked of
-SWAPPED = "_swapped"  # ends the name of a task with swapped images
 PREFIX: dict[Reading, str] = {"strict": "", "tolerant": "tolerant_"}  # of the metrics of a reading
 
 
@@ -49,7 +46,7 @@ def prediction(task: str, question: Mapping[str, Any], answer: str, text: str) -
         `tolerant_correct` and what either reading says (`strict`, `tolerant`; None if it cannot be read).
     """
     row = {key: question[key] for key in ("id", "category", "group")} | {"answer": answer, "prediction": text}
-    if task in OPEN_TASKS:
+    if benchmark_of(task).is_open:
         return {**row, "correct": text.strip() == answer.strip()}
     for reading in READINGS:
         said, right = (read_answer(each, question["options"], reading) for each in (text, answer))
@@ -57,12 +54,10 @@ def prediction(task: str, question: Mapping[str, Any], answer: str, text: str) -
     return row
 
 
-def group_metric(task: str, rows: Sequence[Prediction]) -> str | None:
-    """`PAIRS` or `CONSISTENCY`, where the questions of a group count together; None where not."""
-    name = task.removesuffix(SWAPPED)
-    if name in ("eqben", "cola"):
-        return PAIRS
-    return CONSISTENCY if name == "nlvr2" and len({row["group"] for row in rows}) < len(rows) else None
+def group_metric(task: str, rows: Sequence[Prediction]) -> Grouping:
+    """The metric of questions that count together; "" where there is none, or no statement was asked twice."""
+    grouping = benchmark_of(task).grouping
+    return "" if grouping == CONSISTENCY and len({row["group"] for row in rows}) == len(rows) else grouping
 
 
 def closed_shares(task: str, rows: Sequence[Prediction]) -> dict[str, Share]:
@@ -195,7 +190,7 @@ def task_scores(task: str, rows: Mapping[str, Sequence[Prediction]], both_orders
     """
     own, swapped = rows[task], rows.get(task + SWAPPED, [])
     n = len(own)
-    if task in OPEN_TASKS:
+    if benchmark_of(task).is_open:
         value, interval = mean_and_interval([token_f1(row["prediction"], row["answer"]) for row in own])
         exact = Share(sum(row["correct"] for row in own), n)
         return {"token_f1": value, "token_f1_interval": list(interval)} | _values({"exact_match": exact}, n) | {"n": n}
@@ -210,7 +205,7 @@ def task_scores(task: str, rows: Mapping[str, Sequence[Prediction]], both_orders
             value, interval = mean_and_interval(bias, lowest=-1.0)
             name = f"{PREFIX[reading]}position_bias"
             scores |= {name: value, f"{name}_interval": list(interval), f"{name}_n": len(bias)}
-    if both_orders and task in SWAPPED_TASKS:
+    if both_orders and task in BENCHMARKS and BENCHMARKS[task].swaps:
         scores["not_swapped_n"] = n - len(swapped)
     return scores | {"n": n}
 

@@ -7,8 +7,6 @@ from typing import Any
 from cadvi_hub.core.schema import IMAGE_PLACEHOLDER
 from cadvi_hub.eval.answers import IMAGE_LETTERS
 
-SWAPPED_TASKS = ("bison", "svo_probes", "nlvr2", "eqben", "cola")  # of video frames and open answers the order is said
-
 _IMAGE = r"(?:images?|pictures?|photos?|photographs?)"
 # An image named by its place: "the left image", "the right-hand picture", "the image on the right", "Image 1"
 _NAMED = re.compile(

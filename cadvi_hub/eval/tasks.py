@@ -27,13 +27,12 @@ from lighteval.tasks.requests import Doc, SamplingMethod
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import IMAGE_PLACEHOLDER
-from cadvi_hub.eval.benchmarks.question import OPTIONS, TASKS
+from cadvi_hub.eval.benchmarks.registry import BENCHMARKS, SWAPPED
 from cadvi_hub.eval.models.row_images import RowImages
-from cadvi_hub.eval.scoring import OPEN_TASKS, SWAPPED, closed_shares, prediction, token_f1
-from cadvi_hub.eval.swapping import SWAPPED_TASKS, swap_images
+from cadvi_hub.eval.scoring import closed_shares, prediction, token_f1
+from cadvi_hub.eval.swapping import swap_images
 
 MAX_TOKENS = 256  # of an answer (paper, section 4.1)
-SUMMARY_TOKENS = 512  # ours; the paper's summaries have 157 words on average
 
 
 def data_place(task: str) -> str:
@@ -162,11 +161,12 @@ def task_configs(
     """
     configs = []
     for task, place in places.items():
-        closed = [_shares(task), *([RANKED] if rank_options and OPTIONS[task] else [])]
+        benchmark = BENCHMARKS[task]
+        closed = [_shares(task), *([RANKED] if rank_options and benchmark.options else [])]
         # `datasets` knows a folder with a card by its name alone, and gives what another one of that name held when it
         # was first read. The folder of one set has no card and is known by its files.
         local = Path(place).is_dir()
-        prompts = {task: prompt, **({task + SWAPPED: swapped_prompt} if both_orders and task in SWAPPED_TASKS else {})}
+        prompts = {task: prompt, **({task + SWAPPED: swapped_prompt} if both_orders and benchmark.swaps else {})}
         configs += [
             LightevalTaskConfig(
                 name=name,
@@ -176,8 +176,8 @@ def task_configs(
                 hf_avail_splits=["test"],
                 evaluation_splits=["test"],
                 few_shots_split="test",  # the only split; our models refuse few-shot examples, see above
-                metrics=OPEN_METRICS if task in OPEN_TASKS else closed,
-                generation_size=_tokens(task, max_tokens),
+                metrics=OPEN_METRICS if benchmark.is_open else closed,
+                generation_size=benchmark.max_tokens or max_tokens,
                 stop_sequence=[],
             )
             for name, prompt_function in prompts.items()
@@ -185,10 +185,4 @@ def task_configs(
     return configs
 
 
-def _tokens(task: str, max_tokens: int) -> int:
-    if task == "cad_summary":
-        return SUMMARY_TOKENS
-    return MAX_TOKENS if task in OPEN_TASKS else max_tokens
-
-
-TASKS_TABLE = task_configs({task: data_place(task) for task in TASKS})
+TASKS_TABLE = task_configs({task: data_place(task) for task in BENCHMARKS})

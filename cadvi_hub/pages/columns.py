@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from cadvi_hub.eval.benchmarks.question import OPTIONS, SVO_CATEGORIES
-from cadvi_hub.eval.scoring import CONSISTENCY, PAIRS, PREFIX, SWAPPED
-from cadvi_hub.eval.swapping import SWAPPED_TASKS
+from cadvi_hub.eval.benchmarks.benchmark import CONSISTENCY
+from cadvi_hub.eval.benchmarks.registry import BENCHMARKS, SWAPPED
+from cadvi_hub.eval.scoring import PREFIX
 
 Results = Mapping[str, Mapping[str, Mapping[str, Any]]]  # model → task → metric → value
-
-CATEGORY_TASKS = ("svo_probes", "eqben", "seed_image", "seed_video")
 
 
 class Column(NamedTuple):
@@ -52,43 +50,20 @@ class Table(NamedTuple):
     main: bool = True
 
 
-def _closed(task: str, about: str, metric: str = "accuracy", unit: str = "accuracy") -> Column:
-    guess = 1 / len(OPTIONS[task]) if OPTIONS[task] else None
-    return Column(task, task, metric, unit, guess**2 if guess and metric == PAIRS else guess, about)
-
-
-_F1 = "Token F1 counts the words shared with the reference answer; it replaces the paper's rating by an LLM."
-COLUMNS = (
-    _closed("bison", "One caption, two related pictures: which one suits it?"),
-    _closed("svo_probes", "One sentence, two pictures that differ in its subject, its verb or its object."),
-    _closed("nlvr2", "A statement about both pictures together: true or false?"),
-    _closed(
-        "nlvr2", "A statement counts when it is judged right of every two pictures.", CONSISTENCY, "consistency"
-    )._replace(chance=None),
-    _closed(
-        "eqben",
-        "Two nearly equal pictures and a caption for each; a pair counts when both captions find their picture.",
-        PAIRS,
-        "pairs",
-    ),
-    _closed(
-        "cola",
-        "The same things and properties, combined differently; a pair counts when both captions find their picture.",
-        PAIRS,
-        "pairs",
-    ),
-    Column("cad_qa", "cad_qa", "token_f1", "token F1", None, f"Open questions about two pictures. {_F1}"),
-    Column("cad_summary", "cad_summary", "token_f1", "token F1", None, f"Summaries of what differs. {_F1}"),
-    _closed("seed_image", "SEED-Bench: questions about one picture, four options."),
-    _closed("seed_video", "SEED-Bench: questions about two frames of a video, four options."),
-    _closed("single_image", "Questions about a single picture: what a model lost by learning to compare."),
-)
+def columns() -> tuple[Column, ...]:
+    """The columns of all sets, those of sets that compare images first."""
+    order = sorted(BENCHMARKS.values(), key=lambda benchmark: not benchmark.compares)
+    return tuple(
+        Column(each.name, each.name, shown.metric, shown.unit, shown.chance, shown.about)
+        for each in order
+        for shown in each.columns
+    )
 
 
 def tables(results: Results) -> list[Table]:
     """The tables for `results`, the paper's first; columns in which no model has a score are left out."""
-    closed = [column for column in COLUMNS if column.metric != "token_f1"]
-    both = [column for column in closed if column.task in SWAPPED_TASKS and column.metric != CONSISTENCY]
+    closed = [column for column in columns() if column.metric != "token_f1"]
+    both = [column for column in closed if BENCHMARKS[column.task].swaps and column.metric != CONSISTENCY]
     sets = [column for column in closed if column.metric != CONSISTENCY]
     tolerant = PREFIX["tolerant"]
     found = [
@@ -136,13 +111,13 @@ def tables(results: Results) -> list[Table]:
             "Likeliest option",
             "The option that the model finds likeliest, without writing an answer.",
             tuple(
-                column._replace(metric="ranked_accuracy", unit="accuracy", chance=1 / len(OPTIONS[column.task]))
+                column._replace(metric="ranked_accuracy", unit="accuracy", chance=1 / len(options))
                 for column in sets
-                if OPTIONS[column.task]
+                if (options := BENCHMARKS[column.task].options)
             ),
             main=False,
         ),
-        *(Table(f"{task} by category", "", category_columns(results, task)) for task in CATEGORY_TASKS),
+        *(Table(f"{task} by category", "", category_columns(results, task)) for task in BENCHMARKS),
     ]
     present = [
         table._replace(columns=tuple(each for each in table.columns if has_any(results, each))) for table in found
@@ -153,11 +128,11 @@ def tables(results: Results) -> list[Table]:
 def _with_ratings(results: Results) -> tuple[Column, ...]:
     """The columns of the paper's table; the ratings of a set come right after it, a column per judge."""
     judges = judge_names(results)
-    columns: list[Column] = []
-    for column in COLUMNS:
-        columns.append(column)
+    rated: list[Column] = []
+    for column in columns():
+        rated.append(column)
         if column.metric == "token_f1":
-            columns += [
+            rated += [
                 Column(
                     column.task,
                     column.task,
@@ -169,7 +144,7 @@ def _with_ratings(results: Results) -> tuple[Column, ...]:
                 )
                 for number, judge in enumerate(judges, start=1)
             ]
-    return tuple(columns)
+    return tuple(rated)
 
 
 def judge_names(results: Results) -> list[str]:
@@ -201,8 +176,8 @@ def notes(results: Results) -> list[str]:
 
 
 def category_columns(results: Results, task: str) -> tuple[Column, ...]:
-    """A column per category of `task` that any of the results has, in alphabetic order; SVO Probes' in its own."""
-    (whole, *_) = (column for column in COLUMNS if column.task == task)
+    """A column per category of `task` that any of the results has; categories that the set does not list, by name."""
+    whole = next(column for column in columns() if column.task == task)
     prefix = f"{whole.metric}_"
     names = {
         metric.removeprefix(prefix)
@@ -210,7 +185,8 @@ def category_columns(results: Results, task: str) -> tuple[Column, ...]:
         for metric in tasks.get(task, {})
         if metric.startswith(prefix) and f"{metric}_interval" in tasks[task]
     }
-    order = [*(name for name in SVO_CATEGORIES if name in names), *sorted(names - set(SVO_CATEGORIES))]
+    listed = BENCHMARKS[task].categories
+    order = [*(name for name in listed if name in names), *sorted(names - set(listed))]
     return tuple(whole._replace(title=name, metric=prefix + name, about="") for name in order)
 
 

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.files import read_json
-from cadvi_hub.eval.benchmarks.question import TASKS
+from cadvi_hub.eval.benchmarks.registry import BENCHMARKS, SWAPPED, benchmark_of
 from cadvi_hub.eval.judge.run import read_ratings as read_rating_scores
-from cadvi_hub.eval.scoring import OPEN_TASKS, SWAPPED, token_f1
+from cadvi_hub.eval.scoring import token_f1
 from cadvi_hub.pages.columns import judge_names
 from cadvi_hub.pages.rows import DataRows
 
@@ -96,7 +96,7 @@ class Evaluations:
         self.results: dict[str, dict[str, dict[str, Any]]] = {
             name: _scores(folder) for name, folder in self.folders.items()
         }
-        self.tasks = [task for task in TASKS if any(task in scores for scores in self.results.values())]
+        self.tasks = [task for task in BENCHMARKS if any(task in scores for scores in self.results.values())]
         self._questions = questions or {}
         self._of_task = lru_cache(2)(self._read)  # a set of 54,000 questions takes some 60 MB per model
         self._ratings = lru_cache(8)(_read_ratings)
@@ -211,7 +211,7 @@ def _predictions(folder: Path, task: str) -> Iterator[tuple[int, Prediction]]:
 def _reply(row: Mapping[str, Any], task: str) -> Reply:
     """A row of predictions in words."""
     text = row["prediction"]
-    if task in OPEN_TASKS:
+    if benchmark_of(task).is_open:
         return Reply(text, "open", f"token F1 {100 * token_f1(row['prediction'], row['answer']):.0f} %")
     if row["strict"] is not None:
         outcome = "right" if row["correct"] else "wrong"

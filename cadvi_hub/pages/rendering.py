@@ -19,9 +19,9 @@ from markupsafe import Markup
 
 from cadvi_hub.core.schema import IMAGE_PLACEHOLDER, CadSummary
 from cadvi_hub.core.summaries import parse_summary
+from cadvi_hub.eval.benchmarks.registry import BENCHMARKS
 from cadvi_hub.hub.cards import Verbatim, escape
 from cadvi_hub.pages.charts import Chart
-from cadvi_hub.pages.columns import COLUMNS
 from cadvi_hub.pages.evaluations import AskedQuestion
 from cadvi_hub.pages.pictures import Shown
 from cadvi_hub.pages.scores import PAPER_NOTE, ScoreTable
@@ -104,7 +104,7 @@ def question_html(question: AskedQuestion, pictures: Sequence[Shown], position: 
         pictures=pictures,
         text=text,
         options=dict(OPTION.findall(text)),
-        about=next((column.about for column in COLUMNS if column.task == question.task), ""),
+        about=BENCHMARKS[question.task].columns[0].about,
         position=position,
     )
 

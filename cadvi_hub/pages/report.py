@@ -9,9 +9,9 @@ from typing import Any
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.files import read_json, write_text, writing
+from cadvi_hub.eval.benchmarks.registry import SWAPPED
 from cadvi_hub.eval.comparison import Comparison, compare_predictions, read_predictions
 from cadvi_hub.eval.paper_results import paper_results
-from cadvi_hub.eval.scoring import SWAPPED
 from cadvi_hub.pages.charts import bar_charts, loss_chart
 from cadvi_hub.pages.columns import Results, notes
 from cadvi_hub.pages.evaluations import FILTERS, Evaluations

@@ -17,7 +17,8 @@ from cadvi_hub.core.images import open_image
 from cadvi_hub.eval.benchmarks.build import BenchmarkSettings, build_benchmark
 from cadvi_hub.eval.benchmarks.faults import DUPLICATE, SAME_HALVES, SAME_ID, TELLING_ID
 from cadvi_hub.eval.benchmarks.pictures import BROKEN, NOT_FOUND
-from cadvi_hub.eval.benchmarks.question import OPTIONS, named
+from cadvi_hub.eval.benchmarks.question import named
+from cadvi_hub.eval.benchmarks.registry import BENCHMARKS
 from cadvi_hub.eval.benchmarks.stored import check_complete, missing_questions
 from cadvi_hub.eval.benchmarks.video import VideoFrames, frame_names, two_frames
 from cadvi_hub.eval.benchmarks.writing import write_questions
@@ -183,7 +184,7 @@ def test_a_set_added_later_joins_the_readme(images: Path) -> None:
     build(images, "nlvr2", question(0, answer="True"))
     build(images, "bison", question(0))
     readme = (images.parent / "out/README.md").read_text()
-    assert [task for task in OPTIONS if f"config_name: {task}" in readme] == ["bison", "nlvr2"]
+    assert [task for task in BENCHMARKS if f"config_name: {task}" in readme] == ["bison", "nlvr2"]
 
 
 @pytest.mark.parametrize(

@@ -18,13 +18,12 @@ from PIL import Image
 from cadvi_hub.core.drops import Drops
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.images import encode_png
-from cadvi_hub.eval.benchmarks.question import ONE_IMAGE_TASKS, OPTIONS
 from cadvi_hub.eval.benchmarks.question_file import read_questions
+from cadvi_hub.eval.benchmarks.registry import BENCHMARKS
 from cadvi_hub.eval.benchmarks.writing import write_questions
 from cadvi_hub.eval.evaluate import EvaluateSettings, evaluate
 from cadvi_hub.eval.models.constant import ConstantModel
 from cadvi_hub.eval.scoring import token_f1
-from cadvi_hub.eval.swapping import SWAPPED_TASKS
 from cadvi_hub.eval.tasks import TASKS_TABLE, data_place, prompt, specific, task_configs
 from cadvi_hub.hub.loopback import LoopbackHub
 
@@ -44,7 +43,7 @@ class Scripted(ConstantModel):
 
 
 def row(task: str, index: int, **changes: Any) -> dict[str, Any]:
-    options, images = list(OPTIONS[task]), 1 if task in ONE_IMAGE_TASKS else 2
+    options, images = list(BENCHMARKS[task].options), BENCHMARKS[task].images
     return {
         "id": str(index),
         "images": [PICTURE] * images,
@@ -104,8 +103,9 @@ def predictions(settings: EvaluateSettings, task: str) -> list[dict[str, Any]]:
 
 
 def test_every_set_is_a_task_and_its_rows_become_docs() -> None:
-    assert [config.name for config in TASKS_TABLE if not config.name.endswith("_swapped")] == list(OPTIONS)
-    assert {config.name for config in TASKS_TABLE} - set(OPTIONS) == {f"{task}_swapped" for task in SWAPPED_TASKS}
+    assert [config.name for config in TASKS_TABLE if not config.name.endswith("_swapped")] == list(BENCHMARKS)
+    swapped = {f"{task}_swapped" for task in ("bison", "svo_probes", "nlvr2", "eqben", "cola")}
+    assert {config.name for config in TASKS_TABLE} - set(BENCHMARKS) == swapped
     images = [Image.new("RGB", (2, 2), "red"), Image.new("L", (3, 3))]
     doc = prompt(row("nlvr2", 1, images=images, question="<image> and <image>?"), "nlvr2")
     assert (doc.query, doc.choices, doc.gold_index) == ("<image> and <image>?", ["True", "False"], 1)
@@ -137,7 +137,7 @@ def test_the_environment_says_where_each_set_is(monkeypatch: pytest.MonkeyPatch)
 
 def test_the_reference_answers_are_all_right(settings: EvaluateSettings) -> None:
     scores = evaluate(settings, Scripted(gold))
-    assert list(scores) == list(OPTIONS)
+    assert list(scores) == list(BENCHMARKS)
     for task, metrics in scores.items():
         values = {name: metrics[name] for name in metrics if f"{name}_interval" in metrics}
         assert values

@@ -16,11 +16,11 @@ from PIL import Image
 
 from cadvi_hub.core.images import encode_png
 from cadvi_hub.core.schema import message, v1_features, v2_features
-from cadvi_hub.eval.benchmarks.question import OPTIONS, PAIR_TASKS
+from cadvi_hub.eval.benchmarks.registry import BENCHMARKS, SWAPPED
 from cadvi_hub.eval.benchmarks.writing import write_questions
 from cadvi_hub.eval.judge.run import rating_scores
-from cadvi_hub.eval.scoring import SWAPPED, prediction, task_scores
-from cadvi_hub.eval.swapping import SWAPPED_TASKS, swap_images
+from cadvi_hub.eval.scoring import prediction, task_scores
+from cadvi_hub.eval.swapping import swap_images
 from cadvi_hub.pages.report import collect, write_report
 from cadvi_hub.pages.settings import ReportSettings
 
@@ -41,8 +41,8 @@ def write_json(path: Path, content: Any) -> Path:
 
 
 def question(task: str, index: int) -> dict[str, Any]:
-    options = list(OPTIONS[task]) or (["red", "blue"] if task == "single_image" else [])
-    pair, one_image = task in PAIR_TASKS, task in ("single_image", "seed_image")
+    options = list(BENCHMARKS[task].options) or (["red", "blue"] if task == "single_image" else [])
+    pair, one_image = BENCHMARKS[task].in_pairs, BENCHMARKS[task].images == 1
     return {
         "id": f"{index // 2}_{index % 2}" if pair else str(index),
         "images": [picture("red"), picture("blue")][: 1 if one_image else 2],
@@ -68,7 +68,7 @@ def evaluation(
         asked = [question(task, index) for index in range(N)]
         said = [row["answer"] if index < right else wrong for index, row in enumerate(asked)]
         rows[task] = _predicted(task, asked, said)
-        if both_orders and task in SWAPPED_TASKS:
+        if both_orders and BENCHMARKS[task].swaps:
             swapped = [each for row in asked if (each := swap_images(row))]
             rows[task + SWAPPED] = _predicted(task, swapped, said)
     for task, predictions in rows.items():

@@ -14,7 +14,7 @@ from PIL import Image
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.images import encode_png
-from cadvi_hub.eval.benchmarks.question import PAIR_TASKS
+from cadvi_hub.eval.benchmarks.registry import BENCHMARKS
 from cadvi_hub.world import make as world
 from cadvi_hub.world.make import make_world
 from cadvi_hub.world.questions import MAKERS
@@ -102,7 +102,7 @@ def test_instruct_rows_have_the_fields_of_the_llava_mix(made: Path) -> None:
 @pytest.mark.parametrize("task", list(MAKERS))
 def test_question_files_have_the_benchmarks_keys_and_name_pictures_that_are_there(made: Path, task: str) -> None:
     questions = rows(made / f"questions/{task}.jsonl")
-    assert len(questions) == (12 if task in PAIR_TASKS else 6)
+    assert len(questions) == (12 if BENCHMARKS[task].in_pairs else 6)
     keys = {"image", "text", "answer", "question_id"} | ({"category"} if task == "svo_probes" else set())
     for row in questions:
         assert set(row) == keys
@@ -110,7 +110,7 @@ def test_question_files_have_the_benchmarks_keys_and_name_pictures_that_are_ther
         assert all((made / "questions" / name).is_file() for name in row["image"])
     if task == "eqben":  # the first part of the path is the kind of change
         assert len({row["image"][0].split("/")[0] for row in questions}) == 6
-    if task in PAIR_TASKS:
+    if BENCHMARKS[task].in_pairs:
         pairs = [questions[k : k + 2] for k in range(0, 12, 2)]
         assert all(first["image"] == second["image"] for first, second in pairs)
 

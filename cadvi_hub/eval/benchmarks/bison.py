@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from cadvi_hub.eval.answers import IMAGE_LETTERS
+from cadvi_hub.eval.benchmarks.benchmark import Benchmark, PaperResults, ReportColumn
 from cadvi_hub.eval.benchmarks.question import Question, which_image
 from cadvi_hub.eval.benchmarks.reading import bad, make_all, rows_at
 from cadvi_hub.sources.rows import Row, identifier, items, mapping, text
@@ -25,10 +27,21 @@ def read_bison(path: Path, seed: int) -> Iterator[Question]:
     def make(row: Row, place: str) -> Question:
         candidates = [mapping(candidate, "a candidate") for candidate in items(row, "image_candidates")]
         names = {identifier(candidate, "image_id"): text(candidate, "image_filename") for candidate in candidates}
-        right = names.pop(identifier(row, "true_image_id"), None)
-        if right is None or len(names) != 1:
+        true_id = identifier(row, "true_image_id")
+        wrong = [name for image_id, name in names.items() if image_id != true_id]
+        if true_id not in names or len(wrong) != 1:
             raise bad("true_image_id is not one of two image_candidates")
         question_id, caption = identifier(row, "bison_id"), text(row, "caption")
-        return which_image(question_id, right, *names.values(), caption, path.name, place, seed)
+        return which_image(question_id, names[true_id], wrong[0], caption, path.name, place, seed)
 
     return make_all(path, rows_at(path, "data"), make)
+
+
+BENCHMARK = Benchmark(
+    name="bison",
+    columns=(ReportColumn("accuracy", "accuracy", 1 / 2, "One caption, two related pictures: which one suits it?"),),
+    options=IMAGE_LETTERS,
+    swaps=True,
+    upstream=read_bison,
+    paper=PaperResults("accuracy", 150, (56.70, 40.67, 80.00, 46.00, 80.67, 66.00, 81.33, 54.00, 59.33, 95.33, 96.67)),
+)

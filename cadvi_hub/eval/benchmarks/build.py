@@ -9,7 +9,7 @@ out/<task>/_work/           whole shards of a build under way (`under_way.py`)
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,33 +18,15 @@ from typing import IO, Any, Literal
 from cadvi_hub.core.drops import Drops
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.files import digest_of_files, write_json
-from cadvi_hub.eval.benchmarks.bison import read_bison
-from cadvi_hub.eval.benchmarks.cad_summary import read_summaries
-from cadvi_hub.eval.benchmarks.cola import read_cola
-from cadvi_hub.eval.benchmarks.eqben import read_eqben
 from cadvi_hub.eval.benchmarks.faults import Faults
-from cadvi_hub.eval.benchmarks.nlvr2 import read_nlvr2
-from cadvi_hub.eval.benchmarks.pictures import PictureError, Pictures, PictureSource, embedded_rows
-from cadvi_hub.eval.benchmarks.question import OPTIONS, TASKS, Question
+from cadvi_hub.eval.benchmarks.pictures import PictureError, Pictures, embedded_rows
+from cadvi_hub.eval.benchmarks.question import PictureSource, Question
 from cadvi_hub.eval.benchmarks.question_file import read_question_file
-from cadvi_hub.eval.benchmarks.seed_bench import read_seed_image, read_seed_video
-from cadvi_hub.eval.benchmarks.svo_probes import read_svo_probes
+from cadvi_hub.eval.benchmarks.registry import find_benchmark
 from cadvi_hub.eval.benchmarks.under_way import KeptQuestions, StaleShardsError, under_way
-from cadvi_hub.eval.benchmarks.video import VideoFrames
 from cadvi_hub.eval.benchmarks.writing import write_questions
 
 Format = Literal["question_file", "upstream"]
-UPSTREAM: dict[str, Callable[[Path, int], Iterator[Question]]] = {
-    "bison": read_bison,
-    "svo_probes": read_svo_probes,
-    "nlvr2": read_nlvr2,
-    "eqben": read_eqben,
-    "cola": read_cola,
-    "seed_image": read_seed_image,
-    "seed_video": read_seed_video,
-}
-BUILT = "cad_summary"  # of rows that we built; it has no file of questions
-_NO_QUESTION_FILE = ("seed_image", "seed_video", BUILT)
 
 
 @dataclass
@@ -90,14 +72,14 @@ def build_benchmark(settings: BenchmarkSettings) -> str:
 
 
 def _build(settings: BenchmarkSettings) -> str:
-    task, out = settings.task, settings.out
-    faults, counter = Faults(task), _Counter()
+    benchmark, task, out = find_benchmark(settings.task, "task"), settings.task, settings.out
+    faults, counter = Faults(benchmark), _Counter()
     questions = _questions(settings, faults.flags)
     pictures = _pictures(settings)
     with under_way(out / task, _inputs(settings)) as shards, _missing_file(out / task) as file:
         missing = _Missing(file)
         counted = counter.count(faults.watch(questions), task)
-        rows = embedded_rows(task, counted, pictures, missing, KeptQuestions(shards))
+        rows = embedded_rows(benchmark, counted, pictures, missing, KeptQuestions(shards))
         written = write_questions(rows, out, missing.questions, kept={task: shards} if shards else {}).get(task, 0)
     if not written:
         problem = f"of {counter.total} questions none has its pictures"
@@ -122,23 +104,22 @@ def _format(settings: BenchmarkSettings) -> Format:
     Raises:
         InputError: an unknown set, or a format that it does not have.
     """
-    task = settings.task
-    if task not in OPTIONS:
-        raise InputError("task", f"unknown task {task!r}", f"Use one of {', '.join(TASKS)}")
-    chosen = settings.format or ("upstream" if task in _NO_QUESTION_FILE else "question_file")
-    if chosen == "upstream" and task not in (*UPSTREAM, BUILT):
-        raise InputError("format", f"{task} has no upstream annotations", "Use question_file")
-    if chosen == "question_file" and task == BUILT:
-        raise InputError("format", f"{BUILT} is made of a built data set", "Leave format out")
+    benchmark = find_benchmark(settings.task, "task")
+    chosen = settings.format or ("question_file" if benchmark.question_file else "upstream")
+    if chosen == "upstream" and not (benchmark.upstream or benchmark.summaries):
+        raise InputError("format", f"{benchmark.name} has no upstream annotations", "Use question_file")
+    if chosen == "question_file" and benchmark.summaries:
+        raise InputError("format", f"{benchmark.name} is made of a built data set", "Leave format out")
     return chosen
 
 
 def _questions(settings: BenchmarkSettings, flags: Drops) -> Iterator[Question]:
-    if _format(settings) == "question_file":
-        return read_question_file(settings.questions, settings.task)
-    if settings.task == BUILT:
-        return read_summaries(settings.questions, flags)
-    return UPSTREAM[settings.task](settings.questions, settings.seed)
+    benchmark = find_benchmark(settings.task, "task")
+    if _format(settings) == "upstream" and benchmark.upstream:
+        return benchmark.upstream(settings.questions, settings.seed)
+    if benchmark.summaries:
+        return benchmark.summaries(settings.questions, flags)
+    return read_question_file(settings.questions, settings.task)
 
 
 def _roots(settings: BenchmarkSettings) -> Sequence[Path]:
@@ -147,9 +128,8 @@ def _roots(settings: BenchmarkSettings) -> Sequence[Path]:
 
 def _pictures(settings: BenchmarkSettings) -> PictureSource:
     roots = _roots(settings)
-    if settings.task == "seed_video" and _format(settings) == "upstream":
-        return VideoFrames(roots)
-    return Pictures(roots)
+    found = find_benchmark(settings.task, "task").pictures if _format(settings) == "upstream" else None
+    return (found or Pictures)(roots)
 
 
 def _inputs(settings: BenchmarkSettings) -> dict[str, Any]:

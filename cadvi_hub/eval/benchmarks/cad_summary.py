@@ -13,6 +13,7 @@ from cadvi_hub.core.drops import Drops
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import Aspect, CadSummary, Difference
 from cadvi_hub.core.summaries import render_summary
+from cadvi_hub.eval.benchmarks.benchmark import F1_ABOUT, Benchmark, ReportColumn
 from cadvi_hub.eval.benchmarks.question import Question, prompt_text
 from cadvi_hub.eval.benchmarks.reading import bad, make_all
 from cadvi_hub.sources.rows import Row, identifier, items, mapping, text
@@ -75,3 +76,13 @@ def _rows(file: Path) -> Iterator[tuple[str, Row]]:
                     number += 1
     except (pa.ArrowException, OSError) as error:
         raise InputError(str(file), f"it does not read as parquet ({str(error).strip()})", "Build it again") from error
+
+
+BENCHMARK = Benchmark(
+    name="cad_summary",
+    columns=(ReportColumn("token_f1", "token F1", None, f"Summaries of what differs. {F1_ABOUT}"),),
+    max_tokens=512,  # ours; the paper's summaries have 157 words on average
+    judge_prompt="judge_summary",
+    question_file=False,
+    summaries=read_summaries,
+)

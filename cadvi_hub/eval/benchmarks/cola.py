@@ -1,7 +1,7 @@
 """COLA's multi-object setting in full: 210 entries `[image1_url, caption1, image2_url, caption2]` of one JSON list.
 
-Captions hold the same objects and attributes, bound otherwise. Pictures are Visual Genome's, known by the last part of
-their URL (`2414605.jpg`).
+Captions hold the same objects and attributes, combined differently. Pictures are Visual Genome's, known by the last
+part of their URL (`2414605.jpg`).
 Format: https://github.com/arijitray1993/COLA (MIT)
 """
 
@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cadvi_hub.core.json_stream import list_rows
+from cadvi_hub.eval.answers import IMAGE_LETTERS
+from cadvi_hub.eval.benchmarks.benchmark import PAIRS, Benchmark, PaperResults, ReportColumn
 from cadvi_hub.eval.benchmarks.question import Question, caption_pair
 from cadvi_hub.eval.benchmarks.reading import bad, make_all
 from cadvi_hub.sources.rows import Row
@@ -36,3 +38,15 @@ def read_cola(path: Path, seed: int) -> Iterator[Question]:
 
     for questions in make_all(path, rows, make):
         yield from questions
+
+
+ABOUT = "The same things and properties, combined differently; a pair counts when both captions find their picture."
+BENCHMARK = Benchmark(
+    name="cola",
+    columns=(ReportColumn(PAIRS, "pairs", 1 / 4, ABOUT),),
+    options=IMAGE_LETTERS,
+    grouping=PAIRS,
+    swaps=True,
+    upstream=read_cola,
+    paper=PaperResults(PAIRS, 210, (20.00, 8.10, 25.71, 13.33, 32.38, 11.90, 24.76, 7.62, 12.38, 40.95, 43.33)),
+)

@@ -16,6 +16,8 @@ from typing import Any
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.json_stream import entries, list_rows
+from cadvi_hub.eval.answers import IMAGE_LETTERS
+from cadvi_hub.eval.benchmarks.benchmark import PAIRS, Benchmark, PaperResults, ReportColumn
 from cadvi_hub.eval.benchmarks.question import Question, caption_pair
 from cadvi_hub.eval.benchmarks.reading import bad, make_all
 from cadvi_hub.sources.rows import Row, mapping, text
@@ -98,3 +100,21 @@ def _is_list(file: Path) -> bool:
             return content.read(1024).lstrip().startswith(b"[")
     except OSError as error:
         raise InputError(str(file), f"cannot be read ({error.strerror})", "Name EqBen's annotation file") from error
+
+
+def category(row: Row) -> str:
+    """The subset of a line of the question file: the first folder of its first image."""
+    return str(row["image"][0]).partition("/")[0]
+
+
+ABOUT = "Two nearly equal pictures and a caption for each; a pair counts when both captions find their picture."
+BENCHMARK = Benchmark(
+    name="eqben",
+    columns=(ReportColumn(PAIRS, "pairs", 1 / 4, ABOUT),),
+    options=IMAGE_LETTERS,
+    grouping=PAIRS,
+    swaps=True,
+    category=category,
+    upstream=read_eqben,
+    paper=PaperResults(PAIRS, 120, (19.17, 8.33, 20.83, 7.50, 25.00, 20.83, 17.50, 17.50, 16.67, 39.17, 42.50)),
+)

@@ -1,30 +1,25 @@
-"""Faults of the published files: counted and told, never fixed, since results must stay comparable."""
+"""Faults of the published files: counted and reported, never fixed, so that results stay comparable."""
 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from cadvi_hub.annotation.question_flags import question_flags
-from cadvi_hub.annotation.question_layout import QuestionAnswer
 from cadvi_hub.core.drops import Drops
-from cadvi_hub.core.schema import IMAGE_PLACEHOLDER
-from cadvi_hub.eval.benchmarks.question import PAIR_TASKS, Question
+from cadvi_hub.eval.benchmarks.benchmark import Benchmark
+from cadvi_hub.eval.benchmarks.question import Question
 
 DUPLICATE, SAME_ID = "the same question again", "the same id again"
 SAME_HALVES, TELLING_ID = "both questions of a pair are the same", "the id tells the answer"
-_LONGEST_ANSWER = 100  # words, as `cadvi build cad_qa` has it
-_PLACE = re.compile(rf"(?:Image \d+:)?[ \t]*{IMAGE_PLACEHOLDER}")
 
 
 class Faults:
     """What is wrong with the questions of one set; `flags` is complete when all of them have passed."""
 
-    def __init__(self, task: str):
+    def __init__(self, benchmark: Benchmark):
         self.flags = Drops()
-        self._task = task
+        self._benchmark = benchmark
         self._seen: set[bytes] = set()  # hashes of 8 bytes: 400,000 questions stay below 40 MB
         self._ids: set[bytes] = set()
         self._answers: dict[str, Counter[str]] = {}  # by half of the pair
@@ -48,16 +43,14 @@ class Faults:
             self.flags.add(DUPLICATE, question.place)
         if self._is_known(self._ids, question.id):
             self.flags.add(SAME_ID, f"{question.place}: {question.id}")
-        if self._task in PAIR_TASKS:
+        if self._benchmark.in_pairs:
             self._answers.setdefault(question.id[-1:], Counter())[question.answer] += 1
             last = self._last
             if last and last.group == question.group and last.text == question.text:
                 self.flags.add(SAME_HALVES, question.place)
             self._last = question
-        if self._task == "cad_qa":
-            turn = QuestionAnswer(_PLACE.sub("", question.text), question.answer)
-            for flag, detail in question_flags(turn, max_words=_LONGEST_ANSWER):
-                self.flags.add(flag, f"{question.id}: {detail}")
+        for flag, detail in self._benchmark.flags(question) if self._benchmark.flags else ():
+            self.flags.add(flag, f"{question.id}: {detail}")
 
     @staticmethod
     def _is_known(seen: set[bytes], content: str) -> bool:

@@ -12,10 +12,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from cadvi_hub.eval.benchmarks.question import OPTIONS, Question, named, prompt_text
+from cadvi_hub.eval.benchmarks.benchmark import CONSISTENCY, Benchmark, PaperResults, ReportColumn
+from cadvi_hub.eval.benchmarks.question import Question, named, prompt_text
 from cadvi_hub.eval.benchmarks.reading import bad, json_lines, make_all
 from cadvi_hub.sources.rows import Row, caption, text
 
+OPTIONS = ("True", "False")
 _IDENTIFIER = re.compile(r"(?P<split>[a-z]+[0-9]*)-(?P<set>[0-9]+)-(?P<pair>[0-9]+)-(?P<sentence>[0-9]+)")
 
 
@@ -31,12 +33,28 @@ def read_nlvr2(path: Path, _seed: int) -> Iterator[Question]:
         if identifier is None:
             raise bad("identifier is not split-set-pair-sentence")
         answer = text(row, "label")
-        if answer not in OPTIONS["nlvr2"]:
+        if answer not in OPTIONS:
             raise bad(f"label {answer!r} is neither True nor False")
         stem = identifier[0].rpartition("-")[0]
         question = prompt_text("statement", statement=" ".join(caption(row, "sentence").split()))
         images = named(f"{stem}-img0.png", f"{stem}-img1.png")
         group = f"{identifier['split']}-{identifier['set']}-{identifier['sentence']}"
-        return Question(identifier[0], images, question, OPTIONS["nlvr2"], answer, path.name, place, group=group)
+        return Question(identifier[0], images, question, OPTIONS, answer, path.name, place, group=group)
 
     return make_all(path, json_lines(path), make)
+
+
+BENCHMARK = Benchmark(
+    name="nlvr2",
+    columns=(
+        ReportColumn("accuracy", "accuracy", 1 / 2, "A statement about both pictures together: true or false?"),
+        ReportColumn(
+            CONSISTENCY, "consistency", None, "A statement counts when it is judged right of every two pictures."
+        ),
+    ),
+    options=OPTIONS,
+    grouping=CONSISTENCY,
+    swaps=True,
+    upstream=read_nlvr2,
+    paper=PaperResults("accuracy", 150, (58.00, 52.00, 56.67, 60.00, 66.67, 58.67, 60.00, 61.33, 66.00, 66.67, 69.33)),
+)

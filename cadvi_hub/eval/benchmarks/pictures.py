@@ -15,7 +15,8 @@ from PIL import Image
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.images import ImageFolders, encode_png, plain_bytes
 from cadvi_hub.core.schema import EmbeddedImage
-from cadvi_hub.eval.benchmarks.question import PAIR_TASKS, Question
+from cadvi_hub.eval.benchmarks.benchmark import Benchmark
+from cadvi_hub.eval.benchmarks.question import PictureSource, Question
 from cadvi_hub.eval.benchmarks.under_way import KeptQuestions
 
 NOT_FOUND, BROKEN = "picture not found", "picture does not decode"
@@ -31,14 +32,6 @@ class PictureError(InputError):
     def __init__(self, reason: str, error: InputError):
         super().__init__(error.where, error.problem, error.hint)
         self.reason = reason
-
-
-class PictureSource(Protocol):
-    """Where the pictures of a set come from."""
-
-    def embed(self, image: EmbeddedImage) -> EmbeddedImage:
-        """The encoded picture under its name; PictureError where there is none."""
-        ...
 
 
 class Pictures:
@@ -121,7 +114,11 @@ class MissingPictures(Protocol):
 
 
 def embedded_rows(
-    task: str, questions: Iterable[Question], pictures: PictureSource, missing: MissingPictures, kept: KeptQuestions
+    benchmark: Benchmark,
+    questions: Iterable[Question],
+    pictures: PictureSource,
+    missing: MissingPictures,
+    kept: KeptQuestions,
 ) -> Iterator[dict[str, Any]]:
     """The rows (`schema.question_features()`) of all questions whose pictures are there; pairs go as a whole.
 
@@ -130,7 +127,7 @@ def embedded_rows(
     Raises:
         StaleShardsError: a question that should stand before some of `kept` has its pictures now.
     """
-    for unit in _units(task, questions):
+    for unit in _units(benchmark, questions):
         if kept.take(unit):
             continue
         rows: list[dict[str, Any]] = []
@@ -142,7 +139,7 @@ def embedded_rows(
                     images.append(pictures.embed(image))
                 except PictureError as error:
                     faults[name] = error
-            rows.append(question.row(task, images))
+            rows.append(question.row(benchmark.name, images))
         for question in unit:
             for name, problem in faults.items():
                 missing.add(question, name, problem)
@@ -152,8 +149,8 @@ def embedded_rows(
     kept.check_no_more()
 
 
-def _units(task: str, questions: Iterable[Question]) -> Iterator[list[Question]]:
+def _units(benchmark: Benchmark, questions: Iterable[Question]) -> Iterator[list[Question]]:
     """Questions that are of use together alone; halves of a pair follow each other."""
-    if task not in PAIR_TASKS:
+    if not benchmark.in_pairs:
         return ([question] for question in questions)
     return (list(halves) for _, halves in groupby(questions, key=lambda question: question.group))

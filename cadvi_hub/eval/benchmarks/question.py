@@ -9,29 +9,11 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from cadvi_hub.annotation.prompt import render_prompt
 from cadvi_hub.core.schema import IMAGE_PLACEHOLDER, EmbeddedImage
-
-LETTERS = ("A", "B")
-FOUR_LETTERS = ("A", "B", "C", "D")
-OPTIONS: dict[str, tuple[str, ...]] = {
-    "bison": LETTERS,
-    "svo_probes": LETTERS,
-    "nlvr2": ("True", "False"),
-    "eqben": LETTERS,
-    "cola": LETTERS,
-    "seed_image": FOUR_LETTERS,
-    "seed_video": FOUR_LETTERS,
-    "cad_qa": (),
-    "cad_summary": (),
-    "single_image": (),
-}
-TASKS = tuple(OPTIONS)
-PAIR_TASKS = ("eqben", "cola")  # questions `i_0` and `i_1` count together
-ONE_IMAGE_TASKS = ("seed_image", "single_image")
-SVO_CATEGORIES = ("subject", "verb", "object")
+from cadvi_hub.eval.answers import IMAGE_LETTERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +25,9 @@ class Question:
         text: the whole prompt, `<image>` where each image goes.
         options: what an answer can be; empty for open questions.
         source: name of the file or data set that it comes from.
-        place: where it stands there, for messages.
-        category: what results are told apart by, "" for nothing.
-        group: joins the questions that count together; "" for a question that counts alone.
+        place: where it is in that file, for messages.
+        category: results are also counted by category; "" for none.
+        group: the same for questions that count together; "" for a question that counts alone.
     """
 
     id: str
@@ -78,6 +60,14 @@ class Question:
         }
 
 
+class PictureSource(Protocol):
+    """Where the pictures of a set come from."""
+
+    def embed(self, image: EmbeddedImage) -> EmbeddedImage:
+        """The encoded picture under its name; PictureError where there is none."""
+        ...
+
+
 def named(*names: str) -> tuple[EmbeddedImage, ...]:
     """Pictures to be looked up by name."""
     return tuple({"bytes": None, "path": name} for name in names)
@@ -94,8 +84,8 @@ def which_image(
 ) -> Question:
     """Two images and the caption of one; which comes first is drawn by `seed` and the question's id."""
     order = (right, wrong) if _draw(seed, question_id) else (wrong, right)
-    answer = LETTERS[order.index(right)]
-    return Question(question_id, named(*order), _which(caption), LETTERS, answer, source, place, category)
+    answer = IMAGE_LETTERS[order.index(right)]
+    return Question(question_id, named(*order), _which(caption), IMAGE_LETTERS, answer, source, place, category)
 
 
 def caption_pair(
@@ -107,9 +97,9 @@ def caption_pair(
     """
     order = images if _draw(seed, group) else images[::-1]
     for half, caption in enumerate(captions):
-        answer = LETTERS[half if order is images else 1 - half]
+        answer = IMAGE_LETTERS[half if order is images else 1 - half]
         name = f"{group}_{half}"
-        yield Question(name, named(*order), _which(caption), LETTERS, answer, source, place, category, group)
+        yield Question(name, named(*order), _which(caption), IMAGE_LETTERS, answer, source, place, category, group)
 
 
 def _which(caption: str) -> str:

@@ -15,17 +15,11 @@ from typing import Any
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import IMAGE_PLACEHOLDER
+from cadvi_hub.eval.benchmarks.benchmark import Benchmark
 from cadvi_hub.eval.benchmarks.pictures import Pictures
-from cadvi_hub.eval.benchmarks.question import (
-    ONE_IMAGE_TASKS,
-    OPTIONS,
-    PAIR_TASKS,
-    SVO_CATEGORIES,
-    TASKS,
-    Question,
-    named,
-)
+from cadvi_hub.eval.benchmarks.question import Question, named
 from cadvi_hub.eval.benchmarks.reading import bad, json_lines, make_all
+from cadvi_hub.eval.benchmarks.registry import find_benchmark
 from cadvi_hub.sources.rows import Row, identifier, items, text
 
 
@@ -33,7 +27,8 @@ def read_questions(path: Path, image_root: Path, task: str) -> Iterator[dict[str
     """Yield the rows (`schema.question_features()`) of question file `path`, in its order, pictures embedded.
 
     Raises:
-        InputError: as of `read_question_file`; a picture missing below `image_root` or broken, with file and line.
+        InputError: what `read_question_file` raises; a picture that is missing below `image_root` or broken, with file
+            and line.
     """
     pictures = Pictures([image_root], search=False)
     for question in read_question_file(path, task):
@@ -48,17 +43,16 @@ def read_question_file(path: Path, task: str) -> Iterator[Question]:
     """Yield the questions of file `path`, in its order.
 
     Raises:
-        InputError: unknown task; torn line, missing key, answer that is no option, number of placeholders unlike the
-            number of images (each with file and line); a pair whose halves do not follow each other, or half of one.
+        InputError: unknown task; torn line, missing key, answer that is no option, or another number of placeholders
+            than of images (each with file and line); a pair whose halves do not follow each other, or half a pair.
     """
-    if task not in OPTIONS:
-        raise InputError(str(path), f"unknown task {task!r}", f"Use one of {', '.join(TASKS)}")
+    benchmark = find_benchmark(task, str(path))
 
     def make(row: Row, place: str) -> Question:
-        return _question(row, task, path.name, place)
+        return _question(row, benchmark, path.name, place)
 
     questions = make_all(path, json_lines(path), make)
-    if task not in PAIR_TASKS:
+    if not benchmark.in_pairs:
         yield from questions
         return
     seen: set[str] = set()
@@ -73,32 +67,21 @@ def read_question_file(path: Path, task: str) -> Iterator[Question]:
         yield from halves
 
 
-def _question(row: Row, task: str, source: str, place: str) -> Question:
+def _question(row: Row, benchmark: Benchmark, source: str, place: str) -> Question:
     names, question, answer = items(row, "image"), text(row, "text"), text(row, "answer")
     question_id = identifier(row, "question_id")
-    options = row.get("options", []) if task == "single_image" else OPTIONS[task]
+    options = row.get("options", []) if benchmark.own_options else benchmark.options
     if not isinstance(options, (list, tuple)) or not all(isinstance(value, str) for value in (*options, *names)):
         raise bad("image and options must be lists of strings")
-    images = 1 if task in ONE_IMAGE_TASKS else 2
     placeholders = question.count(IMAGE_PLACEHOLDER)
-    if not images == len(names) == placeholders:
-        raise bad(f"{len(names)} images and {placeholders} {IMAGE_PLACEHOLDER} in the text, where {task} has {images}")
+    if not benchmark.images == len(names) == placeholders:
+        found = f"{len(names)} images and {placeholders} {IMAGE_PLACEHOLDER} in the text"
+        raise bad(f"{found}, where {benchmark.name} has {benchmark.images}")
     if options and answer not in options:
         raise bad(f"answer {answer!r} is not among {', '.join(options)}")
-    group = _group(question_id) if task in PAIR_TASKS else ""
-    category = _category(row, task)
+    group = _group(question_id) if benchmark.in_pairs else ""
+    category = benchmark.category(row) if benchmark.category else ""
     return Question(question_id, named(*names), question, tuple(options), answer, source, place, category, group)
-
-
-def _category(row: Row, task: str) -> str:
-    if task == "eqben":
-        return str(row["image"][0]).split("/")[0]
-    if task != "svo_probes":
-        return ""
-    category = str(row.get("category", "")).lower()
-    if category not in SVO_CATEGORIES:
-        raise bad(f"category {category!r} is not among {', '.join(SVO_CATEGORIES)}")
-    return category
 
 
 def _group(question_id: str) -> str:

@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from cadvi_hub.eval.benchmarks.question import FOUR_LETTERS, Question, named, prompt_text
+from cadvi_hub.eval.benchmarks.question import Question, named, prompt_text
 from cadvi_hub.eval.benchmarks.reading import bad, make_all, rows_at
 from cadvi_hub.eval.benchmarks.video import frame_names
 from cadvi_hub.sources.rows import Row, identifier, items, text
 
+LETTERS = ("A", "B", "C", "D")
 TYPES = (  # as `question_type` at the file's end numbers them, from 1
     "scene_understanding",
     "instance_identity",
@@ -44,7 +45,11 @@ def read_seed_image(path: Path, _seed: int) -> Iterator[Question]:
 
 
 def read_seed_video(path: Path, _seed: int) -> Iterator[Question]:
-    """Yield the questions about videos, in the file's order; errors as of `read_seed_image`."""
+    """Yield the questions about videos, in the file's order.
+
+    Raises:
+        InputError: a bad row, with file and row.
+    """
     return _read(path, video=True)
 
 
@@ -52,18 +57,18 @@ def _read(path: Path, video: bool) -> Iterator[Question]:
     def make(row: Row, place: str) -> Question | None:
         number = row.get("question_type_id")
         if not isinstance(number, int) or not 1 <= number <= len(TYPES):
-            raise bad(f"question_type_id {number!r} is none of 1 to {len(TYPES)}")
+            raise bad(f"question_type_id {number!r} is not one of 1 to {len(TYPES)}")
         if (number >= _FIRST_VIDEO_TYPE) != video:
             return None
         names = _frames(row, number) if video else (text(row, "data_id"),)
-        choices = [identifier(row, f"choice_{letter.lower()}") for letter in FOUR_LETTERS]
+        choices = [identifier(row, f"choice_{letter.lower()}") for letter in LETTERS]
         answer = text(row, "answer")
-        if answer not in FOUR_LETTERS:
-            raise bad(f"answer {answer!r} is none of {', '.join(FOUR_LETTERS)}")
+        if answer not in LETTERS:
+            raise bad(f"answer {answer!r} is not one of {', '.join(LETTERS)}")
         question = prompt_text("four_choices", question=text(row, "question"), choices=choices, frames=video)
         question_id = identifier(row, "question_id")
         category = TYPES[number - 1]
-        return Question(question_id, named(*names), question, FOUR_LETTERS, answer, path.name, place, category)
+        return Question(question_id, named(*names), question, LETTERS, answer, path.name, place, category)
 
     return filter(None, make_all(path, rows_at(path, "questions"), make))
 

@@ -11,11 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from cadvi_hub.eval.benchmarks.question import SVO_CATEGORIES, Question, which_image
+from cadvi_hub.eval.answers import IMAGE_LETTERS
+from cadvi_hub.eval.benchmarks.benchmark import Benchmark, PaperResults, ReportColumn
+from cadvi_hub.eval.benchmarks.question import Question, which_image
 from cadvi_hub.eval.benchmarks.reading import bad, csv_rows, make_all
 from cadvi_hub.sources.rows import Row
 
-_NEGATIVE = dict(zip(("subj_neg", "verb_neg", "obj_neg"), SVO_CATEGORIES, strict=True))
+_NEGATIVE = {"subj_neg": "subject", "verb_neg": "verb", "obj_neg": "object"}  # column → category
+_CATEGORIES = tuple(_NEGATIVE.values())
 _COLUMNS = ("sentence", "pos_image_id", "neg_image_id", *_NEGATIVE)
 
 
@@ -40,3 +43,26 @@ def read_svo_probes(path: Path, seed: int) -> Iterator[Question]:
         return which_image(str(count - 1), right, wrong, sentence, path.name, place, seed, categories[0])
 
     return make_all(path, csv_rows(path, _COLUMNS), make)
+
+
+def category(row: Row) -> str:
+    """The category that a line of the question file names."""
+    found = str(row.get("category", "")).lower()
+    if found not in _CATEGORIES:
+        raise bad(f"category {found!r} is not among {', '.join(_CATEGORIES)}")
+    return found
+
+
+ABOUT = "One sentence, two pictures that differ in its subject, its verb or its object."
+BENCHMARK = Benchmark(
+    name="svo_probes",
+    columns=(ReportColumn("accuracy", "accuracy", 1 / 2, ABOUT),),
+    options=IMAGE_LETTERS,
+    swaps=True,
+    categories=_CATEGORIES,
+    category=category,
+    upstream=read_svo_probes,
+    paper=PaperResults(
+        "accuracy", 1500, (43.93, 47.33, 88.13, 47.93, 82.07, 70.40, 82.13, 46.80, 56.27, 92.73, 93.00)
+    ),
+)

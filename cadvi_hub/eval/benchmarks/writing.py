@@ -15,7 +15,7 @@ from typing import Any
 from cadvi_hub.core.drops import Drops
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import question_features
-from cadvi_hub.eval.benchmarks.question import OPTIONS, TASKS
+from cadvi_hub.eval.benchmarks.registry import BENCHMARKS, find_benchmark
 from cadvi_hub.eval.benchmarks.stored import MISSING, missing_questions
 from cadvi_hub.eval.benchmarks.under_way import WORK, shard_file
 
@@ -67,8 +67,7 @@ def write_questions(
                 counts[task] = sum(pq.read_metadata(shard).num_rows for shard in shards)
             for row in rows:
                 task = row["task"]
-                if task not in OPTIONS:
-                    raise InputError(str(row["id"]), f"unknown task {task!r}", f"Use one of {', '.join(TASKS)}")
+                find_benchmark(task, str(row["id"]))
                 if task not in sets:
                     sets[task] = _Set(folder / task, shard_bytes)
                 sets[task].add(row)
@@ -160,7 +159,7 @@ def write_readme(folder: Path) -> None:
     """The card of a folder of sets: which there are, and which of them are partial."""
     import yaml
 
-    present = [task for task in TASKS if any((folder / task).glob("test*.parquet"))]
+    present = [task for task in BENCHMARKS if any((folder / task).glob("test*.parquet"))]
     configs = [
         {"config_name": task, "data_files": [{"split": "test", "path": f"{task}/test*.parquet"}]} for task in present
     ]

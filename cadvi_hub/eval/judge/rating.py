@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 
 from cadvi_hub.annotation.prompt import render_prompt
 from cadvi_hub.core.summaries import object_schema
+from cadvi_hub.eval.benchmarks.registry import BENCHMARKS
 from cadvi_hub.generation.chat import ChatRequest, Decoding, Failed, Reply
 
 HIGHEST = 5  # the lowest rating is 0
-PROMPTS = {"cad_qa": "judge_answer", "cad_summary": "judge_summary"}  # of the open sets
+PROMPTS = {task: benchmark.judge_prompt for task, benchmark in BENCHMARKS.items() if benchmark.is_open}
 
 # Why an answer has no rating
 UNANSWERED = "unanswered"  # this request got no reply
