@@ -213,7 +213,8 @@ def _questions(world: Path, folder: Path) -> Path:
 
 
 def _evaluate(name: str, model: str, questions: Path, out: Path) -> None:
-    from cadvi_hub.eval.evaluate import EvaluateSettings, evaluate
+    from cadvi_hub.eval.evaluate import evaluate
+    from cadvi_hub.eval.settings import EvaluateSettings
 
     if not (out / "results.json").is_file():
         # No option has 32 tokens; the open questions have their own limit.

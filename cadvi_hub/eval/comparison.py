@@ -10,31 +10,9 @@ from cadvi_hub.core.errors import InputError
 from cadvi_hub.eval.answers import Reading
 from cadvi_hub.eval.benchmarks.registry import benchmark_of
 from cadvi_hub.eval.scoring import PREFIX, Interval, Prediction, group_metric, group_outcomes, token_f1
+from cadvi_hub.eval.settings import CompareSettings
 
 DRAWS_AT_ONCE = 4_000_000  # numbers in memory
-
-
-@dataclass
-class CompareSettings:
-    """Two evaluations to compare.
-
-    Attributes:
-        first: folder that `evaluate` wrote for one model.
-        second: that of the other; a difference above 0 is in its favour.
-        tasks: names of the sets; none takes all that both folders have.
-        reading: how closed answers are read, `strict` as in the paper or `tolerant`.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
-        out: JSON file for the comparisons; none writes none.
-    """
-
-    first: Path
-    second: Path
-    tasks: Sequence[str] = ()
-    reading: Reading = "strict"
-    resamples: int = 10_000
-    seed: int = 0
-    out: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,7 @@
 """One model over benchmark tasks, by lighteval's pipeline: its results and details, and our flat table of scores."""
 
 import json
-from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +11,8 @@ from cadvi_hub.eval.benchmarks.stored import check_complete, missing_questions
 from cadvi_hub.eval.models.load import load_model
 from cadvi_hub.eval.score_table import format_scores
 from cadvi_hub.eval.scoring import task_scores
+from cadvi_hub.eval.settings import EvaluateSettings
 from cadvi_hub.generation.chat import public_name
-from cadvi_hub.generation.settings import EndpointSettings
 from cadvi_hub.hub.upload import hub_faults
 
 if TYPE_CHECKING:
@@ -22,49 +20,6 @@ if TYPE_CHECKING:
     from lighteval.models.abstract_model import LightevalModel
 
 Row = dict[str, Any]
-
-
-@dataclass
-class EvaluateSettings:
-    """What `evaluate` runs.
-
-    Attributes:
-        model: folder or Hub repo id of a model or LoRA adapter, its name at the endpoint, or "constant" for the
-            constant-answer baseline.
-        data: folder of question sets (`DIR/<task>/test.parquet`) or Hub repo id, or a mapping of task to either.
-        out: folder for results.json, predictions/ and lighteval's results/ and details/.
-        name: the model's name in the results; "" takes the last part of `model`.
-        tasks: names of the sets to evaluate; none takes all that `data` has.
-        batch_size: questions per forward pass of a local model.
-        max_samples: questions per set, a fixed random choice with pairs kept whole; None takes all.
-        max_tokens: longest answer to a closed question (paper: 256). Strictly read, what is longer than an option is
-            wrong however it goes on.
-        both_orders: whether questions about two images are asked once more with the images swapped.
-        rank_options: whether the options of closed questions are ranked by their log-likelihood, too (local models).
-        blank_images: whether grey pictures take the place of all pictures: the text-only baseline.
-        allow_partial: whether a set is scored whose making left out questions for want of their pictures.
-        results_org: user or organization on the Hub that gets lighteval's results and details, as the data set
-            `<results_org>/details_<name>_private`; "" keeps them here. Every run adds its own. (The card is checked at
-            huggingface.co, whatever HF_ENDPOINT names, and comes last.)
-        public: whether that data set is made public, and called `<results_org>/details_<name>`.
-        endpoint: where the model is served; without an address it is loaded into this process.
-    """
-
-    model: str
-    data: dict[str, str] | str
-    out: Path
-    name: str = ""
-    tasks: Sequence[str] = ()
-    batch_size: int = 32
-    max_samples: int | None = None
-    max_tokens: int = 256
-    both_orders: bool = False
-    rank_options: bool = False
-    blank_images: bool = False
-    allow_partial: bool = False
-    results_org: str = ""
-    public: bool = False
-    endpoint: EndpointSettings = field(default_factory=EndpointSettings)
 
 
 def evaluate_and_show(settings: EvaluateSettings) -> str:

@@ -14,7 +14,7 @@ from cadvi_hub.cli import main
 from cadvi_hub.core.drops import Drops
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.images import open_image
-from cadvi_hub.eval.benchmarks.build import BenchmarkSettings, build_benchmark
+from cadvi_hub.eval.benchmarks.build import build_benchmark
 from cadvi_hub.eval.benchmarks.faults import DUPLICATE, SAME_HALVES, SAME_ID, TELLING_ID
 from cadvi_hub.eval.benchmarks.pictures import BROKEN, NOT_FOUND
 from cadvi_hub.eval.benchmarks.question import named
@@ -22,6 +22,7 @@ from cadvi_hub.eval.benchmarks.registry import BENCHMARKS
 from cadvi_hub.eval.benchmarks.stored import check_complete, missing_questions
 from cadvi_hub.eval.benchmarks.video import VideoFrames, frame_names, two_frames
 from cadvi_hub.eval.benchmarks.writing import write_questions
+from cadvi_hub.eval.settings import BenchmarkSettings
 from cadvi_hub.hub.loopback import LoopbackHub
 from cadvi_hub.hub.publish import publish
 from cadvi_hub.hub.settings import PublishSettings

@@ -11,8 +11,9 @@ from PIL import Image
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.files import locked
 from cadvi_hub.eval.benchmarks import build, writing
-from cadvi_hub.eval.benchmarks.build import BenchmarkSettings, build_benchmark
+from cadvi_hub.eval.benchmarks.build import build_benchmark
 from cadvi_hub.eval.benchmarks.pictures import Pictures
+from cadvi_hub.eval.settings import BenchmarkSettings
 
 TEXT = "Image 1: <image>\nImage 2: <image>\nWhich image suits caption {} better?\nA. Image 1\nB. Image 2"
 N = 560  # questions, in shards of 100

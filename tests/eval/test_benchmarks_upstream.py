@@ -18,7 +18,7 @@ from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.images import open_image
 from cadvi_hub.core.schema import v1_features
 from cadvi_hub.eval.benchmarks.bison import read_bison
-from cadvi_hub.eval.benchmarks.build import BenchmarkSettings, build_benchmark
+from cadvi_hub.eval.benchmarks.build import build_benchmark
 from cadvi_hub.eval.benchmarks.cad_summary import NO_SUMMARY, read_summaries
 from cadvi_hub.eval.benchmarks.cola import read_cola
 from cadvi_hub.eval.benchmarks.eqben import read_eqben
@@ -27,6 +27,7 @@ from cadvi_hub.eval.benchmarks.pictures import Pictures
 from cadvi_hub.eval.benchmarks.question import Question, named
 from cadvi_hub.eval.benchmarks.seed_bench import read_seed_image, read_seed_video
 from cadvi_hub.eval.benchmarks.svo_probes import read_svo_probes
+from cadvi_hub.eval.settings import BenchmarkSettings
 
 SNAPSHOTS = Path(__file__).parents[1] / "snapshots"
 NLVR = Path(__file__).parents[3] / "shared/data/nlvr"

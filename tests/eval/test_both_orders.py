@@ -16,10 +16,11 @@ from PIL import Image
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.images import encode_png
 from cadvi_hub.eval.benchmarks.writing import write_questions
-from cadvi_hub.eval.evaluate import EvaluateSettings, evaluate
+from cadvi_hub.eval.evaluate import evaluate
 from cadvi_hub.eval.models.blank_images import GREY, BlankImages
 from cadvi_hub.eval.models.row_images import RowImages
 from cadvi_hub.eval.score_table import format_scores
+from cadvi_hub.eval.settings import EvaluateSettings
 from cadvi_hub.generation.chat import ChatRequest, Failed, Reply
 from cadvi_hub.generation.local import LocalGenerator
 from tests.eval.test_evaluate import Scripted, gold, pairs, row
@@ -154,7 +155,8 @@ def test_the_terminal_shows_every_metric_strict_beside_tolerant(settings: Evalua
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from cadvi_hub.eval.evaluate import EvaluateSettings, evaluate
+from cadvi_hub.eval.evaluate import evaluate
+from cadvi_hub.eval.settings import EvaluateSettings
 from cadvi_hub.generation.local import LocalGenerator
 
 model, data, out = sys.argv[1:]

@@ -7,8 +7,9 @@ import pytest
 from scipy.stats import bootstrap
 
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.eval.comparison import CompareSettings, compare, compare_predictions, mcnemar, paired_bootstrap
+from cadvi_hub.eval.comparison import compare, compare_predictions, mcnemar, paired_bootstrap
 from cadvi_hub.eval.scoring import prediction
+from cadvi_hub.eval.settings import CompareSettings
 
 
 def rows(task: str, texts: str, answer: str = "A", **changes: Any) -> list[dict[str, Any]]:

@@ -9,7 +9,8 @@ from huggingface_hub import DatasetCard, HfApi, hf_hub_download
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.eval.benchmarks.writing import write_questions
-from cadvi_hub.eval.evaluate import EvaluateSettings, evaluate
+from cadvi_hub.eval.evaluate import evaluate
+from cadvi_hub.eval.settings import EvaluateSettings
 from cadvi_hub.hub.loopback import LoopbackHub
 from tests.eval.test_evaluate import Scripted, gold, row
 

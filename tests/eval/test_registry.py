@@ -10,9 +10,10 @@ from PIL import Image
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.eval.benchmarks.benchmark import PAIRS, Benchmark, ReportColumn
-from cadvi_hub.eval.benchmarks.build import BenchmarkSettings, build_benchmark
+from cadvi_hub.eval.benchmarks.build import build_benchmark
 from cadvi_hub.eval.benchmarks.registry import BENCHMARKS, find_benchmark
-from cadvi_hub.eval.evaluate import EvaluateSettings, evaluate
+from cadvi_hub.eval.evaluate import evaluate
+from cadvi_hub.eval.settings import BenchmarkSettings, EvaluateSettings
 from cadvi_hub.pages.columns import columns
 from cadvi_hub.pages.report import report
 from cadvi_hub.pages.settings import ReportSettings

@@ -15,11 +15,12 @@ from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.images import encode_png
 from cadvi_hub.core.schema import message
 from cadvi_hub.eval.benchmarks.writing import write_questions
-from cadvi_hub.eval.evaluate import EvaluateSettings, evaluate
+from cadvi_hub.eval.evaluate import evaluate
 from cadvi_hub.eval.models import constant as constant_model
 from cadvi_hub.eval.models import vision as vision_model
 from cadvi_hub.eval.models.ranking import OptionRanker
 from cadvi_hub.eval.models.vision import VisionModel, local_model
+from cadvi_hub.eval.settings import EvaluateSettings
 from cadvi_hub.generation.chat import ChatRequest
 from cadvi_hub.generation.local import LocalGenerator
 from cadvi_hub.hub.loopback import LoopbackHub

@@ -12,8 +12,9 @@ from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.images import encode_png
 from cadvi_hub.eval.benchmarks.stored import check_complete
 from cadvi_hub.eval.benchmarks.writing import write_questions
-from cadvi_hub.eval.evaluate import EvaluateSettings, evaluate
+from cadvi_hub.eval.evaluate import evaluate
 from cadvi_hub.eval.models.vision import local_model
+from cadvi_hub.eval.settings import EvaluateSettings
 
 
 @pytest.fixture

@@ -11,9 +11,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any
 
 from cadvi_hub.core.drops import Drops
 from cadvi_hub.core.errors import InputError
@@ -25,34 +24,7 @@ from cadvi_hub.eval.benchmarks.question_file import read_question_file
 from cadvi_hub.eval.benchmarks.registry import find_benchmark
 from cadvi_hub.eval.benchmarks.under_way import KeptQuestions, StaleShardsError, under_way
 from cadvi_hub.eval.benchmarks.writing import write_questions
-
-Format = Literal["question_file", "upstream"]
-
-
-@dataclass
-class BenchmarkSettings:
-    """One benchmark set to make ready for evaluation.
-
-    Attributes:
-        task: name of the set: bison, svo_probes, nlvr2, eqben, cola, seed_image, seed_video, cad_qa, cad_summary or
-            single_image.
-        questions: the question file or the upstream annotations (eqben: a file or a folder of them); for cad_summary
-            the folder of a built data set, as data/cad_qa.
-        out: data set folder that the set joins as `out/<task>/`; a build that was stopped goes on there.
-        images: folder or folders of the pictures (seed_video: of the videos), sub-folders included; not needed where
-            rows have them.
-        format: `question_file` is the JSON lines of the paper's authors, `upstream` what the benchmark itself
-            published; left out, question_file where the paper has one.
-        seed: of the draw which of two images comes first, where annotations do not tell; scores of other seeds are
-            over other questions.
-    """
-
-    task: str
-    questions: Path
-    out: Path
-    images: Path | list[Path] = field(default_factory=list)
-    format: Format | None = None
-    seed: int = 0
+from cadvi_hub.eval.settings import BenchmarkSettings, Format
 
 
 def build_benchmark(settings: BenchmarkSettings) -> str:

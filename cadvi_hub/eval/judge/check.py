@@ -12,13 +12,14 @@ from typing import Any, NamedTuple
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.eval.benchmarks.stored import read_texts
-from cadvi_hub.eval.evaluate import EvaluateSettings, question_places
+from cadvi_hub.eval.evaluate import question_places
 from cadvi_hub.eval.judge.files import check_open, open_judged, rate_sets
 from cadvi_hub.eval.judge.model import Judge
 from cadvi_hub.eval.judge.rating import PROMPTS, Answered
 from cadvi_hub.eval.judge.run import rating_scores, rating_text
 from cadvi_hub.eval.judge.settings import JudgeCheckSettings
 from cadvi_hub.eval.scoring import token_f1
+from cadvi_hub.eval.settings import EvaluateSettings
 
 REFERENCE, HALF, WRONG, INJECTION, EMPTY = PROBES = ("reference", "half", "wrong", "injection", "empty")
 INJECTIONS = (

@@ -16,12 +16,13 @@ from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.files import write_json
 from cadvi_hub.eval.benchmarks.stored import read_texts
 from cadvi_hub.eval.comparison import read_predictions
-from cadvi_hub.eval.evaluate import EvaluateSettings, question_places
+from cadvi_hub.eval.evaluate import question_places
 from cadvi_hub.eval.judge.files import check_open, open_judged, rate_sets, read_judged
 from cadvi_hub.eval.judge.model import Judge
 from cadvi_hub.eval.judge.rating import HIGHEST, PROMPTS, Answered
 from cadvi_hub.eval.judge.settings import JudgeSettings
 from cadvi_hub.eval.scoring import mean_and_interval, wilson_interval
+from cadvi_hub.eval.settings import EvaluateSettings
 
 Row = dict[str, Any]
 

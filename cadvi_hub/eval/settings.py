@@ -1,0 +1,105 @@
+"""Settings of `cadvi benchmarks build`, `cadvi evaluate` and `cadvi compare`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from cadvi_hub.eval.answers import Reading
+from cadvi_hub.generation.settings import EndpointSettings
+
+Format = Literal["question_file", "upstream"]
+
+
+@dataclass
+class BenchmarkSettings:
+    """One benchmark set to make ready for evaluation.
+
+    Attributes:
+        task: name of the set: bison, svo_probes, nlvr2, eqben, cola, seed_image, seed_video, cad_qa, cad_summary or
+            single_image.
+        questions: the question file or the upstream annotations (eqben: a file or a folder of them); for cad_summary
+            the folder of a built data set, as data/cad_qa.
+        out: data set folder; the set becomes `out/<task>/`. A build that was stopped continues there.
+        images: folder or folders of the pictures (seed_video: of the videos), sub-folders included; not needed if the
+            rows contain them.
+        format: `question_file` is the JSON lines of the paper's authors, `upstream` what the benchmark's own authors
+            published; by default question_file if the paper has one.
+        seed: decides which of two images comes first, where the annotations leave it open. Scores of different seeds
+            are over different questions.
+    """
+
+    task: str
+    questions: Path
+    out: Path
+    images: Path | list[Path] = field(default_factory=list)
+    format: Format | None = None
+    seed: int = 0
+
+
+@dataclass
+class EvaluateSettings:
+    """What `evaluate` runs.
+
+    Attributes:
+        model: folder or Hub repo id of a model or LoRA adapter, its name at the endpoint, or "constant" for the
+            constant-answer baseline.
+        data: folder of question sets (`DIR/<task>/test.parquet`) or Hub repo id, or a mapping of task to either.
+        out: folder for results.json, predictions/ and lighteval's results/ and details/.
+        name: the model's name in the results; "" takes the last part of `model`.
+        tasks: names of the sets to evaluate; by default all that `data` has.
+        batch_size: questions per forward pass of a local model.
+        max_samples: questions per set, a fixed random sample that keeps pairs whole; None takes all.
+        max_tokens: longest answer to a closed question (paper: 256). In the strict reading, an answer that is longer
+            than its option is wrong anyway.
+        both_orders: whether to ask questions about two images again with the images swapped.
+        rank_options: whether to rank the options of closed questions by their log-likelihood, too (local models).
+        blank_images: whether to show grey pictures instead of all pictures: the text-only baseline.
+        allow_partial: whether to score a set that lacks questions because their pictures were missing.
+        results_org: user or organization on the Hub that gets lighteval's results and details, as the data set
+            `<results_org>/details_<name>_private`; "" pushes nothing. Every run adds its own. (lighteval validates the
+            card at huggingface.co, even if HF_ENDPOINT is set; that is the last step.)
+        public: whether that data set is public; its name is then `<results_org>/details_<name>`.
+        endpoint: where the model is served; without an address it runs in this process.
+    """
+
+    model: str
+    data: dict[str, str] | str
+    out: Path
+    name: str = ""
+    tasks: Sequence[str] = ()
+    batch_size: int = 32
+    max_samples: int | None = None
+    max_tokens: int = 256
+    both_orders: bool = False
+    rank_options: bool = False
+    blank_images: bool = False
+    allow_partial: bool = False
+    results_org: str = ""
+    public: bool = False
+    endpoint: EndpointSettings = field(default_factory=EndpointSettings)
+
+
+@dataclass
+class CompareSettings:
+    """Two evaluations to compare.
+
+    Attributes:
+        first: folder that `evaluate` wrote for one model.
+        second: folder for the other model; a difference above 0 means that this one is better.
+        tasks: names of the sets; by default all that both folders have.
+        reading: how closed answers are read: `strict` as in the paper, or `tolerant`.
+        resamples: number of bootstrap samples.
+        seed: of the bootstrap.
+        out: JSON file for the comparisons; None writes no file.
+    """
+
+    first: Path
+    second: Path
+    tasks: Sequence[str] = ()
+    reading: Reading = "strict"
+    resamples: int = 10_000
+    seed: int = 0
+    out: Path | None = None
