@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.files import write_json, writing
 from cadvi_hub.eval.answers import Reading
 from cadvi_hub.eval.benchmarks.registry import benchmark_of
 from cadvi_hub.eval.scoring import PREFIX, Interval, Prediction, group_metric, group_outcomes, token_f1
@@ -64,13 +65,9 @@ def compare(settings: CompareSettings) -> str:
         )
     ]
     if settings.out:
-        part = settings.out.with_name(settings.out.name + ".part")
-        try:
+        with writing(settings.out, "Name another file", every_error=True):
             settings.out.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(json.dumps([asdict(each) for each in comparisons], indent=2) + "\n", "utf-8")
-            part.replace(settings.out)
-        except OSError as error:
-            raise InputError(str(settings.out), f"cannot be written ({error})", "Name another file") from error
+        write_json(settings.out, [asdict(each) for each in comparisons])
     return "\n".join([f"first: {first}, second: {second}, {settings.reading} reading", "", *_table(comparisons)])
 
 
@@ -92,9 +89,9 @@ def compare_predictions(
     """
     for a, b in zip(first, second, strict=False):
         if any(a[key] != b[key] for key in ("index", "id", "group", "answer")):
-            raise InputError(f"set {task}", f"question {a['id']!r} of one is {b['id']!r} of the other", _MEND)
+            raise InputError(f"set {task}", f"question {a['id']!r} of one is {b['id']!r} of the other", _HINT)
     if len(first) != len(second):
-        raise InputError(f"set {task}", f"one model has {len(first)} questions, the other {len(second)}", _MEND)
+        raise InputError(f"set {task}", f"one model has {len(first)} questions, the other {len(second)}", _HINT)
     groups = [row["group"] for row in first]
     if benchmark_of(task).is_open:
         scores = [[token_f1(row["prediction"], row["answer"]) for row in rows] for rows in (first, second)]
@@ -108,7 +105,7 @@ def compare_predictions(
     return found
 
 
-_MEND = "Evaluate both models on the same questions"
+_HINT = "Evaluate both models on the same questions"
 
 
 def _compared(
@@ -134,7 +131,9 @@ def _compared(
 def paired_bootstrap(
     differences: Sequence[float], groups: Sequence[str], resamples: int = 10_000, seed: int = 0
 ) -> Interval:
-    """95 % percentile interval of the mean difference, where whole `groups` are drawn with replacement.
+    """95 % percentile interval of the mean difference; whole `groups` are drawn with replacement.
+
+    Our own, because scipy.stats.bootstrap resamples single values: it has no clusters, and needs all draws in memory.
 
     Args:
         differences: per question, the score of one model less that of the other.
@@ -157,7 +156,7 @@ def paired_bootstrap(
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """Two-sided p value of McNemar's exact test: is it chance that so many questions went to one of two models?"""
+    """Two-sided p value of McNemar's exact test: could chance alone give one model so many of the questions?"""
     from scipy.stats import binomtest
 
     discordant = only_first + only_second

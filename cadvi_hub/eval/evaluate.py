@@ -1,11 +1,13 @@
 """One model over benchmark tasks, by lighteval's pipeline: its results and details, and our flat table of scores."""
 
 import json
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.files import write_json_lines, write_text, writing
 from cadvi_hub.eval.benchmarks.registry import BENCHMARKS, SWAPPED
 from cadvi_hub.eval.benchmarks.stored import check_complete, missing_questions
 from cadvi_hub.eval.models.load import load_model
@@ -16,10 +18,7 @@ from cadvi_hub.generation.chat import public_name
 from cadvi_hub.hub.upload import hub_faults
 
 if TYPE_CHECKING:
-    from lighteval.logging.info_loggers import DetailsLogger
-    from lighteval.models.abstract_model import LightevalModel
-
-Row = dict[str, Any]
+    from cadvi_hub.eval.models.base import EvalModel  # imports lighteval
 
 
 def evaluate_and_show(settings: EvaluateSettings) -> str:
@@ -27,7 +26,7 @@ def evaluate_and_show(settings: EvaluateSettings) -> str:
     return format_scores(evaluate(settings))
 
 
-def evaluate(settings: EvaluateSettings, model: "LightevalModel | None" = None) -> dict[str, Any]:
+def evaluate(settings: EvaluateSettings, model: "EvalModel | None" = None) -> dict[str, Any]:
     """Ask `settings.tasks` of one model and write, below `settings.out`:
 
     - results.json: what this function returns;
@@ -65,12 +64,10 @@ def evaluate(settings: EvaluateSettings, model: "LightevalModel | None" = None) 
     from cadvi_hub.eval.pipeline import TaskPipeline
     from cadvi_hub.eval.tasks import task_configs
 
-    places = question_places(settings)
+    places = question_places(settings.data, settings.tasks)
     out = Path(settings.out)
-    try:
+    with writing(out, "Choose another folder", every_error=True):
         (out / "predictions").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(str(out), f"cannot be written ({error})", "Choose another folder") from error
     tracker = EvaluationTracker(
         output_dir=str(out),
         push_to_hub=bool(settings.results_org),
@@ -86,21 +83,23 @@ def evaluate(settings: EvaluateSettings, model: "LightevalModel | None" = None) 
     pipeline = TaskPipeline(
         configs=task_configs(places, settings.max_tokens, settings.both_orders, settings.rank_options),
         tracker=tracker,
-        model=BlankImages(model.config, model) if settings.blank_images else model,  # type: ignore[union-attr]
+        model=BlankImages(model.config, model) if settings.blank_images else model,
         max_samples=settings.max_samples,
     )
     pipeline.evaluate()
-    details = pipeline.get_details()
-    rows = {task.name: _rows(details[name]) for name, task in pipeline.tasks_dict.items() if name in details}
-    (out / "results.json").unlink(missing_ok=True)  # it goes with the predictions, which change now
+    answered = pipeline.answered()
+    rows = {task: found.predictions for task, found in answered.items()}
+    (out / "results.json").unlink(missing_ok=True)  # it belongs to the predictions, which change now
     for file in (out / "predictions").glob("*.jsonl"):
         if file.stem not in rows:  # of another run, perhaps another model's
             file.unlink()
     for task, predictions in rows.items():
-        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in predictions)
-        _write_text("".join(lines), out / "predictions" / f"{task}.jsonl")
-    scores = {task: task_scores(task, rows, settings.both_orders) | notes[task.removesuffix(SWAPPED)] for task in rows}
-    _write_text(json.dumps(scores, indent=2) + "\n", out / "results.json")
+        write_json_lines(out / "predictions" / f"{task}.jsonl", predictions)
+    scores = {
+        task: task_scores(task, rows, settings.both_orders, found.shares) | notes[task.removesuffix(SWAPPED)]
+        for task, found in answered.items()
+    }
+    write_text(out / "results.json", json.dumps(scores, indent=2) + "\n")
     for config in tracker.task_config_logger.tasks_configs.values():
         config.hf_repo = public_name(config.hf_repo)  # others need not know where it lay on this machine
     with hub_faults(hub) if settings.results_org else nullcontext():
@@ -109,22 +108,23 @@ def evaluate(settings: EvaluateSettings, model: "LightevalModel | None" = None) 
     return scores
 
 
-def question_places(settings: EvaluateSettings) -> dict[str, str]:
+def question_places(data: Mapping[str, str] | str, tasks: Sequence[str]) -> dict[str, str]:
     """Set → the folder or Hub repo id of its questions, for the sets that are asked for.
+
+    Args:
+        data: folder of question sets or Hub repo id, or a mapping of set to either.
+        tasks: names of the sets; empty takes all that `data` has.
 
     Raises:
         InputError: unknown task, or one that has no place.
     """
-    data = settings.data if isinstance(settings.data, dict) else dict.fromkeys(BENCHMARKS, str(settings.data))
-    if unknown := {*settings.tasks, *data} - set(BENCHMARKS):
+    places = dict.fromkeys(BENCHMARKS, data) if isinstance(data, str) else data
+    if unknown := {*tasks, *places} - set(BENCHMARKS):
         raise InputError("tasks", f"unknown: {', '.join(sorted(unknown))}", f"Use some of {', '.join(BENCHMARKS)}")
-    if lacking := set(settings.tasks) - set(data):
+    if lacking := set(tasks) - set(places):
         raise InputError("data", f"it has no place for {', '.join(sorted(lacking))}", "Add these tasks to data")
-    if settings.tasks or isinstance(settings.data, dict):
-        chosen = set(settings.tasks or data)
-    else:
-        chosen = _present(settings.data)
-    return {task: data[task] for task in BENCHMARKS if task in chosen}
+    chosen = set(tasks) or (_present(data) if isinstance(data, str) else set(places))
+    return {task: places[task] for task in BENCHMARKS if task in chosen}
 
 
 def _notes(task: str, place: str, settings: EvaluateSettings) -> dict[str, str]:
@@ -153,27 +153,3 @@ def _present(data: str) -> set[str]:
     if not found:
         raise InputError(f"data {data}", "it has no question set", "Make one with `cadvi benchmarks`")
     return found
-
-
-def _rows(details: "list[DetailsLogger.Detail]") -> list[Row]:
-    """The predictions of one task; its details come into the set's order and lose their pictures."""
-    from cadvi_hub.eval.tasks import predicted
-
-    details.sort(key=lambda detail: int(detail.doc.id))  # lighteval's id is the row's index; it shuffles the rows
-    rows: dict[int, Row] = {}
-    ranked: dict[int, str] = {}
-    for detail in details:
-        index, doc, response = int(detail.doc.id), detail.doc, detail.model_response
-        doc.images = None  # else every picture is encoded into the details
-        if response.text:
-            rows[index] = {"index": index, **predicted(doc, response)}
-        else:
-            likeliest = max(range(len(doc.choices)), key=response.logprobs.__getitem__)
-            ranked[index] = doc.choices[likeliest]
-    return [row | ({"ranked": ranked[index]} if ranked else {}) for index, row in rows.items()]
-
-
-def _write_text(text: str, path: Path) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)

@@ -1,9 +1,11 @@
 """lighteval's pipeline over our own tasks alone."""
 
 from collections import Counter, defaultdict
+from typing import Any, NamedTuple
 
 import torch
 from lighteval.logging.evaluation_tracker import EvaluationTracker
+from lighteval.logging.info_loggers import DetailsLogger
 from lighteval.models.abstract_model import LightevalModel
 from lighteval.tasks.lighteval_task import LightevalTask, LightevalTaskConfig
 from lighteval.tasks.requests import Doc
@@ -11,11 +13,19 @@ from lighteval.tasks.requests import Doc
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.eval.benchmarks.registry import SWAPPED
 from cadvi_hub.eval.models.row_images import LazyRows
-from cadvi_hub.eval.tasks import specific
+from cadvi_hub.eval.scoring import Share
+from cadvi_hub.eval.tasks import READING, predicted, specific
 
 with torch.set_grad_enabled(torch.is_grad_enabled()):
     # lighteval switches gradients off as it is imported: a training in the same process would then fail
     from lighteval.pipeline import ParallelismManager, Pipeline, PipelineParameters
+
+
+class Answered(NamedTuple):
+    """The predictions of one task in the set's order, and the shares that lighteval computed from them."""
+
+    predictions: list[dict[str, Any]]
+    shares: dict[str, Share]
 
 
 class TaskPipeline(Pipeline):
@@ -68,6 +78,19 @@ class TaskPipeline(Pipeline):
                     self.sampling_docs[sampling].append(doc)
         self.evaluation_tracker.task_config_logger.log(self.tasks_dict)
 
+    def answered(self) -> dict[str, Answered]:
+        """Task → what came of it, after `evaluate`; its details are sorted and lose their pictures."""
+        details = self.evaluation_tracker.details_logger.details
+        metrics = self.evaluation_tracker.metrics_logger.metric_aggregated
+        return {
+            task.name: Answered(
+                _predictions(details[name]),
+                {metric: value for metric, value in metrics[name].items() if isinstance(value, Share)},
+            )
+            for name, task in self.tasks_dict.items()
+            if name in details
+        }
+
     def _load_datasets(self) -> None:
         for name, task in self.tasks_dict.items():
             try:
@@ -90,3 +113,18 @@ def whole_groups(docs: list[Doc], max_samples: int | None) -> list[Doc]:
         chosen.add(group)
         total += size
     return [doc for doc in docs if specific(doc)["group"] in chosen]
+
+
+def _predictions(details: list[DetailsLogger.Detail]) -> list[dict[str, Any]]:
+    details.sort(key=lambda detail: int(detail.doc.id))  # lighteval's id is the row's index; it shuffles the rows
+    rows: dict[int, dict[str, Any]] = {}
+    ranked: dict[int, str] = {}
+    for detail in details:
+        index, doc, response = int(detail.doc.id), detail.doc, detail.model_response
+        doc.images = None  # otherwise every picture is encoded into the details
+        if response.text:
+            rows[index] = {"index": index, **(detail.metric.get(READING) or predicted(doc, response))}
+        else:
+            likeliest = max(range(len(doc.choices)), key=response.logprobs.__getitem__)
+            ranked[index] = doc.choices[likeliest]
+    return [row | ({"ranked": ranked[index]} if ranked else {}) for index, row in rows.items()]

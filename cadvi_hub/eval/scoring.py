@@ -8,7 +8,7 @@ import re
 import string
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from cadvi_hub.eval.answers import IMAGE_LETTERS, READINGS, Reading, read_answer
 from cadvi_hub.eval.benchmarks.benchmark import CONSISTENCY, PAIRS, Grouping
@@ -21,15 +21,25 @@ NORMAL_95 = 1.959963984540054  # two-sided 95 % quantile of the normal distribut
 PREFIX: dict[Reading, str] = {"strict": "", "tolerant": "tolerant_"}  # of the metrics of a reading
 
 
-class Share(NamedTuple):
-    """`successes` of `n`, n at least 1."""
+class Share(float):
+    """`successes` of `n` (at least 1): a number that lighteval can average, with the counts that intervals need."""
 
     successes: int
     n: int
 
-    @property
-    def value(self) -> float:
-        return self.successes / self.n
+    def __new__(cls, successes: int, n: int) -> "Share":
+        share = super().__new__(cls, successes / n)
+        share.successes, share.n = successes, n
+        return share
+
+    def __eq__(self, other: object) -> bool:
+        same_counts = not isinstance(other, Share) or (self.successes, self.n) == (other.successes, other.n)
+        return super().__eq__(other) and same_counts
+
+    __hash__ = float.__hash__
+
+    def __reduce__(self) -> tuple[type["Share"], tuple[int, int]]:
+        return Share, (self.successes, self.n)
 
 
 def prediction(task: str, question: Mapping[str, Any], answer: str, text: str) -> dict[str, Any]:
@@ -180,13 +190,16 @@ def _words(text: str) -> Counter[str]:
     return Counter(re.sub(r"\b(a|an|the)\b", " ", plain).split())
 
 
-def task_scores(task: str, rows: Mapping[str, Sequence[Prediction]], both_orders: bool) -> dict[str, Any]:
-    """The scores of one task, as `evaluate` tells them: metric → value, interval, and n.
+def task_scores(
+    task: str, rows: Mapping[str, Sequence[Prediction]], both_orders: bool, closed: Mapping[str, Share] | None = None
+) -> dict[str, Any]:
+    """The scores of one task as `evaluate` returns them: metric → value, interval, and n.
 
     Args:
         task: name of its set, or of a set with swapped images.
         rows: task → predictions, each with `index`, of all tasks.
         both_orders: whether questions about two images were asked in both orders.
+        closed: `closed_shares` of a closed set; None computes them.
     """
     own, swapped = rows[task], rows.get(task + SWAPPED, [])
     n = len(own)
@@ -194,7 +207,7 @@ def task_scores(task: str, rows: Mapping[str, Sequence[Prediction]], both_orders
         value, interval = mean_and_interval([token_f1(row["prediction"], row["answer"]) for row in own])
         exact = Share(sum(row["correct"] for row in own), n)
         return {"token_f1": value, "token_f1_interval": list(interval)} | _values({"exact_match": exact}, n) | {"n": n}
-    shares = closed_shares(task, own)
+    shares = dict(closed_shares(task, own) if closed is None else closed)
     if "ranked" in own[0]:
         shares["ranked_accuracy"] = Share(sum(row["ranked"] == row["answer"] for row in own), n)
     if swapped:
@@ -213,7 +226,7 @@ def task_scores(task: str, rows: Mapping[str, Sequence[Prediction]], both_orders
 def _values(shares: Mapping[str, Share], n: int) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for metric, share in shares.items():
-        values |= {metric: share.value, f"{metric}_interval": list(wilson_interval(*share))}
+        values |= {metric: float(share), f"{metric}_interval": list(wilson_interval(share.successes, share.n))}
         if share.n != n:
             values[f"{metric}_n"] = share.n
     return values

@@ -29,9 +29,10 @@ from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import IMAGE_PLACEHOLDER
 from cadvi_hub.eval.benchmarks.registry import BENCHMARKS, SWAPPED
 from cadvi_hub.eval.models.row_images import RowImages
-from cadvi_hub.eval.scoring import closed_shares, prediction, token_f1
+from cadvi_hub.eval.scoring import Share, closed_shares, prediction, token_f1
 from cadvi_hub.eval.swapping import swap_images
 
+READING = "reading"  # the metric whose sample values are predictions, and whose corpus values are shares
 MAX_TOKENS = 256  # of an answer (paper, section 4.1)
 
 
@@ -104,8 +105,8 @@ class Shares(CorpusLevelComputation):
     def __init__(self, task: str):
         self.task = task
 
-    def compute_corpus(self, items: list[dict[str, Any]]) -> dict[str, float]:
-        return {name: share.value for name, share in closed_shares(self.task, items).items()}
+    def compute_corpus(self, items: list[dict[str, Any]]) -> dict[str, Share]:
+        return closed_shares(self.task, items)
 
 
 def _mean(name: str, score: Callable[[Doc, ModelResponse], float]) -> Metric:
@@ -139,7 +140,7 @@ RANKED = SampleLevelMetric(
 
 def _shares(task: str) -> Metric:
     return CorpusLevelMetric(
-        metric_name="reading",
+        metric_name=READING,
         higher_is_better=True,
         category=SamplingMethod.GENERATIVE,
         sample_level_fn=Score(predicted),

@@ -32,12 +32,24 @@ class ChatRequest:
 
     `messages` have the form that `schema.message` makes; `images` are encoded pictures (PNG, JPEG …), one per image
     part, in the order of the parts. With `json_schema`, an engine that can enforce it replies with JSON of that form.
+    With `options`, the reply has a `ranking` of them and no text; only `eval.models.ranking` can do that.
     """
 
     messages: list[Message]
     images: tuple[bytes, ...] = ()
     decoding: Decoding = Decoding()
     json_schema: dict[str, Any] | None = None
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """How likely the model finds each option: log-probability (natural, summed over the option's tokens), whether
+    greedy decoding would write it, and its tokens."""
+
+    logprobs: tuple[float, ...]
+    greedy: tuple[bool, ...]
+    tokens: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +60,7 @@ class Reply:
     finish_reason: Literal["stop", "length"]
     prompt_tokens: int
     completion_tokens: int
+    ranking: Ranking | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +123,14 @@ def public_name(model: str) -> str:
 
 
 def request_key(model: str, request: ChatRequest) -> str:
-    """SHA-256 over everything that decides a reply: model, messages, pictures, decoding and schema."""
+    """SHA-256 over everything that decides a reply: model, messages, pictures, decoding, schema and options."""
     content = {
         "model": model,
         "messages": request.messages,
         "images": [hashlib.sha256(image).hexdigest() for image in request.images],
         "decoding": {name: getattr(request.decoding, name) for name in _DECODING},  # `asdict` copies deeply: slow
         "json_schema": request.json_schema,
+        **({"options": request.options} if request.options else {}),
     }
     return hashlib.sha256(_CANONICAL(content).encode()).hexdigest()
 

@@ -2,30 +2,45 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.generation.chat import ChatRequest, Failed, Generator, MadeAsRead, OnReplies, Reply, request_key
+from cadvi_hub.generation.chat import (
+    ChatRequest,
+    Failed,
+    Generator,
+    MadeAsRead,
+    OnReplies,
+    Ranking,
+    Reply,
+    request_key,
+)
 
 UNASKED_AHEAD = 10_000  # stored replies that may wait for one that is being asked; about 10 MB
 
-_TABLE = """
+_TABLES = """
 CREATE TABLE IF NOT EXISTS replies (
     key TEXT PRIMARY KEY,
     text TEXT NOT NULL,
     finish_reason TEXT NOT NULL,
     prompt_tokens INTEGER NOT NULL,
     completion_tokens INTEGER NOT NULL
-) WITHOUT ROWID
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS rankings (key TEXT PRIMARY KEY, ranking TEXT NOT NULL) WITHOUT ROWID;
 """
-_SELECT = "SELECT text, finish_reason, prompt_tokens, completion_tokens FROM replies WHERE key = ?"
+_SELECT = """
+SELECT text, finish_reason, prompt_tokens, completion_tokens, ranking FROM replies
+LEFT JOIN rankings USING (key) WHERE key = ?
+"""
 _INSERT = "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?)"
+_INSERT_RANKING = "INSERT OR IGNORE INTO rankings VALUES (?, ?)"
 _T = TypeVar("_T")
 
 
@@ -47,7 +62,7 @@ class ReplyStore:
     def get(self, key: str) -> Reply | None:
         """The reply stored under `key`."""
         row = self._use(lambda: self._database.execute(_SELECT, (key,)).fetchone())
-        return Reply(*row) if row else None
+        return Reply(*row[:4], row[4] and _ranking(**json.loads(row[4]))) if row else None
 
     def put(self, replies: Mapping[str, Reply]) -> None:
         """Store all `replies` under their keys, or none of them; of two replies to one request the first stays."""
@@ -55,11 +70,13 @@ class ReplyStore:
             (key, reply.text, reply.finish_reason, reply.prompt_tokens, reply.completion_tokens)
             for key, reply in replies.items()
         ]
+        rankings = [(key, json.dumps(asdict(reply.ranking))) for key, reply in replies.items() if reply.ranking]
 
         def write() -> None:
             with self._database:  # commits, or rolls back
                 self._database.execute("BEGIN IMMEDIATE")
                 self._database.executemany(_INSERT, rows)
+                self._database.executemany(_INSERT_RANKING, rankings)
 
         self._use(write)
 
@@ -74,7 +91,7 @@ class ReplyStore:
         self._database = sqlite3.connect(self.path, timeout=60, isolation_level=None, check_same_thread=False)
         self._database.execute("PRAGMA journal_mode=WAL")
         self._database.execute("PRAGMA synchronous=NORMAL")
-        self._database.execute(_TABLE)
+        self._database.executescript(_TABLES)
 
     def _use(self, work: Callable[[], _T]) -> _T:
         try:
@@ -83,6 +100,10 @@ class ReplyStore:
         except (OSError, sqlite3.Error) as error:  # such as a full disk, or a file that is read-only now
             hint = "Free some space, or name a file that can be written as the reply store"
             raise InputError(str(self.path), f"replies cannot be stored ({error})", hint) from error
+
+
+def _ranking(logprobs: list[float], greedy: list[bool], tokens: list[list[int]]) -> Ranking:
+    return Ranking(tuple(logprobs), tuple(greedy), tuple(map(tuple, tokens)))
 
 
 @dataclass(slots=True)

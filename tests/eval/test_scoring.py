@@ -178,7 +178,7 @@ def test_scores_equal_an_independent_computation(task: str, half_missing: bool) 
         )
         for index, row in table.iterrows()
     ]
-    shares = {name: share.value for name, share in closed_shares(task, rows).items()}
+    shares = {name: float(share) for name, share in closed_shares(task, rows).items()}
 
     expected: dict[str, float] = {}
     readings = (("", STRICT, STRICTLY_READ), ("tolerant_", TOLERANT, TOLERANTLY_READ))

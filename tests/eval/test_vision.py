@@ -21,7 +21,7 @@ from cadvi_hub.eval.models import vision as vision_model
 from cadvi_hub.eval.models.ranking import OptionRanker
 from cadvi_hub.eval.models.vision import VisionModel, local_model
 from cadvi_hub.eval.settings import EvaluateSettings
-from cadvi_hub.generation.chat import ChatRequest
+from cadvi_hub.generation.chat import ChatRequest, Ranking
 from cadvi_hub.generation.local import LocalGenerator
 from cadvi_hub.hub.loopback import LoopbackHub
 from tests.support.tiny_llava import make_tiny_llava
@@ -215,7 +215,7 @@ def test_a_stopped_ranking_goes_on_where_it_was(
 ) -> None:
     ranked, rank = [], OptionRanker._rank
 
-    def spy(self: OptionRanker, request: ChatRequest) -> dict[str, Any]:
+    def spy(self: OptionRanker, request: ChatRequest) -> Ranking:
         ranked.append(request.messages)
         if len(ranked) == 4:
             raise KeyboardInterrupt

@@ -19,7 +19,6 @@ from cadvi_hub.eval.judge.rating import PROMPTS, Answered
 from cadvi_hub.eval.judge.run import rating_scores, rating_text
 from cadvi_hub.eval.judge.settings import JudgeCheckSettings
 from cadvi_hub.eval.scoring import token_f1
-from cadvi_hub.eval.settings import EvaluateSettings
 
 REFERENCE, HALF, WRONG, INJECTION, EMPTY = PROBES = ("reference", "half", "wrong", "injection", "empty")
 INJECTIONS = (
@@ -94,7 +93,7 @@ def check_judge(settings: JudgeCheckSettings) -> Row:
         raise InputError("questions", "none are drawn", "Draw some")
     check_open(settings.tasks)
     out = Path(settings.out)
-    found = question_places(EvaluateSettings(model="", data=settings.data, out=out, tasks=settings.tasks))
+    found = question_places(settings.data, settings.tasks)
     places = {task: place for task, place in found.items() if task in PROMPTS}
     if not places:
         raise InputError("data", f"it has neither {' nor '.join(PROMPTS)}", "Make one with `cadvi benchmarks build`")

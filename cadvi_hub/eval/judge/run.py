@@ -22,7 +22,6 @@ from cadvi_hub.eval.judge.model import Judge
 from cadvi_hub.eval.judge.rating import HIGHEST, PROMPTS, Answered
 from cadvi_hub.eval.judge.settings import JudgeSettings
 from cadvi_hub.eval.scoring import mean_and_interval, wilson_interval
-from cadvi_hub.eval.settings import EvaluateSettings
 
 Row = dict[str, Any]
 
@@ -55,7 +54,7 @@ def judge_answers(settings: JudgeSettings) -> dict[str, Any]:
     """
     results = Path(settings.results)
     chosen = _chosen(settings)
-    places = question_places(EvaluateSettings(model="", data=settings.data, out=results, tasks=chosen))
+    places = question_places(settings.data, chosen)
     answered = {task: list(_answered(results, task, place)) for task, place in places.items()}
     judge = Judge(settings.judge, results / "judged" / "replies.sqlite")
 

@@ -1,4 +1,4 @@
-"""The text-only baseline: what a model scores that reads the question and sees two grey pictures.
+"""The text-only baseline: the score of a model that reads the question and sees only grey pictures.
 
 With lighteval's own command: `lighteval custom FOLDER_OR_REPO eval/blank_images.py "bison|0" --custom-tasks
 cadvi_hub.eval.tasks`.
@@ -14,13 +14,13 @@ from lighteval.tasks.requests import Doc
 from PIL import Image
 from transformers import PreTrainedTokenizerBase
 
-from cadvi_hub.eval.models.sample_cache import NoSampleCache
+from cadvi_hub.eval.models import base
 
-GREY = (127, 127, 127)  # black could be taken for a picture that is missing
+GREY = (127, 127, 127)  # black could look like a picture that is missing
 
 
-class BlankImages(LightevalModel):
-    """A model that is shown a grey picture of the same size in place of every picture.
+class BlankImages(base.EvalModel):
+    """Shows a model a grey picture of the same size instead of every picture.
 
     Args:
         config: of the model; without a `model` it names a local one.
@@ -28,20 +28,16 @@ class BlankImages(LightevalModel):
     """
 
     def __init__(self, config: ModelConfig, model: LightevalModel | None = None):
+        super().__init__(config)
         if model is None:
             from cadvi_hub.eval.models.vision import VisionModel
 
             model = VisionModel(config)
-        self.config, self._model = config, model
-        self._cache = NoSampleCache()
+        self._model = model
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         return self._model.tokenizer
-
-    @property
-    def add_special_tokens(self) -> bool:
-        return self._model.add_special_tokens
 
     @property
     def max_length(self) -> int:
@@ -53,12 +49,9 @@ class BlankImages(LightevalModel):
     def loglikelihood(self, docs: list[Doc]) -> list[ModelResponse]:
         return self._model.loglikelihood(list(map(_blanked, docs)))
 
-    def loglikelihood_rolling(self, docs: list[Doc]) -> list[ModelResponse]:
-        return self._model.loglikelihood_rolling(list(map(_blanked, docs)))
-
 
 class _Blanks(Sequence[Image.Image]):
-    """A grey picture for each of `images`, made when it is asked for."""
+    """A grey picture for each of `images`, made when the model asks for it."""
 
     def __init__(self, images: Sequence[Image.Image]):
         self._images = images

@@ -1,33 +1,18 @@
-"""The constant-answer baseline: what a model scores that never looks.
+"""The constant-answer baseline: the score of a model that never looks at the images.
 
 With lighteval's own command: `lighteval custom constant eval/constant_model.py "bison|0" --custom-tasks
 cadvi_hub.eval.tasks`.
 """
 
-from lighteval.models.abstract_model import LightevalModel, ModelConfig
 from lighteval.models.model_output import ModelResponse
 from lighteval.tasks.requests import Doc
-from transformers import PreTrainedTokenizerBase
 
-from cadvi_hub.core.errors import InputError
-from cadvi_hub.eval.models.sample_cache import NoSampleCache
+from cadvi_hub.eval.models import base
 from cadvi_hub.eval.tasks import specific
 
 
-class ConstantModel(LightevalModel):
+class ConstantModel(base.EvalModel):
     """Always the first option ("A", "True"); nothing for an open question."""
-
-    def __init__(self, config: ModelConfig):
-        self.config = config
-        self._cache = NoSampleCache()
-
-    @property
-    def tokenizer(self) -> PreTrainedTokenizerBase:
-        raise InputError("constant baseline", "it has no tokenizer", "Evaluate a model for what needs one")
-
-    @property
-    def add_special_tokens(self) -> bool:
-        return False
 
     @property
     def max_length(self) -> int:
@@ -42,6 +27,3 @@ class ConstantModel(LightevalModel):
         return [
             ModelResponse(logprobs=[float(first) - 1 for first in row], argmax_logits_eq_gold=row) for row in firsts
         ]
-
-    def loglikelihood_rolling(self, docs: list[Doc]) -> list[ModelResponse]:
-        raise InputError("constant baseline", "it gives text no probability", "Use tasks that ask for an answer")

@@ -7,25 +7,25 @@ from cadvi_hub.generation.make import make_generator
 from cadvi_hub.generation.settings import EndpointSettings
 
 if TYPE_CHECKING:
-    from lighteval.models.abstract_model import LightevalModel
+    from cadvi_hub.eval.models.base import EvalModel  # imports lighteval
 
 CONSTANT = "constant"
 
 
 def load_model(
     model: str, out: Path, name: str = "", batch_size: int = 32, endpoint: EndpointSettings | None = None
-) -> "LightevalModel":
-    """The model of a folder or Hub repo id, of an endpoint, or the baseline; replies are kept in `out/replies.sqlite`.
+) -> "EvalModel":
+    """A local model, a served one, or the baseline; models store their replies in `out/replies.sqlite`.
 
     Args:
         model: folder or Hub repo id of a model or LoRA adapter, its name at the endpoint, or "constant".
-        out: folder of the results, where a stopped run goes on.
+        out: folder of the results, where a stopped run continues.
         name: the model's name in the results; "" takes the last part of `model`.
         batch_size: questions per forward pass of a local model.
-        endpoint: where the model is served; None, or one without address, loads it into this process.
+        endpoint: where the model is served; None, or one without an address, runs it in this process.
 
     Raises:
-        InputError: no model is there, or `out` cannot hold the replies.
+        InputError: there is no model, or `out` cannot be written.
     """
     from lighteval.models.abstract_model import ModelConfig
 

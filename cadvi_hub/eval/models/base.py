@@ -1,0 +1,50 @@
+"""What all our models for lighteval share."""
+
+from lighteval.models.abstract_model import LightevalModel, ModelConfig
+from lighteval.models.model_output import ModelResponse
+from lighteval.tasks.registry import Registry
+from lighteval.tasks.requests import Doc
+from transformers import PreTrainedTokenizerBase
+
+from cadvi_hub.core.errors import InputError
+
+
+class NoSampleCache:
+    """Replaces lighteval's `SampleCache` and stores nothing.
+
+    lighteval's keys are the model's name and settings alone: a model that was trained again at the same path would get
+    the answers of its older weights.
+    """
+
+    def _init_registry(self, registry: Registry) -> None:
+        """lighteval's pipeline calls this on every model's cache."""
+
+
+class EvalModel(LightevalModel):
+    """A model that has none of what lighteval may ask for; subclasses answer, and add what they have."""
+
+    def __init__(self, config: ModelConfig):
+        self.config = config
+        self._cache = NoSampleCache()
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        raise self._lacks("it has no tokenizer")
+
+    @property
+    def add_special_tokens(self) -> bool:
+        return False  # the chat template writes them
+
+    @property
+    def max_length(self) -> int:
+        """Longest prompt in tokens."""
+        raise self._lacks("nobody knows how long its prompts may be")
+
+    def loglikelihood(self, docs: list[Doc]) -> list[ModelResponse]:
+        raise self._lacks("it does not say how likely a given answer is")
+
+    def loglikelihood_rolling(self, docs: list[Doc]) -> list[ModelResponse]:
+        raise self._lacks("it has no perplexity of a text without images")
+
+    def _lacks(self, problem: str) -> InputError:
+        return InputError(f"model {self.config.model_name}", problem, "Use another task, or a model in a folder")
