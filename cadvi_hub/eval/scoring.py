@@ -36,6 +36,9 @@ class Share(float):
         same_counts = not isinstance(other, Share) or (self.successes, self.n) == (other.successes, other.n)
         return super().__eq__(other) and same_counts
 
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
     __hash__ = float.__hash__
 
     def __reduce__(self) -> tuple[type["Share"], tuple[int, int]]:
