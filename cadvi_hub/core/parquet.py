@@ -34,7 +34,11 @@ def open_parquet(file: Path, hint: str = "Build it again") -> Iterator[ParquetFi
 
 
 def read_rows(
-    file: Path, columns: Sequence[str], needed: Sequence[str] = (), hint: str = "Build it again"
+    file: Path,
+    columns: Sequence[str],
+    needed: Sequence[str] = (),
+    hint: str = "Build it again",
+    batch_size: int = _BATCH,
 ) -> Iterator[dict[str, Any]]:
     """The rows of a parquet file; one batch is in memory at a time.
 
@@ -44,6 +48,7 @@ def read_rows(
             are left out.
         needed: columns that the file must have.
         hint: what the user can do if the file is of no use.
+        batch_size: rows in memory; take few where they have pictures.
 
     Raises:
         InputError: it cannot be read, or lacks a column of `needed`.
@@ -53,7 +58,7 @@ def read_rows(
         if missing := sorted(set(needed) - set(names)):
             raise InputError(str(file), f"has no column {', '.join(missing)}", hint)
         present = [name for name in columns if name.partition(".")[0] in names]
-        for batch in opened.iter_batches(_BATCH, columns=present):
+        for batch in opened.iter_batches(batch_size, columns=present):
             yield from batch.to_pylist()
 
 

@@ -67,7 +67,8 @@ def prompt(row: Mapping[str, Any], task_name: str) -> Doc:
         query=row["question"],
         choices=choices,
         gold_index=choices.index(row["answer"]),
-        images=images if isinstance(images, RowImages) else [image.convert("RGB") for image in images],
+        # lighteval asks for a list and reads a sequence
+        images=images if isinstance(images, RowImages) else [image.convert("RGB") for image in images],  # type: ignore[arg-type]
         specific={key: row[key] for key in ("id", "group", "category", "options")},
     )
 

@@ -50,11 +50,13 @@ def build(images: Path, task: str, *questions: dict[str, Any]) -> dict[str, Any]
     file = images.parent / f"{task}.jsonl"
     file.write_text("".join(json.dumps(line) + "\n" for line in questions))
     build_benchmark(BenchmarkSettings(task, file, images.parent / "out", images))
-    return json.loads((images.parent / f"out/{task}/build.json").read_text())
+    report: dict[str, Any] = json.loads((images.parent / f"out/{task}/build.json").read_text())
+    return report
 
 
 def ids(images: Path, task: str) -> list[str]:
-    return pq.read_table(images.parent / f"out/{task}/test.parquet", columns=["id"])["id"].to_pylist()
+    found: list[str] = pq.read_table(images.parent / f"out/{task}/test.parquet", columns=["id"])["id"].to_pylist()
+    return found
 
 
 def test_questions_without_their_pictures_are_left_out_listed_and_marked(images: Path) -> None:
@@ -246,8 +248,9 @@ def test_frames_of_a_video_are_those_of_its_segment(tmp_path: Path) -> None:
     def shown(segment: tuple[float, float] | None, unit: str) -> tuple[int, int]:
         frames = VideoFrames([tmp_path])
         pictures = [frames.embed(image)["bytes"] or b"" for image in named(*frame_names("P03/v.mp4", segment, unit))]
-        first, second = (open_image(picture, "frame").convert("L").resize((256, 1)) for picture in pictures)
-        return tuple(round(sum(x > 127 for x in bar.getdata()) / 4) for bar in (first, second))  # type: ignore[return-value]
+        bars = [open_image(picture, "frame").convert("L").resize((256, 1)).tobytes() for picture in pictures]
+        first, second = (round(sum(level > 127 for level in bar) / 4) for bar in bars)
+        return first, second
 
     assert shown(None, "") == two_frames(0, 59)
     assert shown((10, 50), "frames") == two_frames(10, 50)

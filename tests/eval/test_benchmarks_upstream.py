@@ -36,7 +36,7 @@ WHICH = (
     'Image 1: <image>\nImage 2: <image>\nWhich image suits the caption "{}" better?\nA. Image 1\nB. Image 2\n'
     "Answer with the option's letter from the given choices directly."
 )
-BISON = {
+BISON: dict[str, Any] = {
     "bison_id": 7,
     "caption_id": 3,
     "caption": "A dog\non a lawn.",
@@ -98,7 +98,7 @@ def test_bison_asks_which_image_the_caption_belongs_to_and_draws_the_order_by_th
     assert questions[0].text == WHICH.format("A dog on a lawn.")
     for question in questions:
         assert question.names[question.options.index(question.answer)] == "COCO_val2014_000000000002.jpg"
-        assert sorted(question.names) == [image["image_filename"] for image in BISON["image_candidates"]]  # type: ignore[index]
+        assert sorted(question.names) == [image["image_filename"] for image in BISON["image_candidates"]]
     answers = Counter(question.answer for question in questions)
     assert 120 < answers["A"] < 180
     backwards = write(tmp_path / "backwards.json", {"data": items[::-1]})

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lighteval.models.abstract_model import ModelConfig
@@ -111,7 +112,7 @@ def test_options_are_ranked_beside_generation(settings: EvaluateSettings) -> Non
 
 
 def test_a_text_only_model_sees_grey_pictures_of_the_same_size(settings: EvaluateSettings) -> None:
-    seen = []
+    seen: list[Any] = []
 
     def answer(doc: Doc) -> str:
         assert doc.images is not None
@@ -127,7 +128,7 @@ def test_a_text_only_model_sees_grey_pictures_of_the_same_size(settings: Evaluat
 
 
 def test_pictures_are_decoded_when_they_are_asked_for(settings: EvaluateSettings) -> None:
-    seen = []
+    seen: list[type] = []
 
     def answer(doc: Doc) -> str:
         seen.append(type(doc.images))

@@ -121,7 +121,7 @@ def test_the_command_compares_what_both_have_and_writes_it(tmp_path: Path) -> No
 def test_a_folder_without_predictions_is_named(tmp_path: Path) -> None:
     first = write(tmp_path / "a", bison=rows("bison", "AB"))
     with pytest.raises(InputError, match="nowhere: it has no predictions"):
-        compare(CompareSettings(str(first), str(tmp_path / "nowhere")))
+        compare(CompareSettings(first, tmp_path / "nowhere"))
 
 
 def test_a_set_without_predictions_is_named(tmp_path: Path) -> None:

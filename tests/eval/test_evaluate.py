@@ -79,7 +79,7 @@ def test_questions_are_read_from_the_folder_as_it_is_now(tmp_path: Path) -> None
 
 
 def gold(doc: Doc) -> str:
-    return doc.get_golds()[0]
+    return str(doc.get_golds()[0])
 
 
 @pytest.fixture
@@ -272,7 +272,7 @@ def test_questions_come_from_a_hub_repo_by_its_id(settings: EvaluateSettings, hu
     settings.tasks = ["cola", "nlvr2"]
     local = evaluate(settings)
     HfApi().create_repo("tester/cad-eval", repo_type="dataset")
-    HfApi().upload_folder(repo_id="tester/cad-eval", repo_type="dataset", folder_path=settings.data)
+    HfApi().upload_folder(repo_id="tester/cad-eval", repo_type="dataset", folder_path=str(settings.data))
     settings.data = "tester/cad-eval"
     assert evaluate(settings) == local
     assert any("cola/test.parquet" in request for request in hub.requests)
@@ -283,7 +283,7 @@ def test_bad_settings_are_named(settings: EvaluateSettings, tmp_path: Path) -> N
     with pytest.raises(InputError, match="unknown: bisom"):
         evaluate(settings)
     with pytest.raises(InputError, match="no place for cola"):
-        evaluate(replace(settings, tasks=["cola"], data={"bison": settings.data}))
+        evaluate(replace(settings, tasks=["cola"], data={"bison": str(settings.data)}))
     settings.tasks = ["bison"]
     settings.data = str(tmp_path / "nowhere")
     with pytest.raises(InputError, match=r"question set 'bison' of .*nowhere"):

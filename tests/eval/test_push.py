@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from datasets import load_dataset
 from huggingface_hub import DatasetCard, HfApi, hf_hub_download
+from lighteval.tasks.requests import Doc
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.eval.benchmarks.writing import write_questions
@@ -54,9 +55,14 @@ def test_a_token_that_the_hub_refuses_is_told_before_anything_is_asked(
     hub: LoopbackHub, settings: EvaluateSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
-    asked = []
+    asked: list[str] = []
+
+    def answer(doc: Doc) -> str:
+        asked.append(doc.query)
+        return "A"
+
     with pytest.raises(InputError, match=r"results for tester on .*: the Hub refuses the token") as caught:
-        evaluate(settings, Scripted(lambda doc: asked.append(doc) or "A"))
+        evaluate(settings, Scripted(answer))
     assert not asked
     assert "hf_wrong" not in str(caught.value)
 

@@ -1,6 +1,7 @@
 import json
 import math
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ QUESTIONS = Path(__file__).parents[3] / "shared/data/questions"
 LETTERS = ["A", "B"]
 
 
-def predicted(task: str, number: int, answer: str, text: str, group: str = "", category: str = "", **more: Any):
+def predicted(
+    task: str, number: int, answer: str, text: str, group: str = "", category: str = "", **more: Any
+) -> dict[str, Any]:
     options = ["True", "False"] if task == "nlvr2" else LETTERS
     question = {"id": str(number), "category": category, "group": group or str(number), "options": options}
     return {"index": number, **prediction(task, question, answer, text), **more}
@@ -122,7 +125,7 @@ def test_statements_have_no_position_bias() -> None:
     assert position_bias(rows, rows, "strict") == []
 
 
-SPOILS = {
+SPOILS: dict[str, Callable[[str, str], str]] = {
     "right": lambda answer, _: answer,
     "spaced": lambda answer, _: f" {answer}\n",
     "wrong": lambda _, other: other,

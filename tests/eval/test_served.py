@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from PIL import Image
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.eval.models import served as served_model
+from cadvi_hub.eval.models.base import EvalModel
 from cadvi_hub.eval.models.load import load_model
 from cadvi_hub.eval.models.row_images import LazyRows, RowImages
 from cadvi_hub.eval.models.served import ServedModel
@@ -32,7 +33,7 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
 
 
-def question(caption: str, group: str = "0", images: Sequence[Any] = (RED, BLUE), task: str = "cola|0") -> Doc:
+def question(caption: str, group: str = "0", images: Any = (RED, BLUE), task: str = "cola|0") -> Doc:
     return Doc(
         query=QUERY.format(caption),
         choices=["A", "B"],
@@ -91,7 +92,7 @@ def test_questions_of_a_group_are_asked_one_after_the_other_and_answered_in_thei
 
 
 def test_the_pictures_of_a_question_set_are_sent_as_they_are_stored() -> None:
-    stored = []
+    stored: list[Any] = []
     for colour in ("red", "blue"):
         buffer = io.BytesIO()
         Image.new("RGB", (16, 16), colour).save(buffer, "JPEG")
@@ -134,7 +135,7 @@ def test_what_an_endpoint_answered_before_it_died_is_kept_and_a_rerun_asks_the_r
     def dies(request: dict[str, Any], number: int) -> Answer:
         return echo(request, number) if number < 5 else Answer("out of memory", status=500)
 
-    def load(server: OpenAIServer) -> LightevalModel:
+    def load(server: OpenAIServer) -> EvalModel:
         endpoint = EndpointSettings(server.base_url, concurrency=1, max_retries=1)
         return load_model("served/tiny", tmp_path, endpoint=endpoint)
 
@@ -195,7 +196,7 @@ def test_what_an_endpoint_cannot_tell_is_refused_with_its_reason(monkeypatch: py
 
 
 def test_lightevals_command_finds_the_endpoint_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    classes = [
+    classes: list[Any] = [
         value
         for value in vars(served_model).values()
         if isinstance(value, type) and issubclass(value, LightevalModel) and value is not LightevalModel

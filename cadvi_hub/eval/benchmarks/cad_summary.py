@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cadvi_hub.core.drops import Drops
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.parquet import read_rows
 from cadvi_hub.core.schema import Aspect, CadSummary, Difference
 from cadvi_hub.core.summaries import render_summary
 from cadvi_hub.eval.benchmarks.benchmark import F1_ABOUT, Benchmark, ReportColumn
@@ -57,25 +58,11 @@ def read_summaries(path: Path, flags: Drops) -> Iterator[Question]:
     if not files:
         raise InputError(str(path), "no parquet file is there", "Name the folder of a built data set, as data/cad_qa")
     for file in files:
-        yield from filter(None, make_all(file, _rows(file), make))
-
-
-def _rows(file: Path) -> Iterator[tuple[str, Row]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    number = 0
-    try:
-        with pq.ParquetFile(file) as shard:
-            if lacking := [name for name in _COLUMNS if name not in shard.schema_arrow.names]:
-                problem = f"no column {', '.join(lacking)}"
-                raise InputError(str(file), problem, "Name the folder of a data set with summaries")
-            for batch in shard.iter_batches(batch_size=16, columns=_COLUMNS):
-                for row in batch.to_pylist():
-                    yield f"row {number}", row
-                    number += 1
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(str(file), f"it does not read as parquet ({str(error).strip()})", "Build it again") from error
+        rows = read_rows(
+            file, _COLUMNS, needed=_COLUMNS, hint="Name the folder of a data set with summaries", batch_size=16
+        )
+        numbered = ((f"row {number}", row) for number, row in enumerate(rows))
+        yield from filter(None, make_all(file, numbered, make))
 
 
 BENCHMARK = Benchmark(

@@ -122,7 +122,7 @@ def _read_frames(file: Path, unit: str, segment: tuple[float, float] | None) -> 
             if unit == "seconds" and rate and base and frame.pts is not None:
                 number = round((frame.pts - begin) * base * rate)
             if number in wanted and number not in pictures:
-                pictures[number] = encode_png(frame.to_image())
+                pictures[number] = encode_png(frame.to_image())  # type: ignore[no-untyped-call]  # PyAV has no type for it
             if number >= wanted[1]:
                 break
             number += 1
