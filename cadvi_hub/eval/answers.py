@@ -1,9 +1,9 @@
-"""What an answer to a closed question says: one pure function, with a strict and a tolerant reading.
+"""Which option an answer to a closed question chooses: one pure function, with a strict and a tolerant reading.
 
-`strict` is the paper's (section 4.1): the very string of an option, whitespace around it aside. `tolerant` reads what
-a person would: "(a)", "**A**", "The answer is A", "the first image", "Yes, …". Both say None where they cannot tell. A
-reader that guesses would give credit for nothing: what names two options, denies one without naming the other, is in
-doubt or breaks off while it reasons stays unread.
+`strict` is the paper's (section 4.1): exactly the string of an option, except for whitespace around it. `tolerant`
+reads as a person would: "(a)", "**A**", "The answer is A", "the first image", "Yes, …". Both return None if the answer
+is unclear: if it names two options, denies one without naming the other, is in doubt, or breaks off while it reasons.
+Guessing would give credit for nothing.
 """
 
 import re

@@ -20,9 +20,9 @@ DRAWS_AT_ONCE = 4_000_000  # numbers in memory
 class Comparison:
     """One metric of two models over the same questions.
 
-    `n` counts questions, or groups where `metric` is of groups. `difference` is second less first, `interval` its 95 %
-    interval by paired bootstrap. `only_first` and `only_second` count what one model alone has right, `p_value` is
-    McNemar's (exact, two-sided); all None for scores that are not right or wrong.
+    `n` counts questions, or groups if `metric` is about groups. `difference` is second minus first, `interval` its
+    95 % interval by paired bootstrap. `only_first` and `only_second` count what only one model has right, `p_value`
+    is from McNemar's exact test (two-sided). All three are None for scores that are not right or wrong.
     """
 
     task: str
@@ -38,11 +38,11 @@ class Comparison:
 
 
 def compare(settings: CompareSettings) -> str:
-    """Compare two models over all sets that both were asked; returns a table, and writes `settings.out`.
+    """Compare two models over the sets that both answered; returns a table, and writes `settings.out`.
 
     Raises:
-        InputError: a folder or set without predictions, predictions that cannot be read, or models that were asked
-            different questions.
+        InputError: a folder or set has no predictions, predictions cannot be read, or the models were asked different
+            questions.
     """
     first, second = Path(settings.first), Path(settings.second)
     sets = {folder: _sets(folder) for folder in (first, second)}
@@ -81,8 +81,8 @@ def compare_predictions(
 ) -> list[Comparison]:
     """The metrics of set `task` for the predictions of two models.
 
-    Accuracy; of a set whose questions come in groups also the share of groups that are right throughout; token F1 of
-    open answers. Groups are resampled whole, for their questions share images.
+    Accuracy, and for a set with groups also the share of groups that are all right; token F1 for open answers. Groups
+    are resampled as a whole, because their questions share images.
 
     Raises:
         InputError: the questions or their answers are not the same.
@@ -136,8 +136,8 @@ def paired_bootstrap(
     Our own, because scipy.stats.bootstrap resamples single values: it has no clusters, and needs all draws in memory.
 
     Args:
-        differences: per question, the score of one model less that of the other.
-        groups: per question, what is drawn together with it.
+        differences: per question, the second model's score minus the first's.
+        groups: per question, the group that is drawn as a whole.
         resamples: number of draws.
         seed: of the draws.
     """

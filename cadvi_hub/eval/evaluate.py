@@ -34,15 +34,15 @@ def evaluate(settings: EvaluateSettings, model: "EvalModel | None" = None) -> di
       `ranked` (the likeliest option) where options are ranked, in the set's order;
     - results/ and details/: lighteval's own files, the details without pictures (the row index finds them).
 
-    With `results_org`, lighteval pushes its own files to the Hub, too, when all is written here.
+    With `results_org`, lighteval also pushes its own files to the Hub, after everything is written here.
 
-    A run that was stopped goes on from the stored replies; its results.json and predictions/ are then the same to the
-    byte as without the stop. (Lighteval's own files bear the time.) Both are of one run: what an earlier one in the
-    same folder, perhaps of another model or over other sets, left there is replaced or removed.
+    A stopped run continues from the stored replies; its results.json and predictions/ are byte-identical to those of
+    a run without the stop. (lighteval's own files contain the time.) Both belong to one run: files of an earlier run
+    in the same folder are replaced or removed.
 
     Args:
         settings: what to run.
-        model: a model in memory, in place of the one that `settings.model` names.
+        model: a model in memory; it replaces the one that `settings.model` names.
 
     Returns:
         Task → metric → value, "<metric>_interval" → its 95 % interval (Wilson's for shares, normal for token_f1 and
@@ -50,8 +50,8 @@ def evaluate(settings: EvaluateSettings, model: "EvalModel | None" = None) -> di
         unreadable (answers that are no option; they are wrong), pair_accuracy or consistency, by category too, each
         also as tolerant_<metric>. With `both_orders`, "<task>_swapped" is a task of its own, and the task itself has
         both_orders_accuracy (right in both), position_bias (−1 to 1), and not_swapped_n: questions that were asked in
-        one order only, for nobody knows the answer in the other. "images" and "questions" say in words that pictures
-        were blanked or questions are missing.
+        one order only, because their answer in the other is unknown. "images" and "questions" say in words that
+        pictures were blanked or questions are missing.
 
     Raises:
         InputError: unknown task, question set that does not load or is partial, folder that cannot be written, Hub
@@ -91,7 +91,7 @@ def evaluate(settings: EvaluateSettings, model: "EvalModel | None" = None) -> di
     rows = {task: found.predictions for task, found in answered.items()}
     (out / "results.json").unlink(missing_ok=True)  # it belongs to the predictions, which change now
     for file in (out / "predictions").glob("*.jsonl"):
-        if file.stem not in rows:  # of another run, perhaps another model's
+        if file.stem not in rows:  # of another run, perhaps of another model
             file.unlink()
     for task, predictions in rows.items():
         write_json_lines(out / "predictions" / f"{task}.jsonl", predictions)
@@ -101,9 +101,9 @@ def evaluate(settings: EvaluateSettings, model: "EvalModel | None" = None) -> di
     }
     write_text(out / "results.json", json.dumps(scores, indent=2) + "\n")
     for config in tracker.task_config_logger.tasks_configs.values():
-        config.hf_repo = public_name(config.hf_repo)  # others need not know where it lay on this machine
+        config.hf_repo = public_name(config.hf_repo)  # results do not contain a path of this machine
     with hub_faults(hub) if settings.results_org else nullcontext():
-        HfFileSystem.clear_instance_cache()  # it would not see what an earlier evaluation of this process pushed
+        HfFileSystem.clear_instance_cache()  # otherwise it misses what an earlier evaluation of this process pushed
         pipeline.save_and_push_results()
     return scores
 
@@ -128,7 +128,7 @@ def question_places(data: Mapping[str, str] | str, tasks: Sequence[str]) -> dict
 
 
 def _notes(task: str, place: str, settings: EvaluateSettings) -> dict[str, str]:
-    """What a reader of the scores must know."""
+    """Facts that a reader of the scores must know."""
     notes = {"images": "images blanked"} if settings.blank_images else {}
     if not settings.allow_partial:
         check_complete(place, task)

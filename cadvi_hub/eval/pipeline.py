@@ -1,4 +1,4 @@
-"""lighteval's pipeline over our own tasks alone."""
+"""lighteval's pipeline, restricted to our own tasks."""
 
 from collections import Counter, defaultdict
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from cadvi_hub.eval.scoring import Share
 from cadvi_hub.eval.tasks import READING, predicted, specific
 
 with torch.set_grad_enabled(torch.is_grad_enabled()):
-    # lighteval switches gradients off as it is imported: a training in the same process would then fail
+    # importing lighteval switches gradients off, and a later training in the same process would fail
     from lighteval.pipeline import ParallelismManager, Pipeline, PipelineParameters
 
 
@@ -29,16 +29,16 @@ class Answered(NamedTuple):
 
 
 class TaskPipeline(Pipeline):
-    """A pipeline whose tasks are given as configurations, not as names for lighteval's registry.
+    """A pipeline that takes tasks as configurations, not as names in lighteval's registry.
 
-    The registry of lighteval 0.13 imports every built-in task before ours, which takes seconds, and one of them
-    downloads a file as it is imported, so that a run without network dies there. Everything else is lighteval's.
+    The registry of lighteval 0.13 imports every built-in task before ours. That takes seconds, and one of them
+    downloads a file when it is imported, so a run without a network fails. Everything else is lighteval's.
 
     Args:
         configs: the tasks.
         tracker: where results and details go.
         model: the model to ask.
-        max_samples: questions per task, None for all. lighteval's choice (seed 42) is kept, but a pair once begun is
+        max_samples: questions per task, None for all. lighteval's sample (seed 42) is kept, but pairs are
             completed, so that the pair metric stays meaningful, and a task with swapped images has the same questions.
     """
 
@@ -56,14 +56,14 @@ class TaskPipeline(Pipeline):
         super().__init__(tasks="", pipeline_parameters=parameters, evaluation_tracker=tracker, model=model)
 
     def _init_tasks_and_requests(self, tasks: str) -> None:
-        self.registry = None  # type: ignore[assignment]  # only sample caches ask for it, and our models have none
+        self.registry = None  # type: ignore[assignment]  # only sample caches use it, and our models have none
         self.tasks_dict = {config.full_name: LightevalTask(config) for config in self.configs}
         self._load_datasets()
         self.documents_dict = {}
         for name, task in self.tasks_dict.items():
             if unswapped := self.documents_dict.get(name.replace(SWAPPED, "")):
                 asked = {doc.id for doc in unswapped}  # the row's index
-                docs = task.get_docs() if task.eval_docs() else []  # perhaps no statement can be swapped
+                docs = task.get_docs() if task.eval_docs() else []  # it is empty if no statement can be swapped
                 self.documents_dict[name] = [doc for doc in docs if doc.id in asked]
             elif task.eval_docs():
                 self.documents_dict[name] = whole_groups(task.get_docs(), self.pipeline_parameters.max_samples)
@@ -79,7 +79,7 @@ class TaskPipeline(Pipeline):
         self.evaluation_tracker.task_config_logger.log(self.tasks_dict)
 
     def answered(self) -> dict[str, Answered]:
-        """Task → what came of it, after `evaluate`; its details are sorted and lose their pictures."""
+        """Task → its predictions and shares, after `evaluate`. Sorts the details and removes their pictures."""
         details = self.evaluation_tracker.details_logger.details
         metrics = self.evaluation_tracker.metrics_logger.metric_aggregated
         return {
@@ -102,7 +102,7 @@ class TaskPipeline(Pipeline):
 
 
 def whole_groups(docs: list[Doc], max_samples: int | None) -> list[Doc]:
-    """The first groups of `docs` that together have `max_samples` questions or just more."""
+    """The first groups of `docs` that together have at least `max_samples` questions."""
     if max_samples is None:
         return docs
     chosen: set[str] = set()

@@ -1,4 +1,4 @@
-"""The scores of one model as a terminal shows them: every metric of every set, strict beside tolerant reading."""
+"""The scores of one model for a terminal: every metric of every set, the strict reading beside the tolerant one."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -9,7 +9,7 @@ TOLERANT = PREFIX["tolerant"]
 
 
 def format_scores(scores: Mapping[str, Mapping[str, Any]]) -> str:
-    """`evaluate`'s scores as plain text: % with the 95 % interval, and n where it is not the set's."""
+    """`evaluate`'s scores as plain text: % with the 95 % interval, and n if it differs from the set's."""
     return "\n".join(line for task, metrics in scores.items() for line in _task_lines(task, metrics))
 
 

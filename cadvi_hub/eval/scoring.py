@@ -1,7 +1,7 @@
 """How answers are scored: pure functions over strings, booleans and the rows of a predictions file.
 
-Every question counts in every share: an answer that cannot be read is wrong, as in the paper, and how many there are
-is a share of its own.
+Every question counts in every share: as in the paper, an answer that cannot be read is wrong. The number of such
+answers is a share of its own.
 """
 
 import re
@@ -56,7 +56,7 @@ def prediction(task: str, question: Mapping[str, Any], answer: str, text: str) -
 
     Returns:
         id, category, group, answer, prediction (the text) and `correct` (strictly read); of closed questions also
-        `tolerant_correct` and what either reading says (`strict`, `tolerant`; None if it cannot be read).
+        `tolerant_correct` and the option that each reading finds (`strict`, `tolerant`; None if it finds none).
     """
     row = {key: question[key] for key in ("id", "category", "group")} | {"answer": answer, "prediction": text}
     if benchmark_of(task).is_open:
@@ -127,10 +127,10 @@ def both_orders(
 
 
 def position_bias(rows: Sequence[Prediction], swapped: Sequence[Prediction], reading: Reading) -> list[float]:
-    """Per question read in both orders, how much oftener than is right the first image was chosen, from −1 to 1.
+    """Per question read in both orders, how much more often than it is right the first image was chosen, from −1 to 1.
 
-    Its mean is the share of answers "A" less the share of questions whose answer it is, over both orders. Questions
-    whose options name no image (NLVR2) have none.
+    Its mean is the share of answers "A" minus the share of questions whose right answer is "A", over both orders.
+    Questions whose options do not name an image (NLVR2) have none.
     """
     first, second = IMAGE_LETTERS
     pairs = zip(*both_orders(rows, swapped), strict=True)
@@ -142,7 +142,7 @@ def position_bias(rows: Sequence[Prediction], swapped: Sequence[Prediction], rea
 
 
 def group_outcomes(metric: str, rows: Sequence[Prediction], right: Sequence[bool]) -> dict[str, bool]:
-    """Group → whether its questions are all right; of `PAIRS`, a group that is not of two questions is not."""
+    """Group → whether its questions are all right; for `PAIRS`, a group must also have two questions."""
     members: defaultdict[str, list[bool]] = defaultdict(list)
     for row, is_right in zip(rows, right, strict=True):
         members[row["group"]].append(is_right)

@@ -1,4 +1,4 @@
-"""A question about two images with the images in the other order: what a model prefers a place for shows there."""
+"""A question about two images with the images in the other order, which shows whether a model prefers one position."""
 
 import re
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ _OTHER = {"left": "right", "right": "left", "first": "second", "second": "first"
 
 
 def swap_images(row: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The row with its two images swapped and the answer that is right then.
+    """The row with its two images swapped, and with the answer that is then right.
 
     Where the options are the letters of the two images, the other letter is right. Of a statement about both images
     (NLVR2) the answer stays; if it names an image by its place ("the left image"), the other place is written.

@@ -6,8 +6,8 @@ CADVI_EVAL_DATA_<TASK> to that of one set (CADVI_EVAL_DATA_BISON), then
 
     lighteval custom MODEL eval/vision_model.py "bison|0,bison_swapped|0" --custom-tasks cadvi_hub.eval.tasks
 
-where MODEL is a folder (a LoRA adapter's, too) or a repo id. Tried with lighteval 0.13: the command works where the
-network answers; without one it stops in lighteval's own `tiny_benchmarks`, which downloads a file when imported.
+where MODEL is a folder (a LoRA adapter's, too) or a repo id. Tested with lighteval 0.13: the command needs a
+network, because lighteval's own `tiny_benchmarks` downloads a file when it is imported.
 Name this module, not its file, so that lighteval's worker processes can import it. `--max-samples` cuts pairs in
 two, and half a pair counts as wrong. Few-shot examples are refused: the paper asks each question alone.
 """
@@ -43,7 +43,7 @@ def data_place(task: str) -> str:
 
 
 def prompt(row: Mapping[str, Any], task_name: str) -> Doc:
-    """The question as it stands, its images in prompt order; `choices` of an open question is its reference answer.
+    """The question with its images in prompt order; the only choice of an open question is its reference answer.
 
     Raises:
         InputError: the row lacks a column, is of another set, has other images than placeholders or more than two, or
@@ -61,7 +61,7 @@ def prompt(row: Mapping[str, Any], task_name: str) -> Doc:
         raise InputError(place, problem, "Use questions about one or two images, each with its place in the text")
     choices = list(row["options"]) or [row["answer"]]
     if row["answer"] not in choices:
-        raise InputError(place, f"the answer {row['answer']!r} is none of its options", "Fix the set")
+        raise InputError(place, f"the answer {row['answer']!r} is not one of its options", "Fix the set")
     return Doc(
         task_name=task_name,
         query=row["question"],
@@ -74,13 +74,13 @@ def prompt(row: Mapping[str, Any], task_name: str) -> Doc:
 
 
 def swapped_prompt(row: Mapping[str, Any], task_name: str) -> Doc | None:
-    """The question with its images swapped; None, which lighteval leaves out, where its answer is then unknown."""
+    """The question with its images swapped; None, which lighteval skips, if its answer is then unknown."""
     swapped = swap_images(row)
     return None if swapped is None else prompt(swapped, task_name)
 
 
 def predicted(doc: Doc, response: ModelResponse) -> dict[str, Any]:
-    """The row of the predictions file; the text is read whole, with reasoning in tags."""
+    """The row of the predictions file; the whole text is read, including reasoning in tags."""
     return prediction(doc.task_name.partition("|")[0], specific(doc), doc.get_golds()[0], response.text[0])
 
 
@@ -101,7 +101,7 @@ class Score(SampleLevelComputation):
 
 
 class Shares(CorpusLevelComputation):
-    """All shares of a closed set, as a dict: for any other type lighteval starts a pool to bootstrap."""
+    """All shares of a closed set. It returns a dict, because lighteval bootstraps every other type in a pool."""
 
     def __init__(self, task: str):
         self.task = task
@@ -128,7 +128,7 @@ def _exact_match(doc: Doc, response: ModelResponse) -> float:
     return float(predicted(doc, response)["correct"])
 
 
-# what needs no judge; the paper's rating by an LLM is `cadvi judge`
+# metrics without a judge; `cadvi judge run` rates by an LLM as the paper does
 OPEN_METRICS = [_mean("token_f1", _token_f1), _mean("exact_match", _exact_match)]
 RANKED = SampleLevelMetric(
     metric_name="ranked_accuracy",
@@ -157,22 +157,22 @@ def task_configs(
     Args:
         places: which sets, and where they are.
         max_tokens: longest answer to a closed question.
-        both_orders: whether sets about two images are followed by themselves with the images swapped.
-        rank_options: whether the options of closed questions are ranked by their log-likelihood, too, but for sets
-            whose questions may have none.
+        both_orders: whether to ask sets about two images again with the images swapped.
+        rank_options: whether to rank the options of closed questions by their log-likelihood, too; not in sets whose
+            questions may have no options.
     """
     configs = []
     for task, place in places.items():
         benchmark = BENCHMARKS[task]
         closed = [_shares(task), *([RANKED] if rank_options and benchmark.options else [])]
-        # `datasets` knows a folder with a card by its name alone, and gives what another one of that name held when it
-        # was first read. The folder of one set has no card and is known by its files.
+        # `datasets` caches a folder with a card under its name alone, so a second folder of that name would give the
+        # rows of the first. The folder of one set has no card and is cached by its files.
         local = Path(place).is_dir()
         prompts = {task: prompt, **({task + SWAPPED: swapped_prompt} if both_orders and benchmark.swaps else {})}
         configs += [
             LightevalTaskConfig(
                 name=name,
-                prompt_function=prompt_function,  # type: ignore[arg-type]  # None is left out, its type does not say so
+                prompt_function=prompt_function,  # type: ignore[arg-type]  # lighteval skips None, but its type does not say so
                 hf_repo=str(Path(place, task)) if local else place,
                 hf_subset="default" if local else task,
                 hf_avail_splits=["test"],

@@ -2,8 +2,8 @@
 
 One JSON file per subset, or a folder of them: a list of `{image0, image1, caption0, caption1}` (kubric, sd, the 10 %
 subset), or objects of such lists by video (gebc, youcook2) or by video and subject (ag, where captions are lists, of
-which the first counts). The subset is told by the first folder of the image path (`eqbenkubric_cnt/…`) or else by the
-name of the file. YouCook2's frames are NumPy arrays (`.npy`), in BGR.
+which the first counts). The subset is the first folder of the image path (`eqbenkubric_cnt/…`), or is in the name
+of the file. YouCook2's frames are NumPy arrays (`.npy`), in BGR.
 Format: https://github.com/Wangt-CN/EqBen (Apache-2.0)
 """
 

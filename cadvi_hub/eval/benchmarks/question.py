@@ -1,6 +1,6 @@
 """What a benchmark question is, for all sets alike, and the wording of ours.
 
-A question file's text is used as it stands. Upstream annotations have captions and no questions: those get our
+The text of a question file is used unchanged. Upstream annotations have captions but no questions: they get our
 wording, from the prompt files, in the form of the paper's question files.
 """
 

@@ -1,4 +1,4 @@
-"""The rows of benchmark files, each with its place; a bad row is refused: a set must not shrink without notice."""
+"""The rows of benchmark files, each with its place. A bad row is an error, so that no set shrinks unnoticed."""
 
 from __future__ import annotations
 

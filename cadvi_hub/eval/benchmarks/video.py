@@ -3,8 +3,8 @@ int(seg / 2) + round(seg · i), counted from the segment's first.
 
 A segment ends before its last frame: that of a whole video before the video's last, one in seconds before the frame at
 its end, one in frames before the frame that it names. Seconds become frames by the video's mean rate.
-The eight frames per question that SEED-Bench publishes are of no use here: they lie at odd sixteenths of the segment,
-these two at a quarter and three quarters.
+The eight frames per question that SEED-Bench publishes do not help: they are at odd sixteenths of the segment, these
+two at a quarter and three quarters.
 Source: extraction script of https://github.com/AILab-CVC/SEED-Bench (DATASET.md names the units)
 """
 
@@ -101,7 +101,7 @@ def _read_frames(file: Path, unit: str, segment: tuple[float, float] | None) -> 
 
     with av.open(str(file)) as video:
         stream = video.streams.video[0]
-        length = stream.frames or sum(1 for packet in video.demux(stream) if packet.size)  # WebM does not tell it
+        length = stream.frames or sum(1 for packet in video.demux(stream) if packet.size)  # WebM does not say it
         rate = stream.average_rate
     if unit == "seconds":
         if not rate:
@@ -116,7 +116,7 @@ def _read_frames(file: Path, unit: str, segment: tuple[float, float] | None) -> 
         stream = video.streams.video[0]
         number, base = 0, stream.time_base
         begin = stream.start_time or 0
-        if unit == "seconds" and rate and base:  # hours of video lie before some segments
+        if unit == "seconds" and rate and base:  # hours of video precede some segments
             video.seek(begin + int(wanted[0] / rate / base), stream=stream)
         for frame in video.decode(stream):
             if unit == "seconds" and rate and base and frame.pts is not None:

@@ -1,4 +1,4 @@
-"""Questions as chats: what every model, local or served, is asked, in which order, and how answers come back."""
+"""Questions as chats: what a model, local or served, is asked, in which order, and how its answers come back."""
 
 import io
 from collections import defaultdict
@@ -22,8 +22,8 @@ PictureFormat = Literal["PPM", "PNG"]
 def greedy_answers(generator: Generator, docs: list[Doc], picture_format: PictureFormat) -> list[ModelResponse]:
     """One greedy answer per question, in their order, at most its `generation_size` tokens long.
 
-    Questions of one group, which mostly have the same pictures, are asked one after the other, both orders of the
-    pictures included: a local model computes their pictures once, and a server finds them in its prefix cache.
+    Questions of one group, which mostly share their pictures, are asked one after the other, in both orders of the
+    pictures: a local model encodes the pictures once, and a server finds them in its prefix cache.
 
     Args:
         generator: the model.
@@ -32,7 +32,7 @@ def greedy_answers(generator: Generator, docs: list[Doc], picture_format: Pictur
             does the bytes that a question set holds.
 
     Raises:
-        InputError: see `chat_request`; or a question got no answer.
+        InputError: `chat_request` cannot make a request, or a question got no answer.
     """
     order = asking_order(docs)
     unread = iter([docs[index] for index in order])

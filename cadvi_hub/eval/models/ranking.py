@@ -61,7 +61,7 @@ def rank_options(ranker: Generator, docs: list[Doc]) -> list[ModelResponse]:
         docs: the questions; those about the same pictures are ranked one after the other.
 
     Raises:
-        InputError: see `chat_request`.
+        InputError: `chat_request` cannot make a request.
     """
     order = asking_order(docs)
     requests = (replace(chat_request(docs[index]), options=tuple(docs[index].choices)) for index in order)

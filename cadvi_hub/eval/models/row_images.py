@@ -1,4 +1,4 @@
-"""The pictures of a question, decoded when they are asked for: a set of 54,000 questions does not fit into memory."""
+"""The pictures of a question, decoded when they are needed: a set of 54,000 questions does not fit into memory."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 class RowImages(Sequence[Image.Image]):
     """The pictures of row `index` as a model sees them (RGB, upright), in the given `order`.
 
-    `rows` are in Arrow's format: `datasets` decodes nothing then.
+    `rows` are in Arrow's format, in which `datasets` decodes nothing.
 
     Raises:
-        InputError: (when a picture is asked for) it is not embedded, or does not decode.
+        InputError: (when a picture is read) it is not embedded, or does not decode.
     """
 
     def __init__(self, rows: "Dataset", index: int, order: Sequence[int]):
@@ -33,7 +33,7 @@ class RowImages(Sequence[Image.Image]):
         return open_image(*self._stored(key))
 
     def encoded(self) -> Iterator[bytes]:
-        """The pictures as PNG, JPEG or WebP: their own bytes, where they need no change to be seen so."""
+        """The pictures as PNG, JPEG or WebP: their own bytes if they need no conversion."""
         return (plain_bytes(*self._stored(position)) for position in range(len(self)))
 
     def _stored(self, position: int) -> tuple[bytes, str]:
