@@ -23,7 +23,7 @@ MOVED = {
     "eval.rating": "eval.judge.rating",
     "eval.report": "pages.report",
     "eval.row_images": "eval.models.row_images",
-    "eval.sample_cache": "eval.models.sample_cache",
+    "eval.sample_cache": "eval.models.base",
     "eval.served_model": "eval.models.served",
     "eval.vision_model": "eval.models.vision",
     "filters": "annotation.filters",

@@ -203,7 +203,8 @@ def demo(settings: DemoSettings) -> str:
 
 
 def _questions(world: Path, folder: Path) -> Path:
-    from cadvi_hub.eval.benchmarks.build import BenchmarkSettings, build_benchmark
+    from cadvi_hub.eval.benchmarks.build import build_benchmark
+    from cadvi_hub.eval.settings import BenchmarkSettings
     from cadvi_hub.world.questions import MAKERS
 
     for task in MAKERS:
