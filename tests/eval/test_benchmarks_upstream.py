@@ -233,9 +233,9 @@ BAD = [
     (read_eqben, [{**EQBEN, "image0": "elsewhere/0.png"}], "row 1", "tells the subset"),
     (read_cola, [COLA, COLA[:3]], "row 2", "image1_url"),
     (read_cola, [["https://example.org/", *COLA[1:]]], "row 1", "without a file name"),
-    (read_seed_image, {"questions": [{**SEED, "question_type_id": 13}]}, "row 1", "none of 1 to 12"),
+    (read_seed_image, {"questions": [{**SEED, "question_type_id": 13}]}, "row 1", "not one of 1 to 12"),
     (read_seed_video, {"questions": [SEED, {**SEED, "segment": [1]}]}, "row 2", "segment"),
-    (read_seed_video, {"questions": [{**SEED, "answer": "E"}]}, "row 1", "'E' is none of"),
+    (read_seed_video, {"questions": [{**SEED, "answer": "E"}]}, "row 1", "'E' is not one of"),
 ]
 
 

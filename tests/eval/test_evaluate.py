@@ -121,7 +121,7 @@ def test_every_set_is_a_task_and_its_rows_become_docs() -> None:
     [
         ({"images": [None] * 3, "question": "<image><image><image>?"}, "3 image"),
         ({"images": [None]}, "1 image.* and 2 <image>"),
-        ({"answer": "C"}, "'C' is none of its options"),
+        ({"answer": "C"}, "'C' is not one of its options"),
     ],
 )
 def test_a_row_that_is_no_question_about_two_images_is_named(changes: dict[str, Any], problem: str) -> None:
