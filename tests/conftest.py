@@ -1,7 +1,7 @@
-"""The only Hub that tests can reach is one on loopback; caches live in a folder that goes away afterwards.
+"""Tests reach no Hub but one on this machine; caches are in a folder that is deleted afterwards.
 
-`huggingface_hub` and `datasets` read their settings when they are imported, so all of it is set here, before any test
-module is.
+`huggingface_hub` and `datasets` read their settings when they are imported, so everything is set here, before any test
+module is imported.
 """
 
 import os

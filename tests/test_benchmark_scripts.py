@@ -23,7 +23,7 @@ from cadvi_hub.training.structure import lora_targets, projector_names
 
 @pytest.fixture(autouse=True)
 def _settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)  # each benchmark takes a folder of its own
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)  # each benchmark uses its own folder
 
 
 def test_batches_of_the_input_benchmark_equal_trls(capsys: pytest.CaptureFixture[str]) -> None:
