@@ -28,6 +28,7 @@ from lighteval.tasks.requests import Doc, SamplingMethod
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import IMAGE_PLACEHOLDER
 from cadvi_hub.eval.benchmarks.registry import BENCHMARKS, SWAPPED
+from cadvi_hub.eval.models.base import specific
 from cadvi_hub.eval.models.row_images import RowImages
 from cadvi_hub.eval.scoring import Share, closed_shares, prediction, token_f1
 from cadvi_hub.eval.swapping import swap_images
@@ -82,12 +83,6 @@ def swapped_prompt(row: Mapping[str, Any], task_name: str) -> Doc | None:
 def predicted(doc: Doc, response: ModelResponse) -> dict[str, Any]:
     """The row of the predictions file; the whole text is read, including reasoning in tags."""
     return prediction(doc.task_name.partition("|")[0], specific(doc), doc.get_golds()[0], response.text[0])
-
-
-def specific(doc: Doc) -> dict[str, Any]:
-    """What `prompt` keeps of the row: id, group, category, options."""
-    assert doc.specific is not None  # noqa: S101  (lighteval's type allows None, `prompt` never sets it)
-    return doc.specific
 
 
 class Score(SampleLevelComputation):

@@ -1,5 +1,7 @@
 """What all our models for lighteval share."""
 
+from typing import Any
+
 from lighteval.models.abstract_model import LightevalModel, ModelConfig
 from lighteval.models.model_output import ModelResponse
 from lighteval.tasks.registry import Registry
@@ -7,6 +9,12 @@ from lighteval.tasks.requests import Doc
 from transformers import PreTrainedTokenizerBase
 
 from cadvi_hub.core.errors import InputError
+
+
+def specific(doc: Doc) -> dict[str, Any]:
+    """What the prompt function of a task keeps of the row: id, group, category, options."""
+    assert doc.specific is not None  # noqa: S101  (lighteval's type allows None, the prompt function never sets it)
+    return doc.specific
 
 
 class NoSampleCache:

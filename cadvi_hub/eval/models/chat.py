@@ -11,8 +11,8 @@ from PIL import Image
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import message
+from cadvi_hub.eval.models.base import specific
 from cadvi_hub.eval.models.row_images import RowImages
-from cadvi_hub.eval.tasks import specific
 from cadvi_hub.generation.chat import ChatRequest, Decoding, Failed, Generator, MadeAsRead
 
 IMAGE = "<image>"  # stands in a question where an image goes

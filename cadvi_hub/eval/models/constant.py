@@ -8,7 +8,7 @@ from lighteval.models.model_output import ModelResponse
 from lighteval.tasks.requests import Doc
 
 from cadvi_hub.eval.models import base
-from cadvi_hub.eval.tasks import specific
+from cadvi_hub.eval.models.base import specific
 
 
 class ConstantModel(base.EvalModel):
