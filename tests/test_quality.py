@@ -63,11 +63,11 @@ def test_an_import_of_a_higher_room_breaks_the_layers_even_inside_a_function(tmp
         copy = tmp_path / file.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(file, copy)
-    command = [BIN / "lint-imports", "--no-logo", "--no-cache"]
+    command = [str(BIN / "lint-imports"), "--no-logo", "--no-cache"]
     kept = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert kept.returncode == 0, kept.stdout
-    with (tmp_path / "cadvi_hub" / "core" / "errors.py").open("a") as file:
-        file.write(UPWARD_IMPORT)
+    with (tmp_path / "cadvi_hub" / "core" / "errors.py").open("a") as errors:
+        errors.write(UPWARD_IMPORT)
     broken = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert broken.returncode == 1
     assert "cadvi_hub.core is not allowed to import cadvi_hub.eval" in broken.stdout
