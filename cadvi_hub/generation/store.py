@@ -62,7 +62,11 @@ class ReplyStore:
     def get(self, key: str) -> Reply | None:
         """The reply stored under `key`."""
         row = self._use(lambda: self._database.execute(_SELECT, (key,)).fetchone())
-        return Reply(*row[:4], row[4] and _ranking(**json.loads(row[4]))) if row else None
+        if row is None:
+            return None
+        text, finish_reason, prompt_tokens, completion_tokens, ranking = row
+        read = _ranking(**json.loads(ranking)) if ranking else None
+        return Reply(text, finish_reason, prompt_tokens, completion_tokens, read)
 
     def put(self, replies: Mapping[str, Reply]) -> None:
         """Store all `replies` under their keys, or none of them; of two replies to one request the first stays."""
