@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cadvi_hub.pages.view import ViewSettings
+from cadvi_hub.pages.settings import ViewSettings
 
 
 @contextmanager

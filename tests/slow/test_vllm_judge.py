@@ -31,7 +31,12 @@ def test_vllm_rates_by_the_schema_and_a_rerun_needs_no_server(tmp_path: Path) ->
     server = VllmServer(model, tmp_path / "vllm.log", served_model_name="smollm2", **options)
 
     def settings(**changes: Any) -> JudgeSettings:
-        asked = {"model": "smollm2", "base_url": f"{server.address}/v1", "max_chars": 1200, "max_retries": 1}
+        asked: dict[str, Any] = {
+            "model": "smollm2",
+            "base_url": f"{server.address}/v1",
+            "max_chars": 1200,
+            "max_retries": 1,
+        }
         return JudgeSettings(results, str(data), judge=JudgeModelSettings(**asked | changes))
 
     try:
