@@ -23,7 +23,8 @@ import numpy as np
 from PIL import Image
 
 from cadvi_hub.annotation.conversations import v2_messages
-from cadvi_hub.builder.build import BuildSettings, build
+from cadvi_hub.builder.build import build
+from cadvi_hub.builder.settings import BuildSettings
 from cadvi_hub.core.images import ImageStore
 from cadvi_hub.core.schema import Aspect, CadSummary, Difference, ImagePair, Provenance, v2_features
 from cadvi_hub.sources.settings import SourceSettings

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cadvi_hub import cli
-from cadvi_hub.builder.build import BuildSettings
+from cadvi_hub.builder.settings import BuildSettings
 
 HEAVY = ("torch", "transformers", "datasets", "spacy", "lighteval", "jsonargparse", "numpy")
 

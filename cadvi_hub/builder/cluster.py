@@ -1,12 +1,12 @@
 """A build as tasks of a cluster, by datatrove's executors for Slurm and Ray.
 
-Three steps follow each other: one task reads and pairs, `workers` tasks make the shards, one task finishes. What is
-done is known by the files in the build's folder (on a disk that all nodes share), never by datatrove's own marks: a
-build that was stopped anywhere goes on when the same command submits it again. Each task keeps its replies in a store
-of its own, `replies-00003-of-00008.sqlite`: with another number of tasks, shards that are not whole are asked anew.
+There are three steps: one task reads and pairs, `workers` tasks make the shards, one task finishes. The files in the
+build's folder, on a disk that all nodes share, show what is done; datatrove's own marks are not used. A build that was
+stopped goes on when the same command submits it again. Each task has a reply store of its own,
+`replies-00003-of-00008.sqlite`: with another number of tasks, the model is asked again for unfinished shards.
 
-On one machine a build uses a pool of processes of the standard library instead: datatrove's local executor waits for
-ever for the result of a worker that was killed.
+On one machine a build uses a process pool of the standard library: datatrove's local executor waits for ever for a
+worker that was killed.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from cadvi_hub.builder.build import BuildSettings, lay_out
 from cadvi_hub.builder.folder import share_build_folder
 from cadvi_hub.builder.plan import Plan
-from cadvi_hub.builder.records import RECORDS, stage_graphs, stage_records
-from cadvi_hub.builder.shards import ShardMaker
+from cadvi_hub.builder.records import stage_graphs, stage_records, staged_records
+from cadvi_hub.builder.settings import BuildSettings
+from cadvi_hub.builder.shards import ShardMaker, lay_out
+from cadvi_hub.builder.stages import RECORDS
 from cadvi_hub.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,11 +32,11 @@ if TYPE_CHECKING:
 
 
 def submit(plan: Plan) -> None:
-    """Submit the three steps, which Slurm queues one behind the other; Ray's are awaited, and the last is done here.
+    """Submit the three steps. Slurm queues them; with Ray this waits for the first two and does the last one here.
 
     Raises:
-        InputError: datatrove, Ray or Slurm is not there, options that datatrove or Slurm does not take, a password in
-            an address, which datatrove would write down, or a task of Ray's that failed.
+        InputError: datatrove, Ray or Slurm is not installed, datatrove or Slurm does not accept an option, an address
+            has a password (datatrove would write it to a file), or a task of Ray failed.
     """
     if any(urlsplit(url).password for url in plan.settings.annotator.addresses):
         problem = "it holds a password, which would be written to the files of the job"
@@ -43,29 +44,29 @@ def submit(plan: Plan) -> None:
     with plan.locked_folder() as folder:
         if folder.is_complete():
             return
-    # What was to be overwritten is gone. A task that starts late must not do the same to a newer build.
+    # The old build is removed by now. A task that starts late must not remove a newer one.
     plan = replace(plan, settings=replace(plan.settings, overwrite=False), authors=None)
     records = _executor(plan, "records", 1, read_and_pair)
     shards = _executor(plan, "shards", plan.settings.workers, make_share, records)
     if plan.settings.executor == "ray":
         records.run()
         shards.run()
-        finish(plan, None, 0, 1)  # tells what is missing: Ray's executor says nothing of a task that failed
+        finish(plan, None, 0, 1)  # reports missing shards: Ray's executor does not report a failed task
     else:
         last = _executor(plan, "finish", 1, finish, shards)
         if shutil.which("sbatch") is None:
-            hint = "Submit from a machine of the cluster, or take the local executor"
+            hint = "Submit from a machine of the cluster, or use the local executor"
             raise InputError("executor", "Slurm's command sbatch is not on this machine", hint)
         try:
             last.run()  # submits those that it depends on first
         except subprocess.CalledProcessError as error:
             problem = f"sbatch does not take the job (exit status {error.returncode})"
             raise InputError("executor_options", problem, "Fix what it says above") from error
-        print(f"submitted; {plan.path} is complete when the job {plan.path.name}-finish has ended well")
+        print(f"submitted; {plan.path} is complete when the job {plan.path.name}-finish has succeeded")
 
 
 def _executor(plan: Plan, name: str, tasks: int, step: Any, before: Any = None) -> PipelineExecutor:
-    """`tasks` tasks that do `step`; Slurm's begin when those of `before` have ended well."""
+    """`tasks` tasks that do `step`; with Slurm they begin when those of `before` have succeeded."""
     options: dict[str, Any] = {
         "tasks": tasks,
         "logging_dir": str(plan.settings.out / "_logs" / f"{plan.path.name}-{plan.digest}" / name),
@@ -79,7 +80,7 @@ def _executor(plan: Plan, name: str, tasks: int, step: Any, before: Any = None) 
             return SlurmPipelineExecutor(
                 [partial(step, plan)], job_name=f"{plan.path.name}-{name}", depends=before, **options
             )
-        import ray  # noqa: F401 - datatrove would look for it when it runs
+        import ray  # noqa: F401 - datatrove imports it only when it runs
         from datatrove.executor import RayPipelineExecutor
 
         return RayPipelineExecutor([partial(step, plan)], **options)
@@ -94,7 +95,7 @@ def _executor(plan: Plan, name: str, tasks: int, step: Any, before: Any = None) 
 
 
 def read_and_pair(plan: Plan, data: Any, rank: int, tasks: int) -> None:
-    """The step of one task that keeps what shards are cut from."""
+    """First step, one task: stage the records that shards are cut from."""
     with plan.locked_folder() as folder:
         if not (folder.is_complete() or folder.is_laid_out()):
             stage_records(plan, folder)
@@ -102,10 +103,10 @@ def read_and_pair(plan: Plan, data: Any, rank: int, tasks: int) -> None:
 
 
 def make_share(plan: Plan, data: Any, rank: int, tasks: int) -> None:
-    """The shards number `rank`, `rank + tasks` …, unless they are there.
+    """Second step, `tasks` tasks: make the shards `rank`, `rank + tasks` … that are missing.
 
     Raises:
-        InputError: another task is making one of them, or the folder is another build's by now.
+        InputError: another task is making one of them, or the folder belongs to another build by now.
     """
     with share_build_folder(plan.path, plan.digest, plan.pictures, plan.split) as folder:
         if folder.is_complete() or folder.is_laid_out():
@@ -113,21 +114,21 @@ def make_share(plan: Plan, data: Any, rank: int, tasks: int) -> None:
         if not folder.stages.has(RECORDS):
             raise InputError(str(plan.path), "the records have not been read", "Look at the log of the step before")
         maker = ShardMaker(_with_own_replies(plan.settings, rank, tasks), folder)
-        for number in range(rank, folder.stages.facts(RECORDS)["blocks"], tasks):
+        for number in range(rank, staged_records(folder).blocks, tasks):
             with folder.locked_part(number):
                 if not folder.has_part(number):
                     maker.make(number)
 
 
 def _with_own_replies(settings: BuildSettings, rank: int, tasks: int) -> BuildSettings:
-    """The settings with a reply store of this task alone: SQLite's log cannot be shared by several machines."""
+    """The settings with a reply store for this task alone: several machines cannot share SQLite's log."""
     store = Path(settings.annotator.reply_store or settings.out / "replies.sqlite")
     own = str(store.with_stem(f"{store.stem}-{rank:05d}-of-{tasks:05d}"))
     return replace(settings, annotator=replace(settings.annotator, reply_store=own))
 
 
 def finish(plan: Plan, data: Any, rank: int, tasks: int) -> None:
-    """The step of one task that gives the shards their final names.
+    """Last step, one task: give the shards their final names.
 
     Raises:
         InputError: a shard is missing.
@@ -139,10 +140,10 @@ def finish(plan: Plan, data: Any, rank: int, tasks: int) -> None:
             if not folder.stages.has(RECORDS):
                 problem = "the records have not been read"
                 raise InputError(str(plan.path), problem, "Look at the logs of the steps before and submit again")
-            read = folder.stages.facts(RECORDS)
-            missing = [number for number in range(read["blocks"]) if not folder.has_part(number)]
+            read = staged_records(folder)
+            missing = [number for number in range(read.blocks) if not folder.has_part(number)]
             if missing:
-                problem = f"{len(missing)} of {read['blocks']} shards are missing, the first is {missing[0]}"
+                problem = f"{len(missing)} of {read.blocks} shards are missing, the first is {missing[0]}"
                 raise InputError(str(plan.path), problem, "Look at the logs of the shards and submit again")
             lay_out(plan, folder, read)
         folder.finish()

@@ -1,4 +1,4 @@
-"""The pictures of a build's rows: checked once, then embedded or named."""
+"""The images of a build's rows: checked once, then embedded or named."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Record = TypeVar("Record", bound=_HasImages)
 
 
 class Pictures:
-    """The pictures of a source. Each is decoded once, before anybody is asked to describe it.
+    """The images of a source. Each is decoded once, before a model is asked about it.
 
     Args:
-        store: where they are.
-        refuse: whether a picture that does not decode ends the build.
-        embed: whether rows hold the pictures, or their names alone.
+        store: where the images are.
+        refuse: whether an image that does not decode ends the build.
+        embed: whether rows contain the images, or only their names.
     """
 
     def __init__(self, store: ImageStore, refuse: bool = True, embed: bool = True):
@@ -36,10 +36,10 @@ class Pictures:
         self._decodes: dict[str, bool] = {}
 
     def usable(self, records: Sequence[Record], drops: Drops) -> list[Record]:
-        """The records whose pictures all decode.
+        """The records whose images all decode; the others are added to `drops`.
 
         Raises:
-            InputError: a picture that does not, where bad ones are refused.
+            InputError: an image that does not decode, if bad ones are refused.
         """
         kept = []
         for record in records:
@@ -51,20 +51,20 @@ class Pictures:
         return kept
 
     def read(self, name: str) -> bytes:
-        """The encoded picture as it stands."""
+        """The bytes of the image file."""
         return self.store.read(name)["bytes"] or b""
 
     def embed(self, names: Sequence[str]) -> list[EmbeddedImage]:
-        """The encoded pictures as they stand, each with its name; without their bytes if rows hold names alone.
+        """The image files, each with its name; without the bytes if rows contain only names.
 
         Raises:
-            InputError: rows are to hold names, and a picture has none.
+            InputError: rows contain only names, and an image has none.
         """
         if self._embed:
             return [self.store.read(name) for name in names]
         files = [self.store.file_name(name) for name in names]
         if None in files:
-            raise InputError("images", "pictures of the source have no file names to refer to", "Embed them")
+            raise InputError("images", "images of the source have no file names to refer to", "Embed them")
         return [{"bytes": None, "path": file} for file in files]
 
     def _check(self, name: str) -> bool:

@@ -2,57 +2,40 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cadvi_hub import __version__
 from cadvi_hub.annotation.annotators import Annotator
+from cadvi_hub.builder.authors import Authors, make_authors
 from cadvi_hub.builder.folder import BuildFolder, open_build_folder
-from cadvi_hub.builder.rows import Turns
-from cadvi_hub.builder.shards import Authors, make_authors
+from cadvi_hub.builder.settings import TURNS_OF, BuildSettings
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.core.files import WriteError, digest_of_files
+from cadvi_hub.core.files import WriteError, digest_of_files, writing
 from cadvi_hub.generation.chat import public_name
 from cadvi_hub.grounding.store import graph_files
 from cadvi_hub.sources.formats import Format, format_of
 from cadvi_hub.sources.held_out import read_held_out
 
-if TYPE_CHECKING:
-    from cadvi_hub.builder.build import BuildSettings
-
-_OUTPUT_FAULTS = {
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EFBIG,
-    errno.EROFS,
-    errno.EACCES,
-    errno.EPERM,
-    errno.ENOTDIR,
-    errno.EEXIST,
-}
-
 Row = dict[str, Any]
-TURNS_OF: dict[str, tuple[Turns, ...]] = {
-    "v1": ("full", "which_image"),
-    "v2": ("full", "difference_note"),
-    "instruct": ("full",),
-    "cad_qa": ("full",),
-}
 CONFIG_NAME = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)*")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A build whose settings have been checked: its folder, and what decides its content.
+    """A build whose settings have been checked.
 
-    `authors` write in this process; to others, where each makes its own, a plan goes without.
+    Attributes:
+        settings: as given.
+        path: the folder of the build.
+        recipe: what decides the content.
+        authors: write the texts in this process; None in a plan for other processes, where each makes its own.
     """
 
     settings: BuildSettings
@@ -66,13 +49,13 @@ class Plan:
 
     @property
     def source_digest(self) -> str:
-        """Changes with what is read of the source, whatever is made of it."""
+        """Changes with what is read from the source, and with nothing else."""
         read = {key: self.recipe.get(key) for key in ("version", "source", "exclude_images")}
         return _digest({**read, "pictures": self.pictures})
 
     @property
     def pictures(self) -> list[str]:
-        """The folders that pictures are read from: no part of the recipe, as a path says nothing of what is there."""
+        """The folders that images are read from. They are not in the recipe: a path says nothing of its content."""
         source = self.settings.source
         return [str(folder.absolute()) for folder in source.images or [source.path] if folder.is_dir()]
 
@@ -80,18 +63,16 @@ class Plan:
     def split(self) -> str:
         return "test" if self.settings.config == "cad_qa" else "train"
 
-    @contextmanager
-    def locked_folder(self) -> Iterator[BuildFolder]:
+    def locked_folder(self) -> AbstractContextManager[BuildFolder]:
         """The folder, for this process alone."""
-        with open_build_folder(self.path, self.digest, self.settings.overwrite, self.pictures, self.split) as folder:
-            yield folder
+        return open_build_folder(self.path, self.digest, self.settings.overwrite, self.pictures, self.split)
 
 
 def make_plan(settings: BuildSettings, annotator: Annotator | None = None) -> Plan:
     """Check `settings` and make their output folder.
 
     Raises:
-        InputError: settings that do not go together, a source that is not there, or a folder that cannot be written.
+        InputError: settings that contradict each other, a source that is missing, or a folder that cannot be written.
     """
     if settings.turns not in TURNS_OF[settings.config]:
         allowed = ", ".join(TURNS_OF[settings.config])
@@ -109,31 +90,24 @@ def make_plan(settings: BuildSettings, annotator: Annotator | None = None) -> Pl
     if not CONFIG_NAME.fullmatch(name):
         raise InputError("name", f"{name!r} cannot name a data set", "Use lower-case letters, digits and _")
     path = settings.out / name
-    with output_faults(path):
-        path.mkdir(parents=True, exist_ok=True)
+    with output_errors(path):
+        with writing(path, every_error=True):
+            path.mkdir(parents=True, exist_ok=True)
         authors = make_authors(settings, annotator)
         recipe = _recipe(settings, source_format, authors)
     return Plan(settings, path, recipe, authors)
 
 
 @contextmanager
-def output_faults(path: Path) -> Iterator[None]:
-    """Say what stands when the output folder cannot be written."""
+def output_errors(path: Path) -> Iterator[None]:
+    """Say how much of the build at `path` is whole when a file cannot be written."""
     try:
-        yield
+        with writing(path):
+            yield
     except WriteError as error:
-        raise InputError(error.where, error.problem, _what_is_whole(path)) from error
-    except OSError as error:
-        leads_to_it = isinstance(error.filename, str) and path.is_relative_to(error.filename)
-        if error.errno not in _OUTPUT_FAULTS and not leads_to_it:
-            raise
-        problem = f"cannot be written ({error.strerror})"
-        raise InputError(error.filename or str(path), problem, _what_is_whole(path)) from error
-
-
-def _what_is_whole(path: Path) -> str:
-    whole = len(list(path.glob("_work/part-*.parquet"))) if path.is_dir() else 0
-    return f"Free some space or choose another out; {whole} shards are whole, and the same command goes on from there"
+        whole = len(list(path.glob("_work/part-*.parquet"))) if path.is_dir() else 0
+        hint = f"{whole} shards are whole, and the same command goes on from there"
+        raise InputError(error.where, error.problem, f"Free some space or choose another out; {hint}") from error
 
 
 def _digest(content: Row) -> str:
@@ -141,7 +115,7 @@ def _digest(content: Row) -> str:
 
 
 def _recipe(settings: BuildSettings, source_format: Format, authors: Authors) -> Row:
-    """What decides the content of a build: no path, no endpoint, but the source files' own digest."""
+    """What decides the content of a build: the digest of the source's files, but no path and no endpoint."""
     annotator, writer = authors
     source = {
         "name": settings.source.name,

@@ -1,18 +1,20 @@
-"""The rows of one shard, with what was dropped on the way and what the data set's card counts."""
+"""The rows of one shard. Each generator returns what it counted when all rows are read."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Any
 
 from cadvi_hub.annotation.annotators import Annotator
 from cadvi_hub.annotation.conversations import difference_note_messages, v1_messages, v2_messages, which_image_messages
 from cadvi_hub.annotation.filters import Dropped
 from cadvi_hub.annotation.question_flags import count_flags
 from cadvi_hub.annotation.questions import QuestionWriter, with_images
+from cadvi_hub.builder.counts import Counts
 from cadvi_hub.builder.pictures import Pictures
+from cadvi_hub.builder.settings import BuildSettings
 from cadvi_hub.core.drops import Drops
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import Aspect, CadSummary, Difference, ImagePair, Message, Provenance
@@ -22,24 +24,24 @@ from cadvi_hub.sources.cad_qa_file import PairQuestion
 from cadvi_hub.sources.llava_mix import InstructExample
 
 Row = dict[str, Any]
-Turns = Literal["full", "which_image", "difference_note"]
+Rows = Generator[Row, None, Counts]
 
 
-def instruct_rows(examples: Sequence[InstructExample], pictures: Pictures, facts: Row) -> Iterator[Row]:
-    """Rows of `instruct_features`; `facts` gets `drops` and `totals` when all are read."""
+def instruct_rows(examples: Sequence[InstructExample], pictures: Pictures) -> Rows:
+    """Rows of `instruct_features`."""
     drops, totals = Drops(), Counter[str]()
     for example in pictures.usable(examples, drops):
         totals.update(["rows", "rows with an image" if example.images else "rows of text only"])
         images = pictures.embed(example.images)
         yield {"id": example.id, "images": images, "messages": example.messages, "source": example.source}
-    facts |= {"drops": drops.as_dict(), "totals": totals}
+    return Counts(drops, totals)
 
 
-def built_rows(records: Sequence[BuiltRow], columns: Collection[str], pictures: Pictures, facts: Row) -> Iterator[Row]:
-    """Rows that are already made, pictures joined in; `facts` gets `drops` and `totals` when all are read.
+def built_rows(records: Sequence[BuiltRow], columns: Collection[str], pictures: Pictures) -> Rows:
+    """Rows that are already made, with their images.
 
     Raises:
-        InputError: a row lacks one of the data set's `columns`, or is none of ours.
+        InputError: a row lacks one of the data set's `columns`, or was not written by `cadvi build`.
     """
     drops, totals = Drops(), Counter[str]()
     for record in pictures.usable(records, drops):
@@ -49,30 +51,28 @@ def built_rows(records: Sequence[BuiltRow], columns: Collection[str], pictures: 
             raise InputError(f"row {record.id}", f"it has no {', '.join(missing)}", hint)
         try:
             if "answer" in columns:
-                totals["rows"] += 1
-                totals["words in answers"] += len(row["answer"].split())
+                _count_answer(row["answer"], totals)
             elif "commonalities" in columns:
                 differences = [Difference(Aspect(item["aspect"]), item["text"]) for item in row["differences"]]
-                _count(row["shared_nouns"], CadSummary(row["commonalities"], tuple(differences)), totals)
+                _count_summary(row["shared_nouns"], CadSummary(row["commonalities"], tuple(differences)), totals)
             else:
                 totals.update(["rows", "rows with an image" if record.images else "rows of text only"])
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             problem = f"a column does not hold what `cadvi build` writes ({error!r})"
             raise InputError(f"row {record.id}", problem, "Fix or remove the row") from error
         yield row
-    facts |= {"drops": drops.as_dict(), "totals": totals}
+    return Counts(drops, totals)
 
 
-def cad_qa_rows(questions: Sequence[PairQuestion], max_words: int, pictures: Pictures, facts: Row) -> Iterator[Row]:
-    """Rows of `cad_qa_features`, empty in what a question file does not tell.
+def cad_qa_rows(questions: Sequence[PairQuestion], max_words: int, pictures: Pictures) -> Rows:
+    """Rows of `cad_qa_features`; columns that a question file does not have are empty.
 
-    `facts` gets `drops`, `totals`, and `flags`: what is wrong with questions, which are kept as they stand.
+    Faulty questions are flagged, and kept as they are.
     """
     drops, totals = Drops(), Counter[str]()
     usable = pictures.usable(questions, drops)
     for question in usable:
-        totals["rows"] += 1
-        totals["words in answers"] += len(question.answer.split())
+        _count_answer(question.answer, totals)
         yield {
             **asdict(question),
             "images": pictures.embed(question.images),
@@ -81,22 +81,19 @@ def cad_qa_rows(questions: Sequence[PairQuestion], max_words: int, pictures: Pic
             "shared_nouns": [],
             **asdict(Provenance("", "", "")),
         }
-    flags = count_flags(usable, max_words)
-    facts |= {"drops": drops.as_dict(), "totals": totals, "flags": flags.as_dict()}
+    return Counts(drops, totals, count_flags(usable, max_words))
 
 
-def written_rows(
-    pairs: Sequence[ImagePair], annotator: Annotator, writer: QuestionWriter, pictures: Pictures, facts: Row
-) -> Iterator[Row]:
+def written_rows(pairs: Sequence[ImagePair], annotator: Annotator, writer: QuestionWriter, pictures: Pictures) -> Rows:
     """Rows of `cad_qa_features` with questions that `writer` writes.
 
-    `facts` gets `drops`, `totals`, and `flags`: why questions were left out, of pairs of which one was kept or none.
+    The flags say why questions were left out, for pairs with one question that was kept and for pairs with none.
     """
     drops, flags, totals = Drops(), Drops(), Counter[str]()
     summarized = []
     for pair, summary in annotator.annotate(pictures.usable(pairs, drops), pictures.store):
         if isinstance(summary, Dropped):
-            drops.add(summary.reason, f"{pair.pair_id}: {summary.detail}".removesuffix(": "))
+            _drop(pair, summary, drops)
         else:
             summarized.append((pair, summary))
     for pair, summary, written in writer.write(summarized):
@@ -105,8 +102,7 @@ def written_rows(
         if isinstance(written.kept, Dropped):
             drops.add(written.kept.reason, f"{pair.pair_id}: {written.kept.detail}")
             continue
-        totals["rows"] += 1
-        totals["words in answers"] += len(written.kept.answer.split())
+        _count_answer(written.kept.answer, totals)
         yield {
             "id": pair.pair_id,
             "images": pictures.embed(pair.images),
@@ -118,32 +114,27 @@ def written_rows(
             "shared_nouns": list(pair.shared_nouns),
             **asdict(writer.provenance),
         }
-    facts |= {"drops": drops.as_dict(), "totals": totals, "flags": flags.as_dict()}
+    return Counts(drops, totals, flags)
 
 
 def cad_rows(
-    kind: tuple[str, Turns, int],
     pairs: Sequence[ImagePair],
     annotator: Annotator,
     pictures: Pictures,
     similarity: ImageSimilarity | None,
-    facts: Row,
-) -> Iterator[Row]:
-    """Rows of `v1_features` or `v2_features`; `facts` gets `drops` and `totals` when all are read.
-
-    Args:
-        kind: config, turns and seed of the conversations.
-    """
+    settings: BuildSettings,
+) -> Rows:
+    """Rows of `v1_features` or `v2_features`; `settings` say which conversations they have."""
     drops, totals = Drops(), Counter[str]()
     usable = pictures.usable(pairs, drops)
     scores = similarity.scores(usable, pictures.read) if similarity else [None] * len(usable)
     annotated = annotator.annotate(usable, pictures.store)
     for pair, score, (_, summary) in zip(usable, scores, annotated, strict=True):
         if isinstance(summary, Dropped):
-            drops.add(summary.reason, f"{pair.pair_id}: {summary.detail}".removesuffix(": "))
+            _drop(pair, summary, drops)
             continue
-        messages = _messages(kind, pair, summary)
-        _count(pair.shared_nouns, summary, totals)
+        messages = _messages(settings, pair, summary)
+        _count_summary(pair.shared_nouns, summary, totals)
         yield {
             "id": pair.pair_id,
             "images": pictures.embed(pair.images),
@@ -156,42 +147,32 @@ def cad_rows(
             "context": pair.context,
             "clip_sim_score": score,
         }
-    facts |= {"drops": drops.as_dict(), "totals": totals}
+    return Counts(drops, totals)
 
 
-def _messages(kind: tuple[str, Turns, int], pair: ImagePair, summary: CadSummary) -> list[Message]:
-    config, turns, seed = kind
-    if turns == "which_image":
-        return which_image_messages(pair, seed)
-    if turns == "difference_note":
+def _messages(settings: BuildSettings, pair: ImagePair, summary: CadSummary) -> list[Message]:
+    if settings.turns == "which_image":
+        return which_image_messages(pair, settings.seed)
+    if settings.turns == "difference_note":
         return difference_note_messages(pair)
-    return v1_messages(pair, summary, seed) if config == "v1" else v2_messages(pair, summary, seed)
+    write = v1_messages if settings.config == "v1" else v2_messages
+    return write(pair, summary, settings.seed)
 
 
-def statistics(totals: Counter[str]) -> Row:
-    """What the card shows, from the summed `totals` of all shards."""
-    rows = totals["rows"]
-    if "words in answers" in totals:
-        return {"mean_words_answer": round(totals["words in answers"] / rows, 2)}
-    if "words in commonalities" not in totals:
-        return {name: totals[name] for name in ("rows with an image", "rows of text only")}
-    shared = {
-        int(key.removeprefix("shared nouns ")): n for key, n in totals.items() if key.startswith("shared nouns ")
-    }
-    return {
-        "mean_words_commonalities": round(totals["words in commonalities"] / rows, 2),
-        "mean_words_differences": round(totals["words in differences"] / rows, 2),
-        "rows_with_aspect": {aspect.value: totals[f"aspect {aspect}"] for aspect in Aspect},
-        **({"rows_with_shared_nouns": {str(number): shared[number] for number in sorted(shared)}} if shared else {}),
-        **({"rows_without_summary": without} if (without := totals["rows without a summary"]) else {}),
-    }
+def _drop(pair: ImagePair, dropped: Dropped, drops: Drops) -> None:
+    drops.add(dropped.reason, f"{pair.pair_id}: {dropped.detail}".removesuffix(": "))
 
 
-def _count(shared_nouns: Sequence[str], summary: CadSummary, totals: Counter[str]) -> None:
+def _count_answer(answer: str, totals: Counter[str]) -> None:
+    totals["rows"] += 1
+    totals["words in answers"] += len(answer.split())
+
+
+def _count_summary(shared_nouns: Sequence[str], summary: CadSummary, totals: Counter[str]) -> None:
     totals["rows"] += 1
     totals["rows without a summary"] += not summary.commonalities
     totals["words in commonalities"] += len(summary.commonalities.split())
     totals["words in differences"] += sum(len(difference.text.split()) for difference in summary.differences)
     totals.update({f"aspect {difference.aspect}" for difference in summary.differences})
-    if shared_nouns:  # a mined pair has some; elsewhere they are not known
+    if shared_nouns:  # a mined pair has some; for others they are unknown
         totals[f"shared nouns {len(shared_nouns)}"] += 1

@@ -2,57 +2,32 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from cadvi_hub.annotation.annotators import Annotator, GroundedAnnotator, LlmAnnotator, annotator_model, make_annotator
-from cadvi_hub.annotation.questions import QuestionWriter
+from cadvi_hub.annotation.annotators import GroundedAnnotator
+from cadvi_hub.builder.authors import Authors, make_authors
+from cadvi_hub.builder.counts import Counted, StagedRecords, report_of
 from cadvi_hub.builder.folder import BuildFolder
 from cadvi_hub.builder.pictures import Pictures
-from cadvi_hub.builder.records import GRAPHS, GRAPHS_FILE, RECORDS
-from cadvi_hub.builder.rows import built_rows, cad_qa_rows, cad_rows, instruct_rows, statistics, written_rows
+from cadvi_hub.builder.plan import Plan
+from cadvi_hub.builder.rows import Rows, built_rows, cad_qa_rows, cad_rows, instruct_rows, written_rows
+from cadvi_hub.builder.settings import BuildSettings
+from cadvi_hub.builder.stages import GRAPHS, GRAPHS_FILE, RECORDS
 from cadvi_hub.core import schema
-from cadvi_hub.core.drops import Drops
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.files import Json
 from cadvi_hub.core.processes import worker_pool
 from cadvi_hub.grounding.store import GraphStore
 from cadvi_hub.pairing.similarity import ImageSimilarity
 from cadvi_hub.sources.formats import format_of
 
-if TYPE_CHECKING:
-    from cadvi_hub.builder.build import BuildSettings
-    from cadvi_hub.builder.plan import Plan
-
-Row = dict[str, Any]
-Authors = tuple[Annotator | None, QuestionWriter | None]  # of summaries and of questions; None where nobody writes
-
-
-def make_authors(settings: BuildSettings, annotator: Annotator | None = None) -> Authors:
-    """Who writes the summaries, `annotator` if there is one, and who writes the questions.
-
-    Raises:
-        InputError: settings that do not go together.
-    """
-    holds = format_of(settings.config, settings.source).holds
-    if holds not in ("captions", "pairs"):
-        return None, None
-    if holds == "pairs" and annotator is None and settings.annotator.prompt == "summary_from_captions":
-        hint = "Set it to summary_from_images, and annotator.kind to server or local"
-        raise InputError("annotator.prompt", "such pairs have no captions to be read", hint)
-    if settings.config != "cad_qa":
-        return annotator or make_annotator(settings.annotator, settings.out), None
-    if settings.annotator.kind == "local" and (settings.annotator.json_schema or settings.questions.json_schema):
-        raise InputError("json_schema", "a local model cannot be held to JSON", "Leave it out or use a server")
-    generator = annotator_model(settings.annotator, settings.out)  # one for both: it may hold a model
-    return annotator or LlmAnnotator(generator, settings.annotator), QuestionWriter(generator, settings.questions)
-
 
 class ShardMaker:
-    """Makes shards of one build, by `authors` or those that the settings describe."""
+    """Makes shards of one build; the texts come from `authors` or from those that the settings describe."""
 
     def __init__(self, settings: BuildSettings, folder: BuildFolder, authors: Authors | None = None):
         self.settings, self.folder = settings, folder
@@ -68,30 +43,30 @@ class ShardMaker:
 
     def make(self, number: int) -> int:
         """Write shard `number`; returns how many records went into it."""
-        settings, facts = self.settings, Row()
         records: list[Any] = list(map(self._format.record_from, self.folder.stages.read_block(RECORDS, number)))
-        if self.annotator and self.writer:
-            rows = written_rows(records, self.annotator, self.writer, self._pictures, facts)
-        elif self.annotator:
-            kind = (settings.config, settings.turns, settings.seed)
-            rows = cad_rows(kind, records, self.annotator, self._pictures, self._similarity, facts)
-        elif self._format.holds == "rows":
-            rows = built_rows(records, self._features, self._pictures, facts)
-        elif settings.config == "cad_qa":
-            rows = cad_qa_rows(records, settings.questions.max_words, self._pictures, facts)
-        else:
-            rows = instruct_rows(records, self._pictures, facts)
-        self.folder.write_part(number, rows, self._features, facts)
+        rows = Counted(self._rows(records))
+        self.folder.write_part(number, rows, self._features, lambda: rows.result.as_dict())
         return len(records)
+
+    def _rows(self, records: list[Any]) -> Rows:
+        if self.annotator and self.writer:
+            return written_rows(records, self.annotator, self.writer, self._pictures)
+        if self.annotator:
+            return cad_rows(records, self.annotator, self._pictures, self._similarity, self.settings)
+        if self._format.holds == "rows":
+            return built_rows(records, self._features, self._pictures)
+        if self.settings.config == "cad_qa":
+            return cad_qa_rows(records, self.settings.questions.max_words, self._pictures)
+        return instruct_rows(records, self._pictures)
 
 
 def make_shards(plan: Plan, folder: BuildFolder, missing: list[int]) -> Iterator[int]:
-    """Make the `missing` shards by as many processes as the settings want.
+    """Make the `missing` shards with the number of processes that the settings ask for.
 
     Yields how many records went into each.
 
     Raises:
-        InputError: as of a shard, or because a worker was killed; the shards that are whole stay.
+        InputError: whatever a shard raises, or a worker was killed; the shards that are whole stay.
     """
     workers = min(plan.settings.workers, len(missing))
     if workers == 1:
@@ -103,7 +78,7 @@ def make_shards(plan: Plan, folder: BuildFolder, missing: list[int]) -> Iterator
             for shard in as_completed([pool.submit(_make_in_worker, number) for number in missing]):
                 yield shard.result()
         except BrokenProcessPool as error:
-            hint = "Take fewer workers if memory was short, and guard a script's start with __name__; run it again"
+            hint = "Use fewer workers if memory was short, and guard a script's start with __name__; run it again"
             raise InputError("workers", "a worker process was killed", hint) from error
 
 
@@ -112,7 +87,7 @@ _maker_of_worker: Callable[[], ShardMaker]
 
 def _start_worker(settings: BuildSettings, folder: BuildFolder) -> None:
     global _maker_of_worker
-    # With the first shard, whose result carries a problem to the user; one at the start would only break the pool.
+    # Made with the first shard, whose result carries an error to the user; an error here would only break the pool.
     _maker_of_worker = cache(lambda: ShardMaker(settings, folder))
 
 
@@ -120,21 +95,26 @@ def _make_in_worker(number: int) -> int:
     return _maker_of_worker().make(number)
 
 
-def summed(parts: Iterable[Row], read: Row) -> tuple[list[int], Row]:
-    """Rows per shard, and the part of the report that is counted: from the facts of all shards and of the reading."""
-    drops, flags, totals, rows_per_part = Drops(), Drops(), Counter[str](), []
-    drops.merge(read["drops"])
-    for facts in parts:
-        drops.merge(facts["drops"])
-        flags.merge(facts.get("flags", {}))
-        totals.update(facts["totals"])
-        rows_per_part.append(facts["totals"].get("rows", 0))
-    counted = {
-        "rows": totals["rows"],
-        "records_read": read["records_read"],
-        "pair_counts": read["pair_counts"],
-        "drops": drops.as_dict(),
-    }
-    if flags.counts:
-        counted["flags"] = flags.as_dict()
-    return rows_per_part, {**counted, "statistics": statistics(totals)} if totals["rows"] else counted
+def lay_out(plan: Plan, folder: BuildFolder, read: StagedRecords) -> None:
+    """Fix the final names of the shards, and the report over all of them.
+
+    Raises:
+        InputError: no row is left.
+    """
+    parts = folder.part_counts(read.blocks)
+    counted = report_of(parts, read)
+    if not counted["rows"]:
+        problem = f"no row is left ({reasons(counted['drops'], examples=True) or 'no pair or row was found'})"
+        raise InputError(str(plan.settings.source.path), problem, "Look at the source and at the recipe's limits")
+    if plan.settings.graphs:
+        counted["graphs"] = folder.stages.counts(GRAPHS)
+    report = {"config": plan.settings.config, "digest": plan.digest, "recipe": plan.recipe, **counted}
+    folder.lay_out([part["totals"].get("rows", 0) for part in parts], report)
+
+
+def reasons(drops: Json, examples: bool = False) -> str:
+    """Why rows were dropped, for messages."""
+    return ", ".join(
+        f"{entry['count']} × {reason}" + (f", as {entry['first'][0]}" if examples else "")
+        for reason, entry in drops.items()
+    )

@@ -1,15 +1,19 @@
-"""Stages of a build: what was read, mined and looked up before shards are made, each kept as a folder of files."""
+"""Stages of a build: what is read, mined and looked up before shards are made, each a folder of files."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from cadvi_hub.core.files import Json, read_json, remove, write_json
+from cadvi_hub.core.files import Json, read_json, remove, replacing_folder, temporary_name, write_json
+
+RECORDS = "records"  # the records that shards are cut from, a block per shard
+CAPTIONS = "captions"  # captions with their nouns; kept when the recipe changes, since tagging takes long
+GRAPHS, GRAPHS_FILE = "graphs", "graphs.sqlite"  # the scene graphs of the images
 
 
 class Stages:
@@ -24,32 +28,28 @@ class Stages:
     def has(self, name: str) -> bool:
         return self.path(name).exists()
 
-    def facts(self, name: str) -> Json:
+    def counts(self, name: str) -> Json:
         """What was counted while the stage was written."""
         return read_json(self.path(name) / "facts.json")
 
     @contextmanager
-    def new(self, name: str, facts: Json) -> Iterator[Path]:
-        """A folder for the files of a stage, which appears when the block has ended well, with `facts` as of then."""
-        unfinished = self.path(f"{name}.tmp")
-        remove(unfinished)
-        unfinished.mkdir()
-        yield unfinished
-        write_json(unfinished / "facts.json", facts)
-        unfinished.replace(self.path(name))
+    def new(self, name: str, counts: Callable[[], Json]) -> Iterator[Path]:
+        """A folder to fill, which becomes the stage at the end of the block, with what `counts` returns then."""
+        with replacing_folder(self.path(name)) as folder:
+            yield folder
+            write_json(folder / "facts.json", counts())
 
-    def write(self, name: str, rows: Iterable[Any], size: int, facts: Json) -> None:
+    def write(self, name: str, rows: Iterable[Any], size: int, counts: Callable[[], Json]) -> None:
         """Keep `rows` in blocks of `size`, which can be read one by one.
 
-        `facts` may fill while `rows` is read; the number of `records` and `blocks` is added.
+        `counts` is called when all rows are read; the numbers of `records` and `blocks` are added.
         """
         rows, blocks, records = iter(rows), 0, 0
-        with self.new(name, facts) as unfinished:
+        with self.new(name, lambda: {**counts(), "records": records, "blocks": blocks}) as folder:
             while block := list(islice(rows, size)):
-                with (unfinished / f"{blocks:05d}.jsonl").open("wb") as file:
+                with (folder / f"{blocks:05d}.jsonl").open("wb") as file:
                     file.writelines(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in block)
                 blocks, records = blocks + 1, records + len(block)
-            facts |= {"records": records, "blocks": blocks}
 
     def read_block(self, name: str, number: int) -> list[Any]:
         """The rows of block `number` of a stage that `write` wrote."""
@@ -57,8 +57,8 @@ class Stages:
             return list(map(json.loads, file))
 
     def remove(self, name: str) -> None:
-        """Remove a stage at once: a run that is killed meanwhile leaves no torn one."""
-        unfinished = self.path(f"{name}.tmp")
+        """Remove a stage at once, so that a run that is killed here leaves no part of it."""
+        unfinished = temporary_name(self.path(name))
         remove(unfinished)
         self.path(name).replace(unfinished)
         remove(unfinished)

@@ -20,7 +20,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from cadvi_hub.builder.build import BuildSettings, build
+from cadvi_hub.builder.build import build
+from cadvi_hub.builder.settings import BuildSettings
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.files import write_text, writing
 from cadvi_hub.core.processes import worker_pool

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from cadvi_hub.builder.build import BuildSettings, build
+from cadvi_hub.builder.build import build
+from cadvi_hub.builder.settings import BuildSettings
 from cadvi_hub.cli import parse_settings
 from cadvi_hub.core import schema
 from cadvi_hub.core.errors import InputError

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from datasets import Dataset, load_dataset
 
 from cadvi_hub import cli
 from cadvi_hub.annotation.prompt import prompt_hash
 from cadvi_hub.annotation.settings import AnnotatorSettings, QuestionSettings
-from cadvi_hub.builder.build import BuildSettings, build
+from cadvi_hub.builder.build import build
+from cadvi_hub.builder.settings import BuildSettings
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.pairing.settings import PairSettings
 from cadvi_hub.sources.settings import SourceSettings
@@ -24,7 +27,7 @@ REPLY = (
 )
 
 
-def settings(tmp_path: Path, base_url: str = "http://127.0.0.1:9", **more) -> BuildSettings:
+def settings(tmp_path: Path, base_url: str = "http://127.0.0.1:9", **more: Any) -> BuildSettings:
     source = captioned_source(tmp_path / "source")
     source.format = "captioned_folder"
     return BuildSettings(
@@ -37,15 +40,13 @@ def settings(tmp_path: Path, base_url: str = "http://127.0.0.1:9", **more) -> Bu
     )
 
 
-def load(folder: Path):
-    from datasets import load_dataset
-
+def load(folder: Path) -> Dataset:
     files = str(folder / "test-*.parquet")
     return load_dataset("parquet", data_files=files, split="train", cache_dir=str(folder.parent / "cache"))
 
 
 def test_pairs_of_captions_become_rows_with_one_sound_question(tmp_path: Path) -> None:
-    def behaviour(request: dict, number: int) -> Answer:
+    def behaviour(request: dict[str, Any], number: int) -> Answer:
         content = request["messages"][-1]["content"]
         assert "Commonalities:\nBoth are plain." in content
         return Answer("I cannot do that.") if "A dog under a tree." in content else Answer(REPLY)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,10 +17,11 @@ from typing import Any
 import pytest
 
 from cadvi_hub.annotation.settings import AnnotatorSettings
-from cadvi_hub.builder.build import BuildSettings, build
+from cadvi_hub.builder.build import build
 from cadvi_hub.builder.cluster import finish, make_share, read_and_pair
 from cadvi_hub.builder.folder import share_build_folder
 from cadvi_hub.builder.plan import make_plan
+from cadvi_hub.builder.settings import BuildSettings
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.generation.store import ReplyStore
 from tests.support.builds import FakeAnnotator, contents, load, report, similar_source
@@ -57,7 +59,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def server():
+def server() -> Iterator[Any]:
     with openai_server(lambda request, number: Answer(REPLY)) as running:
         yield running
 
@@ -88,7 +90,7 @@ def test_any_number_of_workers_gives_the_same_bytes_and_asks_the_same(
 def test_a_killed_worker_is_an_error_and_the_rerun_makes_the_rest(
     settings: BuildSettings, server: Any, tmp_path: Path
 ) -> None:
-    def kill_the_asker(request, number):
+    def kill_the_asker(request: Any, number: int) -> Answer:
         if number == 0:
             children = f"/proc/{os.getpid()}/task/{os.getpid()}/children"
             for child in map(int, Path(children).read_text().split()):
@@ -108,7 +110,7 @@ def test_a_killed_worker_is_an_error_and_the_rerun_makes_the_rest(
 def test_workers_die_with_the_process_that_started_them(settings: BuildSettings, tmp_path: Path, end: Any) -> None:
     hanging = tmp_path / "asked"
 
-    def hang(request, number):
+    def hang(request: Any, number: int) -> Answer:
         hanging.write_text(str(number))
         time.sleep(60)
         return Answer(REPLY)
@@ -189,10 +191,10 @@ def ray(monkeypatch: pytest.MonkeyPatch) -> None:
     import datatrove.executor
 
     class Executor:
-        def __init__(self, pipeline, tasks, logging_dir, skip_completed):
+        def __init__(self, pipeline: list[Any], tasks: int, logging_dir: str, skip_completed: bool):
             self.pipeline, self.tasks = copy.deepcopy(pipeline), tasks  # fails of what cannot be pickled
 
-        def run(self):
+        def run(self) -> None:
             for rank in range(self.tasks):
                 with contextlib.suppress(InputError):
                     for step in self.pipeline:

@@ -15,10 +15,11 @@ from typing import Any
 
 import pytest
 
-from cadvi_hub.builder.build import BuildSettings, build
+from cadvi_hub.builder.build import build
 from cadvi_hub.builder.folder import open_build_folder
 from cadvi_hub.builder.plan import make_plan
 from cadvi_hub.builder.records import stage_records
+from cadvi_hub.builder.settings import BuildSettings
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.pairing.settings import PairSettings
 from cadvi_hub.sources.settings import SourceSettings
@@ -165,7 +166,7 @@ def test_build_that_dies_around_any_rename_goes_on_to_the_same_bytes(
     while True:
         left = deaths
 
-        def dying(self, target):
+        def dying(self: Path, target: Path) -> Path:
             nonlocal left
             if after:
                 rename(self, target)
@@ -239,13 +240,13 @@ def test_records_are_staged_without_holding_them_all(tmp_path: Path) -> None:
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
-    assert (counted["records"], counted["blocks"]) == (4000, 80)
+    assert (counted.records, counted.blocks) == (4000, 80)
     assert peak < 3_000_000  # the rows are 8 MB
 
 
 def test_other_os_errors_are_not_taken_for_a_full_disk(settings: BuildSettings) -> None:
     class Disconnected(FakeAnnotator):
-        def annotate(self, pairs, images):
+        def annotate(self, pairs: Any, images: Any) -> Any:
             raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
 
     with pytest.raises(ConnectionResetError):

@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from cadvi_hub.annotation.settings import AnnotatorSettings
-from cadvi_hub.builder.build import BuildSettings, build
+from cadvi_hub.builder.build import build
 from cadvi_hub.builder.plan import make_plan
+from cadvi_hub.builder.settings import BuildSettings
 from cadvi_hub.cli import main
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import v1_features, v2_features

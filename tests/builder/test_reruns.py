@@ -1,6 +1,7 @@
 """A recipe that is fixed after an error needs no other folder; a build tells what became of its rows."""
 
 import logging
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,8 @@ from typing import Any
 import pytest
 
 from cadvi_hub.annotation.settings import AnnotatorSettings
-from cadvi_hub.builder.build import BuildSettings, build, mine
+from cadvi_hub.builder.build import build, mine
+from cadvi_hub.builder.settings import BuildSettings
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.pairing.settings import PairSettings
 from tests.support.builds import FakeAnnotator, captioned_source, contents, report, similar_source
@@ -45,7 +47,7 @@ def tagged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The captions whose nouns were looked for."""
     captions: list[str] = []
 
-    def words(given):
+    def words(given: Iterable[str]) -> Iterator[tuple[str, ...]]:
         for caption in given:
             captions.append(caption)
             yield tuple(sorted(set(caption.lower().strip(".").split())))
@@ -107,7 +109,7 @@ def test_a_run_killed_while_it_gives_up_captions_leaves_none_torn(
 def test_captions_that_a_killed_finish_left_are_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = BuildSettings("v1", captioned_source(tmp_path / "captioned"), tmp_path / "out", PairSettings(1))
     with monkeypatch.context() as patch:
-        patch.setattr("cadvi_hub.builder.folder.shutil.rmtree", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("shutil.rmtree", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             build(settings, FakeAnnotator())
     (settings.out / "v1/_work/captions/00000.jsonl").unlink()
@@ -118,7 +120,9 @@ def test_captions_that_a_killed_finish_left_are_not_used(tmp_path: Path, monkeyp
 
 def test_a_build_makes_its_annotator_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = []  # of a local model, all weights are read for its name
-    monkeypatch.setattr("cadvi_hub.builder.shards.make_annotator", lambda *_: made.append(FakeAnnotator()) or made[-1])
+    monkeypatch.setattr(
+        "cadvi_hub.builder.authors.make_annotator", lambda *_: made.append(FakeAnnotator()) or made[-1]
+    )
     build(BuildSettings("v1", captioned_source(tmp_path / "captioned"), tmp_path / "out", PairSettings(1)))
     assert len(made) == 1
     assert len(made[0].asked) == 4

@@ -10,8 +10,8 @@ import pytest
 from datasets import Dataset, load_dataset
 from huggingface_hub import DatasetCard
 
-from cadvi_hub.builder.build import BuildSettings, build
-from cadvi_hub.builder.rows import Turns
+from cadvi_hub.builder.build import build
+from cadvi_hub.builder.settings import BuildSettings, Turns
 from cadvi_hub.cli import main
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import cad_qa_features, v1_features
@@ -95,7 +95,7 @@ def test_bad_open_questions_and_pictures_are_refused_with_their_place_or_counted
     (questions / rows[3]["image"][0]).write_bytes(b"no picture")
     (questions / "cad_qa.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     settings = replace(settings, source=SourceSettings(questions, "scenes"))
-    with pytest.raises(InputError, match=r"cad_qa\.jsonl, line 2: 2 images and 0 <image>.*source\.bad_rows"):
+    with pytest.raises(InputError, match=r"cad_qa\.jsonl, line 2: 0 <image> for 2 images.*source\.bad_rows"):
         build(settings)
     folder = build(replace(settings, source=replace(settings.source, bad_rows="drop"), overwrite=True))
     assert load(folder, "test")["id"] == [rows[0]["question_id"]]

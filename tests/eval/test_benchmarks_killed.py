@@ -4,15 +4,19 @@ import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
+from cadvi_hub.builder import folder
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.files import locked
+from cadvi_hub.core.schema import EmbeddedImage
 from cadvi_hub.eval.benchmarks import build, writing
 from cadvi_hub.eval.benchmarks.build import build_benchmark
 from cadvi_hub.eval.benchmarks.pictures import Pictures
+from cadvi_hub.eval.benchmarks.stored import missing_questions
 from cadvi_hub.eval.settings import BenchmarkSettings
 
 TEXT = "Image 1: <image>\nImage 2: <image>\nWhich image suits caption {} better?\nA. Image 1\nB. Image 2"
@@ -30,7 +34,7 @@ def embedded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     embed = Pictures.embed
 
-    def watched(self, image):
+    def watched(self: Pictures, image: EmbeddedImage) -> EmbeddedImage:
         if image["path"] == "stop.png" and "stop.png" not in names:
             names.append("stop.png")
             raise KeyboardInterrupt
@@ -48,7 +52,7 @@ def settings(tmp_path: Path) -> Callable[..., BenchmarkSettings]:
     for index, name in enumerate(("a.png", "b.png", "stop.png")):
         Image.new("RGB", (4 + index, 4)).save(images / name)
 
-    def make(out: str, task: str = "bison", text: str = TEXT, **changes) -> BenchmarkSettings:
+    def make(out: str, task: str = "bison", text: str = TEXT, **changes: Any) -> BenchmarkSettings:
         lines = []
         for index in range(N):
             names = ["a.png", "gone.png" if index in (7, 8, 142) else "stop.png" if index == 320 else "b.png"]
@@ -92,7 +96,7 @@ def test_a_rerun_reads_no_picture_of_whole_shards_and_ends_in_the_same_bytes(
 def test_a_pair_of_which_one_question_stands_in_a_whole_shard_is_not_torn(
     settings: Callable[..., BenchmarkSettings], embedded: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writing, "ROW_GROUP", 151)
+    monkeypatch.setattr(folder, "ROWS_PER_GROUP", 151)
     assert stop(settings("out", "cola")) == ["part-00000.parquet"]
     embedded[:] = ["stop.png"]
     build_benchmark(settings("out", "cola"))
@@ -117,7 +121,7 @@ def test_shards_of_other_inputs_are_made_anew(
     settings: Callable[..., BenchmarkSettings], embedded: list[str], tmp_path: Path, change: str
 ) -> None:
     stop(settings("out"))
-    other = {}
+    other: dict[str, Any] = {}
     if change == "text":
         other = {"text": TEXT + "\nAnswer by a letter."}
     elif change == "seed":
@@ -136,6 +140,23 @@ def test_shards_of_other_inputs_are_made_anew(
     build_benchmark(settings("clean", **other))
     assert contents(tmp_path / "out/bison") == contents(tmp_path / "clean/bison")
     assert anew >= N
+
+
+def test_a_set_that_loses_its_last_pictures_after_a_stop_is_marked(
+    settings: Callable[..., BenchmarkSettings], embedded: list[str], tmp_path: Path
+) -> None:
+    stop(settings("out"))
+    for name in ("b.png", "stop.png"):
+        (tmp_path / "images" / name).unlink()
+    assert f"200 of {N} questions" in build_benchmark(settings("out"))
+    assert missing_questions(str(tmp_path / "out"), "bison") == N - 200
+
+
+def test_rows_of_one_set_that_do_not_follow_each_other_are_refused(tmp_path: Path) -> None:
+    rows = [{"id": str(index), "task": task, "images": []} for index, task in enumerate(("bison", "nlvr2", "bison"))]
+    with pytest.raises(InputError, match="'bison': its rows do not follow each other"):
+        writing.write_questions(rows, tmp_path)
+    assert not list(tmp_path.rglob("test*.parquet"))
 
 
 def test_two_builds_of_one_set_at_once_are_refused(settings: Callable[..., BenchmarkSettings], tmp_path: Path) -> None:

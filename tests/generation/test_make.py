@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cadvi_hub.builder.build import BuildSettings
+from cadvi_hub.builder.settings import BuildSettings
 from cadvi_hub.cli import parse_settings
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import message

@@ -14,7 +14,8 @@ import pytest
 
 from cadvi_hub.annotation.filters import DropReason, check_grounded
 from cadvi_hub.annotation.mentions import Mentions
-from cadvi_hub.builder.build import BuildSettings, build
+from cadvi_hub.builder.build import build
+from cadvi_hub.builder.settings import BuildSettings
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.scene_graph import GraphObject, SceneGraph
 from cadvi_hub.core.schema import Aspect, CadSummary, Difference, v1_features

@@ -14,8 +14,9 @@ import pytest
 from datasets import load_dataset
 from huggingface_hub import HfApi, hf_hub_download
 
-from cadvi_hub.builder.folder import ROWS_PER_GROUP, open_build_folder
+from cadvi_hub.builder.folder import open_build_folder
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.parquet import ROWS_PER_GROUP
 from cadvi_hub.core.schema import v1_features
 from cadvi_hub.hub.dataset_card import UNFINISHED
 from cadvi_hub.hub.loopback import LoopbackHub
@@ -138,7 +139,7 @@ def test_streaming_reads_a_small_part_of_a_large_shard_for_its_first_row(hub: Lo
         image["bytes"] += noise.randbytes(50_000)  # decoders pass over what follows a PNG's end
     folder = tmp_path / "data" / "v1"
     with open_build_folder(folder, "digest", overwrite=False) as build:
-        build.write_part(0, rows, v1_features(), {})
+        build.write_part(0, rows, v1_features(), dict)
         build.lay_out([len(rows)], {"rows": len(rows), "digest": "digest"})
         build.finish()
     publish_data(tmp_path / "data")

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from cadvi_hub.builder.build import BuildSettings, build
+from cadvi_hub.builder.build import build
+from cadvi_hub.builder.settings import BuildSettings
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.pairing.explain import STEPS, explain
 from cadvi_hub.pairing.pairs import mine_pairs

@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cadvi_hub.builder.build import BuildSettings, build
+from cadvi_hub.builder.build import build
+from cadvi_hub.builder.settings import BuildSettings
 from cadvi_hub.core.schema import v1_features
 from cadvi_hub.eval.benchmarks.writing import write_questions
 from cadvi_hub.pages.settings import ViewSettings

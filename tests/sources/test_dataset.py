@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from cadvi_hub.builder.build import BuildSettings, build
+from cadvi_hub.builder.build import build
+from cadvi_hub.builder.settings import BuildSettings
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import CaptionedImage, ImagePair, v2_features
 from cadvi_hub.hub.loopback import LoopbackHub

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cadvi_hub.builder.build import BuildSettings, build
+from cadvi_hub.builder.build import build
+from cadvi_hub.builder.settings import BuildSettings
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.pairing.settings import PairSettings
 from cadvi_hub.sources.dataset import DatasetImages, load_source

@@ -3,20 +3,20 @@
 out/<task>/test.parquet     the questions whose pictures are all there
 out/<task>/missing.jsonl    every picture that is not, with its question and the reason
 out/<task>/build.json       what was counted, and the faults of the published file
-out/<task>/_work/           whole shards of a build under way (`under_way.py`)
+out/<task>/_work/           whole shards of a build under way (`writing.py`)
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from cadvi_hub.builder.counts import Counted
 from cadvi_hub.core.drops import Drops
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.core.files import digest_of_files, write_json
+from cadvi_hub.core.files import digest_of_files, replacing, write_json
 from cadvi_hub.eval.benchmarks.faults import Faults
 from cadvi_hub.eval.benchmarks.pictures import PictureError, Pictures, embedded_rows
 from cadvi_hub.eval.benchmarks.question import PictureSource, Question
@@ -45,22 +45,23 @@ def build_benchmark(settings: BenchmarkSettings) -> str:
 
 def _build(settings: BenchmarkSettings) -> str:
     benchmark, task, out = find_benchmark(settings.task, "task"), settings.task, settings.out
-    faults, counter = Faults(benchmark), _Counter()
-    questions = _questions(settings, faults.flags)
+    faults = Faults(benchmark)
+    questions = Counted(_count(faults.watch(_questions(settings, faults.flags)), task))
     pictures = _pictures(settings)
-    with under_way(out / task, _inputs(settings)) as shards, _missing_file(out / task) as file:
+    with under_way(out / task, _inputs(settings)) as shards, replacing(out / task / "missing.jsonl") as file:
         missing = _Missing(file)
-        counted = counter.count(faults.watch(questions), task)
-        rows = embedded_rows(benchmark, counted, pictures, missing, KeptQuestions(shards))
+        rows = embedded_rows(benchmark, questions, pictures, missing, KeptQuestions(shards))
         written = write_questions(rows, out, missing.questions, kept={task: shards} if shards else {}).get(task, 0)
+    if not missing.questions.counts:
+        (out / task / "missing.jsonl").unlink()
     if not written:
-        problem = f"of {counter.total} questions none has its pictures"
+        problem = f"of {questions.result} questions none has its pictures"
         raise InputError(f"{out / task}", problem, "Check --images; missing.jsonl there names what was looked for")
     report = {
         "config": task,
         "format": _format(settings),
         "seed": settings.seed,
-        "questions": counter.total,
+        "questions": questions.result,
         "rows": written,
         "complete": not missing.questions.counts,
         "drops": missing.questions.as_dict(),
@@ -116,48 +117,30 @@ def _inputs(settings: BenchmarkSettings) -> dict[str, Any]:
     }
 
 
-class _Counter:
-    """Counts the questions that pass, and shows a bar."""
+def _count(questions: Iterator[Question], task: str) -> Generator[Question, None, int]:
+    """The questions, with a progress bar; returns how many there were."""
+    from tqdm import tqdm
 
-    def __init__(self) -> None:
-        self.total = 0
-
-    def count(self, questions: Iterator[Question], task: str) -> Iterator[Question]:
-        from tqdm import tqdm
-
-        for question in tqdm(questions, desc=task, unit=" questions", disable=None):
-            self.total += 1
-            yield question
+    total = 0
+    for question in tqdm(questions, desc=task, unit=" questions", disable=None):
+        total += 1
+        yield question
+    return total
 
 
 class _Missing:
     """Lists pictures that cannot be embedded; `questions` counts those left out, each once."""
 
-    def __init__(self, file: IO[str]):
+    def __init__(self, file: IO[bytes]):
         self.questions = Drops()
         self._file, self._last = file, ""
 
     def add(self, question: Question, name: str, error: PictureError) -> None:
         line = {"question": question.id, "image": name, "reason": error.reason, "fault": error.problem}
-        self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        self._file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
         if question.place + question.id != self._last:
             self._last = question.place + question.id
             self.questions.add(error.reason, f"{question.id}: {name}")
-
-
-@contextmanager
-def _missing_file(folder: Path) -> Iterator[IO[str]]:
-    """missing.jsonl of the set; there is none where nothing is missing."""
-    path, part = folder / "missing.jsonl", folder / "missing.jsonl.part"
-    try:
-        with part.open("w", encoding="utf-8") as file:
-            yield file
-        if part.stat().st_size:
-            part.replace(path)
-        else:
-            path.unlink(missing_ok=True)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _summary(report: dict[str, Any]) -> str:

@@ -13,11 +13,11 @@ MISSING = b"missing_questions"  # key in the footer of a set's last file
 TEXTS = ["id", "question", "answer"]
 _SHARD = re.compile(r"test(?:-\d{5}-of-(?P<total>\d{5}))?\.parquet")
 _T = TypeVar("_T")
-_MEND = "Make it with `cadvi benchmarks build`"
+_HINT = "Make it with `cadvi benchmarks build`"
 
 
 def missing_questions(data: str, task: str) -> int:
-    """How many questions were left out of set `task` for want of their pictures.
+    """How many questions were left out of set `task` because their images are missing.
 
     Args:
         data: folder of question sets, or a repository on the Hub.
@@ -26,20 +26,25 @@ def missing_questions(data: str, task: str) -> int:
     Raises:
         InputError: the set is not there, lacks a file, or cannot be read.
     """
+    return sum(_of_each_file(data, task, missing_in_file))
+
+
+def missing_in_file(file: Path | IO[bytes]) -> int:
+    """The number of missing questions in the footer of one file."""
     import pyarrow.parquet as pq
 
-    return sum(_of_each_file(data, task, lambda file: int((pq.read_metadata(file).metadata or {}).get(MISSING, 0))))
+    return int((pq.read_metadata(file).metadata or {}).get(MISSING, 0))
 
 
 def check_complete(data: str, task: str) -> None:
-    """Make sure that set `task` of `data` holds all questions of the benchmark; a partial set must not be scored
-    unknowingly.
+    """Make sure that set `task` of `data` has all questions of the benchmark, so that nobody scores a partial set
+    without knowing it.
 
     Raises:
-        InputError: questions are missing, or as of `missing_questions`.
+        InputError: questions are missing, and whatever `missing_questions` raises.
     """
     if missing := missing_questions(data, task):
-        problem = f"{missing} question(s) are missing, since their pictures were not there"
+        problem = f"{missing} question(s) are missing because their pictures were not found"
         hint = "Build it again with all pictures (missing.jsonl names them), or set allow_partial to true"
         raise InputError(_place(data, task), problem, hint)
 
@@ -52,41 +57,39 @@ def read_texts(data: str, task: str) -> list[dict[str, Any]]:
         task: name of the set.
 
     Raises:
-        InputError: as of `missing_questions`; or the set lacks a column or has no questions.
+        InputError: the set lacks a column or has no questions, and whatever `missing_questions` raises.
     """
     import pyarrow.parquet as pq
 
     files = _of_each_file(data, task, lambda file: pq.read_table(file, columns=TEXTS).to_pylist())
     rows = [row for file in files for row in file]
     if rows and set(rows[0]) != set(TEXTS):
-        raise InputError(_place(data, task), f"it lacks a column of {', '.join(TEXTS)}", _MEND)
+        raise InputError(_place(data, task), f"it lacks a column of {', '.join(TEXTS)}", _HINT)
     if not rows:
-        raise InputError(_place(data, task), "it has no questions", _MEND)
+        raise InputError(_place(data, task), "it has no questions", _HINT)
     return rows
 
 
 def _of_each_file(data: str, task: str, read: Callable[[IO[bytes]], _T]) -> list[_T]:
     """What `read` finds in each file of the set; a problem becomes an InputError that names the set."""
+    import fsspec
     import httpx
     import pyarrow as pa
+    from huggingface_hub import HfFileSystem
 
-    local, found = Path(data).is_dir(), []
+    found = []
     try:
-        if local:
-            files: list[str] = sorted(str(file) for file in Path(data, task).glob("test*.parquet"))
-        else:
-            from huggingface_hub import HfFileSystem
-
-            hub = HfFileSystem()
-            files = sorted(hub.glob(f"datasets/{data}/{task}/test*.parquet"))
+        local = Path(data).is_dir()
+        system, root = (fsspec.filesystem("file"), data) if local else (HfFileSystem(), f"datasets/{data}")
+        files = sorted(map(str, system.glob(f"{root}/{task}/test*.parquet")))
         for file in files:
-            with Path(file).open("rb") if local else hub.open(file, "rb") as content:
+            with system.open(file, "rb") as content:
                 found.append(read(content))
     except (pa.ArrowException, OSError, ValueError, httpx.HTTPError) as error:
-        raise InputError(_place(data, task), f"cannot be read ({str(error).strip()})", _MEND) from error
+        raise InputError(_place(data, task), f"cannot be read ({str(error).strip()})", _HINT) from error
     totals = [match["total"] for match in (_SHARD.fullmatch(file.rpartition("/")[2]) for file in files) if match]
     if not files or {int(total or 1) for total in totals} != {len(files)}:
-        raise InputError(_place(data, task), f"{len(files)} of its files are there", _MEND)
+        raise InputError(_place(data, task), f"{len(files)} of its files are there", _HINT)
     return found
 
 

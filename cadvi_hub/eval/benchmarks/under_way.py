@@ -1,8 +1,4 @@
-"""A set under way: its whole shards stay in `<set>/_work/`, and a build that was killed goes on after them.
-
-`_work/inputs.json` says what they were made of; shards of other inputs are removed. Pictures are too many for it: the
-folders are named there, and a picture that was missing and is there now ends the use of what was left.
-"""
+"""A question set under way: the whole shards that a killed run left, and the questions in them."""
 
 from __future__ import annotations
 
@@ -12,81 +8,66 @@ from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
-from cadvi_hub.core.errors import InputError
-from cadvi_hub.core.files import locked, read_json, remove, write_json
-from cadvi_hub.core.parquet import image_names
+from cadvi_hub.builder.folder import ShardFolder
+from cadvi_hub.core.files import locked, remove, writing
+from cadvi_hub.core.parquet import image_names, is_whole, read_rows
 from cadvi_hub.eval.benchmarks.question import Question
-from cadvi_hub.eval.benchmarks.stored import TEXTS
-
-WORK = "_work"
+from cadvi_hub.eval.benchmarks.stored import TEXTS, missing_in_file
 
 
 class StaleShardsError(Exception):
-    """The shards that a killed run left are not what this one begins with: a lost picture is there now, say."""
+    """The shards that a killed run left are not what this run begins with: an image that was missing is found, say."""
 
 
 @contextmanager
 def under_way(folder: Path, inputs: dict[str, Any]) -> Iterator[list[Path]]:
-    """The whole shards that a run with the same `inputs` left in the set's `folder`, locked for one build.
+    """The whole shards that a killed run left in the set's `folder`, locked for one build.
 
-    A StaleShardsError in the block removes them.
+    Shards of other `inputs` are removed first. Images are too many for `inputs`, which names their folders alone: an
+    image that was missing and is found now leads to a StaleShardsError in the block, which removes the shards.
 
     Raises:
         InputError: another build is writing to this folder, or it cannot be written.
     """
-    work, problem = folder / WORK, "another build is writing to this folder"
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-        with locked(work / ".lock", folder, problem):
-            made_of = work / "inputs.json"
-            if not made_of.is_file() or read_json(made_of) != inputs:
-                _remove_shards(work)
-                write_json(made_of, inputs)
+    shards = ShardFolder(folder)
+    with writing(folder, every_error=True):
+        shards.work.mkdir(parents=True, exist_ok=True)
+        with locked(shards.work / ".lock", folder, "another build is writing to this folder"):
+            if shards.recipe() != inputs:
+                _remove_parts(shards)
+                shards.set_recipe(inputs)
             try:
-                yield list(takewhile(_is_whole, (shard_file(folder, number) for number in count())))
+                yield list(takewhile(_goes_on, map(shards.part, count())))
             except StaleShardsError:
-                _remove_shards(work)
+                _remove_parts(shards)
                 raise
             finally:
-                if not any(work.glob("*.parquet")):
-                    remove(work)
-    except OSError as error:
-        raise InputError(str(folder), f"cannot be written ({error})", "Make room or choose another folder") from error
+                if not any(shards.work.glob("*.parquet")):
+                    remove(shards.work)
 
 
-def _remove_shards(work: Path) -> None:
-    for shard in work.glob("*.parquet"):
+def _remove_parts(shards: ShardFolder) -> None:
+    for shard in shards.work.glob("*.parquet"):
         shard.unlink()
 
 
-def shard_file(folder: Path, number: int) -> Path:
-    """Where shard `number` of the set in `folder` waits for the others."""
-    return folder / WORK / f"part-{number:05d}.parquet"
-
-
-def _is_whole(shard: Path) -> bool:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        pq.read_metadata(shard)
-    except (pa.ArrowException, OSError):  # not there, or the machine went down before all of it was on disk
-        return False
-    return True
+def _goes_on(shard: Path) -> bool:
+    """Whether the shard is whole, and others can follow: a mark is in the last one alone."""
+    return is_whole(shard) and not missing_in_file(shard)
 
 
 class KeptQuestions:
-    """The questions in `shards`, in their order; pictures are not read."""
+    """The questions in `shards`, in their order; images are not read."""
 
     def __init__(self, shards: Sequence[Path]):
-        self._rows = _rows(shards)
+        self._rows = (row for shard in shards for row in zip(read_rows(shard, TEXTS), image_names(shard), strict=True))
         self._next = next(self._rows, None)
 
     def take(self, unit: Sequence[Question]) -> bool:
-        """Whether the questions of `unit`, which belong together, come next; the ones after them are next then.
+        """Whether the questions of `unit`, which belong together, come next; if so, goes on to the ones after them.
 
         Raises:
-            StaleShardsError: some of them do and others do not.
+            StaleShardsError: some of them come next and others do not.
         """
         if not self._comes_next(unit[0]):
             return False
@@ -103,17 +84,9 @@ class KeptQuestions:
         if (row["id"], row["question"], row["answer"]) != (question.id, question.text, question.answer):
             return False
         pairs = zip(names, question.names, strict=True)
-        return all((name or "").startswith(asked) for name, asked in pairs)  # found with a suffix, maybe
+        return all((name or "").startswith(asked) for name, asked in pairs)  # a suffix may have been added
 
     def check_no_more(self) -> None:
         """Raise StaleShardsError if a question is left: this run has another one in its place."""
         if self._next is not None:
             raise StaleShardsError
-
-
-def _rows(shards: Sequence[Path]) -> Iterator[tuple[dict[str, Any], list[str | None]]]:
-    import pyarrow.parquet as pq
-
-    for shard in shards:
-        texts = pq.read_table(shard, columns=TEXTS).to_pylist()
-        yield from zip(texts, image_names(shard), strict=True)
