@@ -46,8 +46,12 @@ def entries(file: Path, key: str | None = None) -> Iterator[tuple[str, str, Any]
     return _rows(file, "object", key)
 
 
-def json_lines(file: Path) -> Iterator[tuple[str, bytes]]:
-    """`("line 1", b"…")` and so on, without blank lines; `json_object` reads a line.
+def json_lines(file: Path, skip_blank: bool = True) -> Iterator[tuple[str, bytes]]:
+    """`("line 1", b"…")` and so on; `json_object` reads a line.
+
+    Args:
+        file: one JSON value per line.
+        skip_blank: whether blank lines are left out.
 
     Raises:
         InputError: the file cannot be read, or a line has more than `MAX_VALUE` bytes.
@@ -58,7 +62,7 @@ def json_lines(file: Path) -> Iterator[tuple[str, bytes]]:
             number += 1
             if len(line) > MAX_VALUE:
                 raise InputError(f"{file}, line {number}", f"it has more than {MAX_VALUE:,} bytes", "Shorten the line")
-            if line.strip():
+            if line.strip() or not skip_blank:
                 yield f"line {number}", line
 
 

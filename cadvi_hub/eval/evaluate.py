@@ -86,7 +86,8 @@ def evaluate(settings: EvaluateSettings, model: "EvalModel | None" = None) -> di
         model=BlankImages(model.config, model) if settings.blank_images else model,
         max_samples=settings.max_samples,
     )
-    pipeline.evaluate()
+    untyped: Any = pipeline  # lighteval's own methods lack types
+    untyped.evaluate()
     answered = pipeline.answered()
     rows = {task: found.predictions for task, found in answered.items()}
     (out / "results.json").unlink(missing_ok=True)  # it belongs to the predictions, which change now
@@ -104,7 +105,7 @@ def evaluate(settings: EvaluateSettings, model: "EvalModel | None" = None) -> di
         config.hf_repo = public_name(config.hf_repo)  # results do not contain a path of this machine
     with hub_faults(hub) if settings.results_org else nullcontext():
         HfFileSystem.clear_instance_cache()  # otherwise it misses what an earlier evaluation of this process pushed
-        pipeline.save_and_push_results()
+        untyped.save_and_push_results()
     return scores
 
 

@@ -19,7 +19,7 @@ from cadvi_hub.builder.build import build
 from cadvi_hub.builder.folder import open_build_folder
 from cadvi_hub.builder.plan import make_plan
 from cadvi_hub.builder.records import stage_records
-from cadvi_hub.builder.settings import BuildSettings
+from cadvi_hub.builder.settings import BuildSettings, Config
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.pairing.settings import PairSettings
 from cadvi_hub.sources.settings import SourceSettings
@@ -146,7 +146,8 @@ def test_full_disk_is_an_error_that_says_what_stands_and_a_rerun_goes_on(
 def test_build_that_dies_anywhere_goes_on_to_the_same_bytes(
     settings: BuildSettings, captioned: SourceSettings, tmp_path: Path
 ) -> None:
-    for config, source in (("v2", settings.source), ("v1", captioned)):
+    configs: list[tuple[Config, SourceSettings]] = [("v2", settings.source), ("v1", captioned)]
+    for config, source in configs:
         given = replace(settings, config=config, source=source, pairs=PairSettings(min_shared=1))
         clean = contents(build(replace(given, out=tmp_path / "clean"), FakeAnnotator()))
         for pairs in range(4):

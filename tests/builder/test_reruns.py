@@ -119,10 +119,13 @@ def test_captions_that_a_killed_finish_left_are_not_used(tmp_path: Path, monkeyp
 
 
 def test_a_build_makes_its_annotator_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = []  # of a local model, all weights are read for its name
-    monkeypatch.setattr(
-        "cadvi_hub.builder.authors.make_annotator", lambda *_: made.append(FakeAnnotator()) or made[-1]
-    )
+    made: list[FakeAnnotator] = []  # of a local model, all weights are read for its name
+
+    def make(*_: Any) -> FakeAnnotator:
+        made.append(FakeAnnotator())
+        return made[-1]
+
+    monkeypatch.setattr("cadvi_hub.builder.authors.make_annotator", make)
     build(BuildSettings("v1", captioned_source(tmp_path / "captioned"), tmp_path / "out", PairSettings(1)))
     assert len(made) == 1
     assert len(made[0].asked) == 4

@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -11,7 +12,7 @@ from datasets import Dataset, load_dataset
 from huggingface_hub import DatasetCard
 
 from cadvi_hub.builder.build import build
-from cadvi_hub.builder.settings import BuildSettings, Turns
+from cadvi_hub.builder.settings import BuildSettings, Config, Turns
 from cadvi_hub.cli import main
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import cad_qa_features, v1_features
@@ -50,7 +51,7 @@ def load(folder: Path, split: str) -> Dataset:
     return load_dataset("parquet", data_files=files, split=split, cache_dir=str(folder.parent / "cache"))
 
 
-def lines(file: Path) -> list[dict]:
+def lines(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().splitlines()]
 
 
@@ -164,7 +165,7 @@ def test_an_ablation_does_not_take_the_folder_of_the_full_build(world: Path, tmp
     ],
 )
 def test_turns_that_a_config_cannot_have_are_refused_before_anything_is_written(
-    settings: BuildSettings, config: str, turns: Turns
+    settings: BuildSettings, config: Config, turns: Turns
 ) -> None:
     with pytest.raises(InputError, match=f"turns: {config} rows cannot be made of {turns} alone. Use full"):
         build(replace(settings, config=config, turns=turns))

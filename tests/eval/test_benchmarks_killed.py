@@ -25,7 +25,7 @@ N = 560  # questions, in shards of 100
 
 @pytest.fixture(autouse=True)
 def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "write_questions", functools.partial(build.write_questions, shard_bytes=1))
+    monkeypatch.setattr(build, "write_questions", functools.partial(writing.write_questions, shard_bytes=1))
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def embedded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         if image["path"] == "stop.png" and "stop.png" not in names:
             names.append("stop.png")
             raise KeyboardInterrupt
-        names.append(image["path"])
+        names.append(image["path"] or "")
         return embed(self, image)
 
     monkeypatch.setattr(Pictures, "embed", watched)

@@ -38,7 +38,7 @@ def question(caption: str, group: str = "0", images: Any = (RED, BLUE), task: st
         query=QUERY.format(caption),
         choices=["A", "B"],
         gold_index=0,
-        images=images if isinstance(images, RowImages) else list(images),
+        images=images if isinstance(images, RowImages) else list(images),  # type: ignore[arg-type]  # lighteval asks for a list
         specific={"id": caption, "group": group, "category": "", "options": ["A", "B"]},
         generation_size=12,
         task_name=task,

@@ -36,8 +36,8 @@ def bad(problem: str) -> RowError:
 
 
 def json_lines(file: Path) -> Rows:
-    """`("line 1", {…})` and so on: a file of one JSON object per line."""
-    for position, line in json_stream.json_lines(_opened(file)):
+    """`("line 1", {…})` and so on: a file of one JSON object per line, none blank."""
+    for position, line in json_stream.json_lines(_opened(file), skip_blank=False):
         try:
             yield position, json_stream.json_object(line)
         except ValueError as error:
