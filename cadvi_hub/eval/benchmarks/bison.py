@@ -13,8 +13,8 @@ from pathlib import Path
 from cadvi_hub.eval.answers import IMAGE_LETTERS
 from cadvi_hub.eval.benchmarks.benchmark import Benchmark, PaperResults, ReportColumn
 from cadvi_hub.eval.benchmarks.question import Question, which_image
-from cadvi_hub.eval.benchmarks.reading import bad, make_all, rows_at
-from cadvi_hub.sources.rows import Row, identifier, items, mapping, text
+from cadvi_hub.eval.benchmarks.reading import make_all, rows_at
+from cadvi_hub.sources.rows import Row, identifier, items, mapping, text, unreadable
 
 
 def read_bison(path: Path, seed: int) -> Iterator[Question]:
@@ -30,7 +30,7 @@ def read_bison(path: Path, seed: int) -> Iterator[Question]:
         true_id = identifier(row, "true_image_id")
         wrong = [name for image_id, name in names.items() if image_id != true_id]
         if true_id not in names or len(wrong) != 1:
-            raise bad("true_image_id is not one of two image_candidates")
+            raise unreadable("true_image_id is not one of two image_candidates")
         question_id, caption = identifier(row, "bison_id"), text(row, "caption")
         return which_image(question_id, names[true_id], wrong[0], caption, path.name, place, seed)
 

@@ -16,8 +16,8 @@ from cadvi_hub.core.schema import Aspect, CadSummary, Difference
 from cadvi_hub.core.summaries import render_summary
 from cadvi_hub.eval.benchmarks.benchmark import F1_ABOUT, Benchmark, ReportColumn
 from cadvi_hub.eval.benchmarks.question import Question, prompt_text
-from cadvi_hub.eval.benchmarks.reading import bad, make_all
-from cadvi_hub.sources.rows import Row, identifier, items, mapping, text
+from cadvi_hub.eval.benchmarks.reading import make_all
+from cadvi_hub.sources.rows import Row, identifier, items, mapping, text, unreadable
 
 NO_SUMMARY = "the row has no summary"
 _COLUMNS = ["id", "images", "source", "commonalities", "differences"]
@@ -39,10 +39,10 @@ def read_summaries(path: Path, flags: Drops) -> Iterator[Question]:
             told = [mapping(item, "a difference") for item in items(row, "differences")]
             differences = tuple(Difference(Aspect(text(item, "aspect")), text(item, "text")) for item in told)
         except ValueError as error:
-            raise bad(str(error)) from error
+            raise unreadable(str(error)) from error
         images = tuple(mapping(image, "an image") for image in items(row, "images"))
         if len(images) != 2:
-            raise bad(f"{len(images)} images, not 2")
+            raise unreadable(f"{len(images)} images, not 2")
         answer = render_summary(CadSummary(row["commonalities"], differences))
         return Question(
             identifier(row, "id"),

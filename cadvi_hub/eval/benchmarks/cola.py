@@ -14,8 +14,8 @@ from cadvi_hub.core.json_stream import list_rows
 from cadvi_hub.eval.answers import IMAGE_LETTERS
 from cadvi_hub.eval.benchmarks.benchmark import PAIRS, Benchmark, PaperResults, ReportColumn
 from cadvi_hub.eval.benchmarks.question import Question, caption_pair
-from cadvi_hub.eval.benchmarks.reading import bad, make_all
-from cadvi_hub.sources.rows import Row
+from cadvi_hub.eval.benchmarks.reading import make_all
+from cadvi_hub.sources.rows import Row, unreadable
 
 
 def read_cola(path: Path, seed: int) -> Iterator[Question]:
@@ -29,11 +29,11 @@ def read_cola(path: Path, seed: int) -> Iterator[Question]:
     def make(row: Row, place: str) -> list[Question]:
         entry = row["entry"]
         if not (isinstance(entry, list) and len(entry) == 4 and all(isinstance(text, str) for text in entry)):
-            raise bad("not [image1_url, caption1, image2_url, caption2]")
+            raise unreadable("not [image1_url, caption1, image2_url, caption2]")
         first, caption, second, other = entry
         images = (first.rpartition("/")[2], second.rpartition("/")[2])
         if not all((*images, caption.strip(), other.strip())):
-            raise bad("a URL without a file name, or an empty caption")
+            raise unreadable("a URL without a file name, or an empty caption")
         return list(caption_pair(str(row["number"]), images, (caption, other), path.name, place, seed, ""))
 
     for questions in make_all(path, rows, make):

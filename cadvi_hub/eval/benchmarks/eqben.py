@@ -19,8 +19,8 @@ from cadvi_hub.core.json_stream import entries, list_rows
 from cadvi_hub.eval.answers import IMAGE_LETTERS
 from cadvi_hub.eval.benchmarks.benchmark import PAIRS, Benchmark, PaperResults, ReportColumn
 from cadvi_hub.eval.benchmarks.question import Question, caption_pair
-from cadvi_hub.eval.benchmarks.reading import bad, make_all
-from cadvi_hub.sources.rows import Row, mapping, text
+from cadvi_hub.eval.benchmarks.reading import make_all
+from cadvi_hub.sources.rows import Row, mapping, text, unreadable
 
 _SUBSET = "(?P<subset>kubric_(?:cnt|loc|attr)|ag|gebc|sd|youcook2)"
 _FOLDER = re.compile(rf"(?:eqben)?{_SUBSET}/", re.IGNORECASE)
@@ -52,7 +52,7 @@ class _PairMaker:
         images = (text(row, "image0"), text(row, "image1"))
         found = _FOLDER.match(images[0]) or _FILE.search(self._file.stem)
         if found is None:
-            raise bad("neither the image's first folder nor the file's name tells the subset")
+            raise unreadable("neither the image's first folder nor the file's name tells the subset")
         group = f"{self._file.stem}-{self._count}"
         captions = (_caption(row, "caption0"), _caption(row, "caption1"))
         category = found["subset"].lower()
@@ -63,7 +63,7 @@ def _caption(row: Row, key: str) -> str:
     value = row.get(key)
     said = text({key: value[0]} if isinstance(value, list) and value else row, key)
     if not said.strip():
-        raise bad(f"{key} is empty")
+        raise unreadable(f"{key} is empty")
     return said
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from cadvi_hub.eval.benchmarks.benchmark import CONSISTENCY, Benchmark, PaperResults, ReportColumn
 from cadvi_hub.eval.benchmarks.question import Question, named, prompt_text
-from cadvi_hub.eval.benchmarks.reading import bad, json_lines, make_all
-from cadvi_hub.sources.rows import Row, caption, text
+from cadvi_hub.eval.benchmarks.reading import json_lines, make_all
+from cadvi_hub.sources.rows import Row, caption, text, unreadable
 
 OPTIONS = ("True", "False")
 _IDENTIFIER = re.compile(r"(?P<split>[a-z]+[0-9]*)-(?P<set>[0-9]+)-(?P<pair>[0-9]+)-(?P<sentence>[0-9]+)")
@@ -31,10 +31,10 @@ def read_nlvr2(path: Path, _seed: int) -> Iterator[Question]:
     def make(row: Row, place: str) -> Question:
         identifier = _IDENTIFIER.fullmatch(text(row, "identifier"))
         if identifier is None:
-            raise bad("identifier is not split-set-pair-sentence")
+            raise unreadable("identifier is not split-set-pair-sentence")
         answer = text(row, "label")
         if answer not in OPTIONS:
-            raise bad(f"label {answer!r} is neither True nor False")
+            raise unreadable(f"label {answer!r} is neither True nor False")
         stem = identifier[0].rpartition("-")[0]
         question = prompt_text("statement", statement=" ".join(caption(row, "sentence").split()))
         images = named(f"{stem}-img0.png", f"{stem}-img1.png")

@@ -18,9 +18,9 @@ from cadvi_hub.core.schema import IMAGE_PLACEHOLDER
 from cadvi_hub.eval.benchmarks.benchmark import Benchmark
 from cadvi_hub.eval.benchmarks.pictures import Pictures
 from cadvi_hub.eval.benchmarks.question import Question, named
-from cadvi_hub.eval.benchmarks.reading import bad, json_lines, make_all
+from cadvi_hub.eval.benchmarks.reading import json_lines, make_all
 from cadvi_hub.eval.benchmarks.registry import find_benchmark
-from cadvi_hub.sources.rows import Row, identifier, items, text
+from cadvi_hub.sources.rows import Row, identifier, items, text, unreadable
 
 
 def read_questions(path: Path, image_root: Path, task: str) -> Iterator[dict[str, Any]]:
@@ -72,13 +72,13 @@ def _question(row: Row, benchmark: Benchmark, source: str, place: str) -> Questi
     question_id = identifier(row, "question_id")
     options = row.get("options", []) if benchmark.own_options else benchmark.options
     if not isinstance(options, (list, tuple)) or not all(isinstance(value, str) for value in (*options, *names)):
-        raise bad("image and options must be lists of strings")
+        raise unreadable("image and options must be lists of strings")
     placeholders = question.count(IMAGE_PLACEHOLDER)
     if not benchmark.images == len(names) == placeholders:
         found = f"{len(names)} images and {placeholders} {IMAGE_PLACEHOLDER} in the text"
-        raise bad(f"{found}, where {benchmark.name} has {benchmark.images}")
+        raise unreadable(f"{found}, where {benchmark.name} has {benchmark.images}")
     if options and answer not in options:
-        raise bad(f"answer {answer!r} is not among {', '.join(options)}")
+        raise unreadable(f"answer {answer!r} is not among {', '.join(options)}")
     group = _group(question_id) if benchmark.in_pairs else ""
     category = benchmark.category(row) if benchmark.category else ""
     return Question(question_id, named(*names), question, tuple(options), answer, source, place, category, group)
@@ -87,5 +87,5 @@ def _question(row: Row, benchmark: Benchmark, source: str, place: str) -> Questi
 def _group(question_id: str) -> str:
     group, _, half = question_id.rpartition("_")
     if not group or half not in ("0", "1"):
-        raise bad(f"question_id {question_id!r} of a pair's question must end in _0 or _1")
+        raise unreadable(f"question_id {question_id!r} of a pair's question must end in _0 or _1")
     return group

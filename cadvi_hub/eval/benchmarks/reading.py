@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from cadvi_hub.core import json_stream
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.sources.rows import UNREADABLE, Row, RowError
+from cadvi_hub.sources.rows import Row, RowError
 
 Made = TypeVar("Made")
 Rows = Iterator[tuple[str, Row]]
@@ -28,11 +28,6 @@ def make_all(file: Path, rows: Iterable[tuple[str, Row]], make: Callable[[Row, s
         except RowError as bad:
             raise InputError(place, bad.problem, bad.hint or "Fix the row") from bad
         yield made
-
-
-def bad(problem: str) -> RowError:
-    """A row that cannot be used, since `problem`."""
-    return RowError(UNREADABLE, problem, "Fix the row")
 
 
 def json_lines(file: Path) -> Rows:

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cadvi_hub.eval.benchmarks.question import Question, named, prompt_text
-from cadvi_hub.eval.benchmarks.reading import bad, make_all, rows_at
+from cadvi_hub.eval.benchmarks.reading import make_all, rows_at
 from cadvi_hub.eval.benchmarks.video import frame_names
-from cadvi_hub.sources.rows import Row, identifier, items, text
+from cadvi_hub.sources.rows import Row, identifier, items, text, unreadable
 
 LETTERS = ("A", "B", "C", "D")
 TYPES = (  # as `question_type` at the file's end numbers them, from 1
@@ -57,14 +57,14 @@ def _read(path: Path, video: bool) -> Iterator[Question]:
     def make(row: Row, place: str) -> Question | None:
         number = row.get("question_type_id")
         if not isinstance(number, int) or not 1 <= number <= len(TYPES):
-            raise bad(f"question_type_id {number!r} is not one of 1 to {len(TYPES)}")
+            raise unreadable(f"question_type_id {number!r} is not one of 1 to {len(TYPES)}")
         if (number >= _FIRST_VIDEO_TYPE) != video:
             return None
         names = _frames(row, number) if video else (text(row, "data_id"),)
         choices = [identifier(row, f"choice_{letter.lower()}") for letter in LETTERS]
         answer = text(row, "answer")
         if answer not in LETTERS:
-            raise bad(f"answer {answer!r} is not one of {', '.join(LETTERS)}")
+            raise unreadable(f"answer {answer!r} is not one of {', '.join(LETTERS)}")
         question = prompt_text("four_choices", question=text(row, "question"), choices=choices, frames=video)
         question_id = identifier(row, "question_id")
         category = TYPES[number - 1]
@@ -79,5 +79,5 @@ def _frames(row: Row, number: int) -> tuple[str, str]:
         return frame_names(text(row, "data_id"), None, unit)
     segment = items(row, "segment")
     if len(segment) != 2 or not all(isinstance(end, int | float) and end >= 0 for end in segment):
-        raise bad("segment is not a start and an end")
+        raise unreadable("segment is not a start and an end")
     return frame_names(text(row, "data_id"), segment, unit)

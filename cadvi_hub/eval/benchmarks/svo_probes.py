@@ -14,8 +14,8 @@ from pathlib import Path
 from cadvi_hub.eval.answers import IMAGE_LETTERS
 from cadvi_hub.eval.benchmarks.benchmark import Benchmark, PaperResults, ReportColumn
 from cadvi_hub.eval.benchmarks.question import Question, which_image
-from cadvi_hub.eval.benchmarks.reading import bad, csv_rows, make_all
-from cadvi_hub.sources.rows import Row
+from cadvi_hub.eval.benchmarks.reading import csv_rows, make_all
+from cadvi_hub.sources.rows import Row, unreadable
 
 _NEGATIVE = {"subj_neg": "subject", "verb_neg": "verb", "obj_neg": "object"}  # column → category
 _CATEGORIES = tuple(_NEGATIVE.values())
@@ -34,10 +34,10 @@ def read_svo_probes(path: Path, seed: int) -> Iterator[Question]:
         nonlocal count
         categories = [category for column, category in _NEGATIVE.items() if row[column].lower() == "true"]
         if len(categories) != 1:
-            raise bad("not exactly one of subj_neg, verb_neg and obj_neg is True")
+            raise unreadable("not exactly one of subj_neg, verb_neg and obj_neg is True")
         right, wrong = row["pos_image_id"], row["neg_image_id"]
         if not row["sentence"].strip() or not right or not wrong:
-            raise bad("sentence, pos_image_id or neg_image_id is empty")
+            raise unreadable("sentence, pos_image_id or neg_image_id is empty")
         count += 1
         sentence = row["sentence"]
         return which_image(str(count - 1), right, wrong, sentence, path.name, place, seed, categories[0])
@@ -49,7 +49,7 @@ def category(row: Row) -> str:
     """The category that a line of the question file names."""
     found = str(row.get("category", "")).lower()
     if found not in _CATEGORIES:
-        raise bad(f"category {found!r} is not among {', '.join(_CATEGORIES)}")
+        raise unreadable(f"category {found!r} is not among {', '.join(_CATEGORIES)}")
     return found
 
 

@@ -2,7 +2,6 @@
 
 import io
 from collections import defaultdict
-from collections.abc import Iterator
 from typing import Literal
 
 from lighteval.models.model_output import ModelResponse
@@ -13,7 +12,7 @@ from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import message
 from cadvi_hub.eval.models.base import specific
 from cadvi_hub.eval.models.row_images import RowImages
-from cadvi_hub.generation.chat import ChatRequest, Decoding, Failed, Generator, MadeAsRead
+from cadvi_hub.generation.chat import ChatRequest, Decoding, Failed, Generator, ask
 
 IMAGE = "<image>"  # stands in a question where an image goes
 PictureFormat = Literal["PPM", "PNG"]
@@ -34,11 +33,8 @@ def greedy_answers(generator: Generator, docs: list[Doc], picture_format: Pictur
     Raises:
         InputError: `chat_request` cannot make a request, or a question got no answer.
     """
-    order = asking_order(docs)
-    unread = iter([docs[index] for index in order])
-    requests: Iterator[ChatRequest] = (chat_request(doc, picture_format) for doc in unread)
-    answers: dict[int, ModelResponse] = {}
-    for index, outcome in zip(order, generator.generate(MadeAsRead(requests, unread)), strict=True):
+    order, answers = asking_order(docs), dict[int, ModelResponse]()
+    for index, outcome in ask(generator, order, lambda index: chat_request(docs[index], picture_format)):
         if isinstance(outcome, Failed):
             hint = "Use a model that takes such prompts, or leave the question out of the set"
             raise InputError(_place(docs[index]), f"no answer ({outcome.reason})", hint)
