@@ -1,1 +1,5 @@
 """From pairs to summaries, conversations and questions: prompts, readers of replies, filters."""
+
+from cadvi_hub.annotation.settings import AnnotatorSettings, QuestionSettings
+
+__all__ = ["AnnotatorSettings", "QuestionSettings"]
