@@ -10,7 +10,7 @@ TORCH := torch==2.13.0
 GPU := $(shell nvidia-smi -L 2>/dev/null | head -n 1)
 install_torch = $(if $(GPU),,$(1)/python -m pip install -q "$(TORCH)+cpu" 2>/dev/null ||) $(1)/python -m pip install -q "$(TORCH)"
 
-.PHONY: demo test browser_test slow_test bench style quality lock vllm clean
+.PHONY: demo test faults browser_test slow_test bench style quality lock vllm clean
 
 demo: $(VENV)/installed
 	$(BIN)/cadvi demo --config demo --out $(OUT) --seed $(SEED) $(ARGS)
@@ -19,7 +19,11 @@ test: $(VENV)/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not browser"
 
 slow_test: $(VENV)/installed vllm
-	$(BIN)/python -m pytest -m slow tests/slow
+	$(BIN)/python -m pytest -m slow tests/slow tests/faults
+
+# What the suite of faults promises: nothing lost, duplicated or hanging, no traceback. Writes out/faults.md.
+faults: $(VENV)/installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults --faults_table out/faults.md
 
 # `cadvi view` in Debian's Chromium. gradio needs a pillow below the locked one.
 browser_test: $(VENV)/installed

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from cadvi_hub.hub.loopback import LoopbackHub
+from tests.faults import record
 
 FOLDER = tempfile.TemporaryDirectory(prefix="cadvi-tests-")
 HUB = LoopbackHub(Path(FOLDER.name) / "hub")
@@ -43,3 +44,23 @@ def hub(tmp_path: Path) -> LoopbackHub:
     """An empty Hub that the real clients reach, with its token in the environment."""
     HUB.reset(tmp_path / "hub")
     return HUB
+
+
+faults = record.faults
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--faults_table", type=Path, help="Markdown file for the table of the fault suite")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """What the fault tests of this run found."""
+    reports = (report for group in terminalreporter.stats.values() for report in group)
+    if not (table := record.collect(reports)):
+        return
+    terminalreporter.section("faults")
+    for line in record.lines(table):
+        terminalreporter.write_line(line)
+    if file := config.getoption("faults_table"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("\n".join(record.lines(table, markdown=True)) + "\n")
