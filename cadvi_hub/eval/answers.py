@@ -1,37 +1,57 @@
 """Which option an answer to a closed question chooses: one pure function, with a strict and a tolerant reading.
 
 `strict` is the paper's (section 4.1): exactly the string of an option, except for whitespace around it. `tolerant`
-reads as a person would: "(a)", "**A**", "The answer is A", "the first image", "Yes, …". Both return None if the answer
-is unclear: if it names two options, denies one without naming the other, is in doubt, or breaks off while it reasons.
-Guessing would give credit for nothing.
+reads as a person would: "(a)", "**A**", "The answer is A", "the first image", "I prefer A to B", "Not entirely true".
+Both return None if the answer is unclear: if it chooses two options, denies one without naming the other, is in doubt,
+or breaks off while it reasons. Guessing would give credit for nothing.
+
+The tolerant reading asks in this order: what is after a correction ("wait, …"); an explicit final answer ("Answer: B",
+a boxed one, a last line in bold); what the sentences choose; and last, the only option that is named at all.
 """
 
 import re
 import string
 from collections.abc import Sequence
-from functools import cache
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
+
+from cadvi_hub.eval.answer_clauses import DOUBT, UNSURE, Sentence, read_sentences
+from cadvi_hub.eval.answer_forms import IMAGE_LETTERS, SIGN, Forms, forms_of
+
+__all__ = ["IMAGE_LETTERS", "READINGS", "Reading", "read_answer"]
 
 Reading = Literal["strict", "tolerant"]
 READINGS: tuple[Reading, ...] = get_args(Reading)
 
-IMAGE_LETTERS = ("A", "B")  # the options that name the first and the second image (the paper's question files)
-
-_PICTURE = r"(?:image|picture|photo(?:graph)?|one)"
-_PLACES = {"A": ("1", "one", "first|1st|left", "left"), "B": ("2", "two", "second|2nd|right", "right")}
-# In capitals, and not where it begins a noun phrase, as the "A" of "A cat" does.
-_BARE = r"(?<![\w'/&])(?-i:{0})(?![\w'/&]|\s+(?!(?:and|or|nor|but|because|since|as|is|matches|suits|fits)\b)\w\w)"
-_DENIED = r"(?:\b(?:not|nor|neither|than|unlike|except|instead\s+of)|n't)\s+(?:in\s+)?(?:the\s+)?"
-_APART = re.compile(r"(?<=[)\]])|(?=[.,;:!?]|\s+[-–—]|\s*\n|\s*$|\s+(?:because|since|as)\b)", re.I)
-_JOINED = re.compile(r"\s*(?:[,/&]|(?:or|and)\b)+\s*", re.I)
+_FINAL_MARKS = [  # each becomes a line "Answer: …"
+    re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}"),
+    re.compile(r"<answer>(.*?)</answer>", re.S | re.I),
+    re.compile(r"(?<=\n)[ \t]*\*\*([^*\n]{1,60})\*\*[ \t]*$"),
+]
+_MARKUP = re.compile(r"\\(?:text|mathbf|textbf|mathrm)|<[^<>\s]{1,20}>|[*_#`$\"“”{}]")
 _CUE = re.compile(
-    r"\b(?:answer|choice|option|conclusion)\b(?:\s+(?:is|was|(?:would|should|must|will)\s+be))?"
-    r"(?:\s+(?:option|choice|letter))?\s*[:=]?",
+    r"(?<!wrong )(?<!incorrect )\b(?:answer|choice|option|verdict|conclusion|response|selection"
+    r"|decision)\b(?:\s+here)?"
+    r"(?:\s*[:=]|\s+[-–—]|\s+(?:is|was|(?:would|should|must|will|has\s+to)\s+be)\b|[ \t]*\n)\s*[:=]?",
     re.I,
 )
-_DOUBT = re.compile(r"\b(?:both|either|neither|cannot|unable|unclear|unsure|impossible|none|sorry)\b|can't", re.I)
-_DENIAL = re.compile(r"\b(?:not|no|never|without)\b|n't", re.I)
-_MARKUP = re.compile(r"\\(?:boxed|text|mathbf|textbf)|<[^<>\s]{1,20}>|[*_#`$\"“”{}]")
+_LAST_CUES = 20  # that are read of an answer that repeats itself
+_ANSWER_IS = re.compile(rf"\banswer(?:\s+is|\s*:)\s+{SIGN}", re.I)
+_CORRECTION = re.compile(
+    r"\b(?:no\W+)?(?:wait|scratch\s+that|on\s+second\s+thoughts?|correction|oops|my\s+mistake|I\s+made\s+a\s+mistake"
+    r"|I\s+misspoke|I\s+mean|or\s+rather|on\s+closer\s+(?:inspection|look)|let\s+me\s+(?:correct|reconsider"
+    r"|rethink))\b"
+    r"|(?:^|[.!?\n]\s*|\bhmm\W+)actually\b|(?<=\W)sorry\s*,|\?\s*(?:no|nope)\b\W",
+    re.I,
+)
+_EMPHASIS = re.compile(
+    r"\bnot\s+only\b|\b(?:there\s+is\s+|there's\s+|I\s+have\s+)?(?:no|without(?:\s+an?y?)?|beyond)\s+doubt\b(?:\s*,"
+    r"|\s+that\b)?|,\s*\w+n't\s+it\?",
+    re.I,
+)
+_WHOLE = re.compile(rf"[^\w?]*({SIGN})[^\w?]*")
+_HEADING = re.compile(rf"(?:(?<=[.!?])|^)[^\S\n]*[^\w\s]*({SIGN})\s*(?::[^\w\n]*|[.)]?[^\S\n]*$)", re.M)
+_NO_CHOICE = re.compile(rf"\b(?:both|either|neither|none)\b|\b(?:cannot|could)\b|can't|\?|{DOUBT.pattern}", re.I)
+_DENIAL = re.compile(r"\b(?:not|no|never|without|lacks?|fails?|wrong|incorrect)\b|n't", re.I)
 
 
 def read_answer(text: str, options: Sequence[str], reading: Reading) -> str | None:
@@ -53,116 +73,100 @@ def read_answer(text: str, options: Sequence[str], reading: Reading) -> str | No
     if not options:
         return stripped.strip(string.punctuation + string.whitespace).casefold() or None
     said = text.rpartition("</think>")[2]
-    plain = _MARKUP.sub(" ", said).replace("’", "'").strip()
-    if not plain or "<think>" in said:
+    if "<think>" in said:
         return None
-    forms = _forms(tuple(options))
-    lines = plain.splitlines()
-    whole = {forms.option(match) for line in (lines[0], lines[-1]) if (match := forms.line.fullmatch(line))}
-    if whole:  # the first or the last line is an option and nothing else
-        return whole.pop() if len(whole) == 1 else None
-    cues = list(_CUE.finditer(plain))
-    if cues and re.search(r"\w", final := plain[cues[-1].end() :]):
-        if option := _leading(final, forms) or _named(final, forms):
-            return option
-        if forms.name.search(final):
-            return None  # the final answer itself is unclear: "the answer is A or B", "the answer is not A"
-    return _leading(plain, forms) or _named(plain, forms)
+    forms = forms_of(tuple(options))
+    if sole := [option for option in options if option.casefold() == stripped.casefold()]:
+        return stripped if stripped in options else sole[0]
+    for mark in _FINAL_MARKS:
+        said = mark.sub(_answer_line, said)
+    plain = _MARKUP.sub(" ", said).replace("’", "'")
+    plain = re.sub(r"(?<!\w)'([^'\n]{1,60})'(?!\w)", r" \1 ", plain).strip()
+    plain = _EMPHASIS.sub(" ", plain)
+    sign = _read(forms.signed(plain), forms)
+    return None if sign is None else forms.option(sign)
 
 
-class _Forms(NamedTuple):
-    """How some options are written: as all of a line, at the start of a text, and named within one."""
-
-    options: tuple[str, ...]
-    is_statement: bool
-    line: re.Pattern[str]
-    start: re.Pattern[str]
-    name: re.Pattern[str]
-
-    def option(self, match: re.Match[str]) -> str:
-        """The option that `match` found."""
-        assert match.lastgroup is not None  # noqa: S101  (every pattern is one group per option)
-        return self.options[int(match.lastgroup[1:])]
+def _answer_line(mark: re.Match[str]) -> str:
+    line = mark.string[: mark.start()].rpartition("\n")[2]
+    return f" {mark[1]} " if _DENIAL.search(line) else f"\nAnswer: {mark[1]}\n"
 
 
-@cache
-def _forms(options: tuple[str, ...]) -> _Forms:
-    lowered = [option.casefold() for option in options]
-    is_statement = sorted(lowered) in (["false", "true"], ["no", "yes"])
-    if is_statement:
-        positive = [option in ("true", "yes") for option in lowered]
-        alone = [
-            "true|yes|correct" if each else r"false|no|incorrect|untrue|wrong|not\s+(?:true|correct)"
-            for each in positive
-        ]
-        named = ["true|correct" if each else "false|incorrect|untrue" for each in positive]
-    elif all(len(option) == 1 and option.isupper() for option in options):
-        alone, named = map(list, zip(*(_letter(option, options) for option in options), strict=True))
-    else:
-        words = [r"\s+".join(map(re.escape, option.split())) for option in options]
-        alone, named = [rf"(?:an?\s+|the\s+)?{each}" for each in words], words
-    line, name = _any_of(alone), _any_of(named)
-    return _Forms(
-        options,
-        is_statement,
-        re.compile(rf"\W*?{line}\W*", re.I),
-        re.compile(rf"[^\w(\[]*{line}(?!\w)", re.I),
-        re.compile(rf"(?P<denied>{_DENIED})?(?<!\w){name}(?!\w)", re.I),
-    )
+def _read(text: str, forms: Forms) -> str | None:
+    """The sign of the option that `text`, with mentions as signs, chooses."""
+    for correction in reversed(list(_CORRECTION.finditer(text))):
+        before, after = text[: correction.start()], text[correction.end() :]
+        if not re.search(SIGN, before):
+            break
+        if not re.search(SIGN, after):
+            if _DENIAL.search(correction[0] + after) or UNSURE.search(after):
+                return None  # it takes back what it said, and says nothing instead
+            text = before
+            continue
+        sign = _chosen(after, forms)
+        if sign is None:  # only what the images show
+            sign = _chosen(before, forms) or _only_named(after, forms)
+        return sign or None
+    sign = _chosen(text, forms)
+    return _only_named(text, forms) if sign is None else sign or None
 
 
-def _any_of(patterns: Sequence[str]) -> str:
-    """One group per pattern, by its number; the longest first, so that "dark red" is not taken for "red"."""
-    order = sorted(range(len(patterns)), key=lambda index: -len(patterns[index]))
-    return "(?:" + "|".join(f"(?P<o{index}>{patterns[index]})" for index in order) + ")"
+def _chosen(text: str, forms: Forms) -> str | None:
+    """The sign of the option that `text` chooses; "" if it chooses several or is in doubt, None if it chooses none."""
+    finals = [_settled(list(read_sentences(final, forms)), forms) or "" for final in _finals(text)]
+    if finals:
+        is_repeated = len(_ANSWER_IS.findall(text)) > 1
+        return "" if is_repeated and len(set(finals)) > 1 else finals[-1]
+    lines = [line for line in text.splitlines() if line.strip()]
+    whole = {number: found[1] for number, line in enumerate(lines) if (found := _WHOLE.fullmatch(line))}
+    last = whole.get(len(lines) - 1)
+    if last is not None:
+        others = [sign for number, sign in whole.items() if number < len(lines) - 1]
+        return last if len(others) != 1 or others[0] == last else ""
+    return _settled(list(read_sentences(_without_headings(text), forms)), forms)
 
 
-def _letter(letter: str, options: tuple[str, ...]) -> tuple[str, str]:
-    alone = rf"[(\[]?{letter}[)\]]?"
-    named = rf"(?:option|choice|letter)\s+[(\[]?(?-i:{letter})|\((?-i:{letter})\)|" + _BARE.format(letter)
-    if options == IMAGE_LETTERS:
-        number, word, ordinal, side = _PLACES[letter]
-        image = (
-            rf"{_PICTURE}\s*#?(?:{number}|{word})|(?:{ordinal})(?:-hand)?(?:\s+side)?\s+{_PICTURE}"
-            rf"|{_PICTURE}\s+on\s+the\s+{side}|{_PICTURE}\s+(?-i:{letter})"
-        )
-        alone += rf"|{number}|(?:the\s+)?(?:{image}|{ordinal})"
-        named += f"|{image}"
-    return alone, named
+def _finals(text: str) -> list[str]:
+    """The clauses of `text` that give an answer ("so the answer is A"), if they name an option or are in doubt."""
+    found = []
+    for cue in list(_CUE.finditer(text))[-_LAST_CUES:]:
+        before = re.split(r"[.!?;,:\n]", text[: cue.start()])[-1]
+        after = re.split(r"(?<=[.!?])\s|\n", text[cue.end() :].strip(), maxsplit=1)[0]
+        if re.search(SIGN, after) or _NO_CHOICE.search(after):
+            found.append(f"{before} answer is {after}")
+    return found
 
 
-def _leading(text: str, forms: _Forms) -> str | None:
-    """The option that `text` begins with, set apart from what follows: "A. Image 1", "Yes, both do", "B because …"."""
-    match = _set_apart(text, forms)
-    if match is None:
+def _without_headings(text: str) -> str:
+    """`text` where "Image 1: …" or a line "Image 1" is no answer but a heading, if several options have one."""
+    headings = list(_HEADING.finditer(text))
+    return _HEADING.sub(r" \1 shows ", text) if len({heading[1] for heading in headings}) > 1 else text
+
+
+def _settled(sentences: Sequence[Sentence], forms: Forms) -> str | None:
+    """What sentences choose together, as `_chosen` returns it."""
+    said = [(number, each) for number, sentence in enumerate(sentences) for each in sentence.said if each.is_verdict]
+    chosen = [(number, each) for number, each in said if each.how == "chosen"]
+    signs = {each.sign for _, each in chosen}
+    if len(signs) > 1:
+        signs = {each.sign for number, each in chosen if each.concludes and number == chosen[-1][0]}
+        if len(signs) != 1:
+            return ""
+    elif signs & {each.sign for _, each in said if each.how != "chosen"}:
+        return ""
+    if signs:
+        is_unsure = any(UNSURE.search(sentence.text) for sentence in sentences[chosen[-1][0] + 1 :])
+        return "" if is_unsure else signs.pop()
+    wrong = {each.sign for _, each in said if each.how == "wrong"}
+    if len(wrong) == 1 and len({each.sign for _, each in said}) == 1:
+        return forms.other(wrong.pop())  # of two options the one that is not wrong
+    return "" if wrong else None
+
+
+def _only_named(text: str, forms: Forms) -> str | None:
+    """The sign of the only option that `text` names, unless the text denies anything or is in doubt."""
+    signs = set(re.findall(SIGN, text))
+    if len(signs) != 1 or _NO_CHOICE.search(text) or _DENIAL.search(text):
         return None
-    option, rest = forms.option(match), text[match.end() :]
-    joined = _JOINED.match(rest)
-    for piece in [rest[joined.end() :] if joined else "", *rest.splitlines()]:  # "A, B", or all options in a list
-        other = forms.start.match(piece)
-        if other and forms.option(other) != option and re.match(r"\W*$|[.):]\s", piece[other.end() :]):
-            return None
-    if forms.is_statement and _named(rest, forms) not in (None, option):
-        return None  # "No, the statement is true"
-    return option
-
-
-def _set_apart(text: str, forms: _Forms) -> re.Match[str] | None:
-    match = forms.start.match(text)
-    return match if match and _APART.match(text, match.end()) else None
-
-
-def _named(text: str, forms: _Forms) -> str | None:
-    """The only option that `text` names and does not deny, unless the text is in doubt."""
-    chosen: set[str] = set()
-    if forms.is_statement and (said := _set_apart(text, forms)):
-        chosen.add(forms.option(said))  # "No, …"
-    for match in forms.name.finditer(text):
-        option = forms.option(match)
-        if match["denied"] is None:
-            chosen.add(option)
-        elif forms.is_statement:  # what is not true is false
-            chosen.update(set(forms.options) - {option})
-    rest = forms.name.sub(" ", text)
-    in_doubt = _DOUBT.search(rest) or (not forms.is_statement and _DENIAL.search(rest))
-    return chosen.pop() if len(chosen) == 1 and not in_doubt else None
+    said = [each for sentence in read_sentences(text, forms) for each in sentence.said]
+    return signs.pop() if said and all(each.how == "chosen" for each in said) else None
