@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cadvi_hub.eval.benchmarks.registry import BENCHMARKS
 from cadvi_hub.eval.judge.rating import (
@@ -22,6 +24,9 @@ from cadvi_hub.eval.judge.rating import (
 from cadvi_hub.generation.chat import ChatRequest, Decoding, Failed, Reply
 
 SNAPSHOTS = Path(__file__).parents[1] / "snapshots"
+FORMS = Path(__file__).with_name(
+    "judge_replies.txt"
+)  # a line is the rating, or "-" where there is none, and the reply
 ANSWERED = Answered(
     "Image 1: <image>\nImage 2: <image>\nHow many dogs are there?",
     "One dog in Image 1 & two in Image 2.",
@@ -140,6 +145,28 @@ def test_ratings_that_a_person_would_read_are_read(text: str, value: float) -> N
 )
 def test_what_cannot_be_read_has_no_rating_and_a_named_fault(text: str, problem: str) -> None:
     assert read_rating(Reply(text, "stop", 1, 1))[::2] == (None, problem)
+
+
+def test_the_forms_that_judges_write_are_read_and_never_as_another_number() -> None:
+    wrong = []
+    lines = [line for line in FORMS.read_text().splitlines() if not line.startswith("# ")]
+    for line in lines:
+        value, text = line.split(" ", 1)
+        found = read_rating(Reply(text.replace("\\n", "\n"), "stop", 1, 1)).value
+        if found != (None if value == "-" else float(value)):
+            wrong.append((text, found))
+    assert wrong == []
+    assert len(lines) > 150
+
+
+@given(
+    st.integers(0, 5),
+    st.integers(0, 5),
+    st.sampled_from(["{},{}", "{} to {}", "{}–{}", "Rating: {}.{}.1", "{}/{}/{}"]),
+)
+def test_two_numbers_are_no_rating(first: int, second: int, form: str) -> None:
+    text = form.format(first, second, first)
+    assert read_rating(Reply(text, "stop", 1, 1)).value is None
 
 
 def test_of_a_reply_that_was_cut_only_a_whole_object_is_read() -> None:

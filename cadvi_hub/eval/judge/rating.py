@@ -27,20 +27,40 @@ OUT_OF_SCALE = "out of scale"
 CUT_HERE = " … (cut)"
 _NO_MARKUP = str.maketrans("<>[]{}", "‹›()()")
 
-_MARKS = r"[\s*_\"'`]*"
-_NUMBER = r"(?P<value>-?\d+(?:\.\d+)?)(?:\s*(?:/|out\s+of)\s*(?P<top>\d+))?(?![\w/]|\.\d|\s*(?:[-–]|or|to)\s*\d)"
-_NOUN = rf"\b(?:rating|score|grade){_MARKS}(?:\([^)\n]*\){_MARKS})?"
-_IS = r"(?:[:=]|(?:is|of|would\s+be|should\s+be)\b)"
+_THOUGHT = re.compile(r"</(?:think|thinking|thought|reasoning)>|◁/think▷|<\|channel\|>final<\|message\|>", re.I)
+_MARKS = r"[\s*_\"'`$\[({]*"
+_NUMBER = (  # of ASCII digits; no part of a range, of a decimal comma, of a percentage or of a date
+    r"(?P<value>-?[0-9]+(?:\.[0-9]+)?)(?:\s*(?:/|out\s+of)\s*(?P<top>[0-9]+)(?:\.0)?)?"
+    r"(?![\w/]|[.,][0-9]|\s*%|\s*(?:[-–]|or|to|and)\s*[0-9])"
+)
+_SCALE = r"(?:(?:\([^)\n]*\)|\[[^]\n]*\]|from\s+0\s+to\s+5|out\s+of\s+5)[\s*_]*)?"
+_NOUN = rf"(?:\b(?:rating|score|grade)|评分|得分){_MARKS}{_SCALE}"
+_COLON = r"[:=：]"
+_IS = rf"(?:{_COLON}|(?:is|of|would\s+be|should\s+be)\b[:：]?)"
+_ABOUT = r"(?:for|of)\s+(?:the|this|that|my)\s+[a-z ]{1,30}?\s*"  # "Score for the answer: 4"
+_HYPOTHETICAL = r"(?!\s+(?:would|could|needs|requires|if)\b)"
+_DENIED = re.compile(r"(?:\b(?:not|never|neither|cannot)|n't)\s+(?:\w+\s+){0,3}$", re.IGNORECASE)
+_LISTED = re.compile(r"^\W*[0-9]+[.):]\s", re.MULTILINE)
+_DIVISION = re.compile(r"\"(?:rating|score)\"\s*:\s*[0-9]+\s*/", re.IGNORECASE)  # JSON knows no 4/5 without quotes
 _READINGS = [  # from the most to the least certain; the first that matches decides
     [re.compile(pattern, re.IGNORECASE | re.MULTILINE) for pattern in patterns]
     for patterns in (
-        [rf"^\W*(?:(?:my|the|final|overall)\s+)*{_NOUN}[:=]{_MARKS}{_NUMBER}"],  # a line "Rating: 4"
-        [rf"\A\W*?{_NUMBER}\W*\Z"],  # nothing but "4/5"
-        [
-            rf"{_NOUN}{_IS}{_MARKS}(?:an?\s+)?{_NUMBER}",
-            rf"\brate[sd]?\s+(?:(?:it|this|the|answer|summary|as|at|with|an?)\s+)*{_NUMBER}",
-            rf"(?<![\w.])(?P<value>\d+(?:\.\d+)?)\s*(?:/|out\s+of)\s*(?P<top>{HIGHEST})\b",
+        [  # a line "Rating: 4", and the marks that judges are taught
+            rf"^\W*(?:(?:my|the|final|overall)\s+)*(?:{_NOUN}|overall)(?:{_COLON}|[-–—]\s|\n){_MARKS}{_NUMBER}",
+            rf"\[\[\s*{_NUMBER}\s*\]\]",
+            rf"\\boxed\{{\s*{_NUMBER}\s*\}}",
+            rf"\[RESULT\]\W*?{_NUMBER}",
+            rf"<(?:rating|score|grade|result|answer)>\s*{_NUMBER}\s*</",
         ],
+        [rf"\A\W*?{_NUMBER}(?:\s+(?:points?|stars?))?\W*\Z"],  # nothing but "4/5"
+        [rf"{_NOUN}(?:{_ABOUT})?{_COLON}{_MARKS}{_NUMBER}", rf"^\W*(?:final\s+)?answer{_COLON}{_MARKS}{_NUMBER}\W*$"],
+        [
+            rf"{_NOUN}(?:{_ABOUT})?{_IS}{_MARKS}(?:an?\s+)?{_NUMBER}{_HYPOTHETICAL}",
+            rf"\brate[sd]?\s+(?:(?:it|this|the|answer|summary|as|at|with|an?)\s+)*{_NUMBER}{_HYPOTHETICAL}",
+            rf"\b(?:give|assign|award)s?\s+(?:(?:it|this|the|answer|summary|an?)\s+)*{_NUMBER}{_HYPOTHETICAL}",
+            rf"(?<![\w.,/])(?P<value>[0-9]+(?:\.[0-9]+)?)\s*(?:/|out\s+of)\s*(?P<top>{HIGHEST})\b(?![/,][0-9])",
+        ],
+        [rf"\A[\s*_\"'`(]*{_NUMBER}[\s*_\"'`)]*(?:\n|[.:](?=\s)|\s[-–—]\s)"],  # "4. The answer is mostly right."
     )
 ]
 
@@ -105,12 +125,13 @@ def as_data(text: str) -> str:
 def read_rating(outcome: Reply | Failed) -> Rating:
     """The rating in a judge's reply, as JSON or, without JSON, in prose.
 
-    "Rating: 4", "**Score:** 4/5", "I would rate this answer 4 out of 5" and a bare "4" are read. Several numbers
-    that differ, a range, another scale, words, and a prose reply that was cut are not.
+    "Rating: 4", "**Score:** 4/5", "[[4]]", "I would rate this answer 4 out of 5", a bare "4" and one with an
+    explanation after it are read. Several numbers that differ, a range, a decimal comma, another scale, words, and a
+    prose reply that was cut are not.
     """
     if isinstance(outcome, Failed):
         return Rating(None, outcome.reason, UNANSWERED)
-    text = outcome.text.rpartition("</think>")[2].strip()  # what a reasoning model says at the end
+    text = _THOUGHT.split(outcome.text)[-1].strip()  # what a reasoning model says at the end
     is_cut = outcome.finish_reason == "length"
     if "<think>" in text:
         return Rating(None, text, CUT_OFF if is_cut else NO_RATING)
@@ -119,8 +140,10 @@ def read_rating(outcome: Reply | Failed) -> Rating:
         return _decided([_scaled(value) for value, _ in objects], objects[-1][1])
     if is_cut:
         return Rating(None, text, CUT_OFF)
-    for patterns in _READINGS:
-        if found := [match for pattern in patterns for match in pattern.finditer(text)]:
+    is_list = len(_LISTED.findall(text)) > 1  # its first number is no rating
+    for patterns in () if _DIVISION.search(text) else _READINGS[: -1 if is_list else None]:
+        matches = [match for pattern in patterns for match in pattern.finditer(text)]
+        if found := [match for match in matches if not _DENIED.search(text[: match.start()])]:
             return _decided([_on_scale(match["value"], match["top"]) for match in found], text)
     return Rating(None, text, NO_RATING)
 
