@@ -98,14 +98,19 @@ def test_the_same_answer_about_swapped_images_reads_as_the_other_image() -> None
 
 
 SUBJECTS = ("{}", "Option {}", "({})", "Image {}")
-CHOICES = ("I would choose {0} over {1}.", "{0} is better than {1}.", "{1} is worse than {0}.", "{0}, not {1}")
-CHOICES += (
+CHOICES = (
+    "I would choose {0} over {1}.",
+    "{0} is better than {1}.",
+    "{1} is worse than {0}.",
+    "{0}, not {1}",
     "I prefer {0} to {1}.",
     "{1} is incorrect, {0} is correct.",
     "Unlike {1}, {0} matches.",
     "Not {1} but {0}.",
+    "{1} looks good. The answer is {0}.",
+    "{1}. Wait, {0}.",
+    "The answer is {0} because {1} shows no dog.",
 )
-CHOICES += ("{1} looks good. The answer is {0}.", "{1}. Wait, {0}.", "The answer is {0} because {1} shows no dog.")
 NOTHING = ("{0} or {1}", "Maybe {0}.", "The answer is not {0}.", "Both {0} and {1} match.", "{0} is as good as {1}.")
 
 
