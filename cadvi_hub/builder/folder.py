@@ -1,23 +1,27 @@
 """The folder of one build: every file in it is whole, and a build that was killed goes on from there.
 
     out/v1/train-00000-of-00002.parquet …   the finished data set
-    out/v1/build.json                       what was counted; written last, so it means "complete"
+    out/v1/build.json                       what was counted, and size and digest of each file; written last
     out/v1/_work/recipe.json                what the shards are made of
-    out/v1/_work/part-00000.parquet …       finished shards of a build under way, each with its counts (.json)
+    out/v1/_work/part-00000.parquet …       finished shards of a build under way, each with its record (.json)
     out/v1/_work/layout.json                the final names, once all shards are there
     out/v1/_work/records/ …                 stages (`stages.py`)
+
+A file counts as whole if it has the recorded size and, where it is parquet, a footer that can be read. One that is
+damaged is made again, and the log names it. With `verify`, digests are compared, too.
 
 Question sets are written the same way (`eval/benchmarks/writing.py`): their shards wait in `_work/`, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from cadvi_hub.builder.shard_folder import ShardFolder, shard_damage, shard_names
 from cadvi_hub.builder.stages import CAPTIONS, Stages
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.files import (
@@ -26,90 +30,17 @@ from cadvi_hub.core.files import (
     locked_alone,
     read_json,
     remove,
-    replacing,
     shared,
     write_json,
     writing,
 )
-from cadvi_hub.core.parquet import ROWS_PER_GROUP
+from cadvi_hub.core.manifest import Manifest
+from cadvi_hub.core.parquet import is_whole
 
 if TYPE_CHECKING:
     from datasets import Features
-    from pyarrow.parquet import ParquetWriter
 
-
-class ShardFolder:
-    """A folder whose parquet files appear when all of them are whole; until then they wait in `path/_work`."""
-
-    def __init__(self, path: Path):
-        self.path, self.work = path, path / "_work"
-        self._recipe = self.work / "recipe.json"
-
-    def recipe(self) -> Json | None:
-        """What the shards in `_work` are made of; None if nothing is under way."""
-        return read_json(self._recipe) if self._recipe.is_file() else None
-
-    def set_recipe(self, recipe: Json) -> None:
-        write_json(self._recipe, recipe)
-
-    def part(self, number: int) -> Path:
-        """Where shard `number` waits for the others."""
-        return self.work / f"part-{number:05d}.parquet"
-
-    def write_parts(
-        self,
-        first: int,
-        rows: Iterable[Json],
-        features: Features,
-        before_close: Callable[[ParquetWriter], None],
-        bytes_per_part: float = float("inf"),
-        **options: Any,
-    ) -> int:
-        """Write `rows` to shard `first` and the ones after it; 100 rows are in memory at a time.
-
-        Args:
-            first: number of the first shard, which is written even if there are no rows.
-            rows: the rows.
-            features: their columns.
-            before_close: called with the writer of the last shard when all rows are written.
-            bytes_per_part: bytes of images after which the rows go on in another shard.
-            options: of the parquet writer.
-
-        Returns:
-            Number of the shard after the last one.
-        """
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        schema = features.arrow_schema  # carries the Features, so that load_dataset decodes the images
-        rows, number = iter(rows), first
-        group = list(islice(rows, ROWS_PER_GROUP))
-        while group or number == first:
-            size = 0
-            with (
-                replacing(self.part(number)) as file,
-                pq.ParquetWriter(file, schema, write_page_index=True, **options) as writer,
-            ):
-                while group and size < bytes_per_part:
-                    writer.write_table(pa.Table.from_pylist(group, schema=schema))
-                    size += sum(len(image["bytes"] or b"") for row in group for image in row["images"])
-                    group = []  # so that the images can be freed before the next ones are read
-                    group = list(islice(rows, ROWS_PER_GROUP))
-                if not group:
-                    before_close(writer)
-            number += 1
-        return number
-
-    def publish(self, names: Mapping[str, str]) -> None:
-        """Give the files in `_work` their final names; those that an earlier, killed run renamed already are left."""
-        for part, name in names.items():
-            if (self.work / part).is_file():
-                (self.work / part).replace(self.path / name)
-
-
-def shard_names(split: str, count: int) -> list[str]:
-    """Final names of `count` shards, as `datasets` writes them."""
-    return [f"{split}-{number:05d}-of-{count:05d}.parquet" for number in range(count)]
+logger = logging.getLogger(__name__)
 
 
 class BuildFolder(ShardFolder):
@@ -120,19 +51,32 @@ class BuildFolder(ShardFolder):
         pictures: the folders that images are read from. A build under way keeps to them, since it would mix two sets
             of images otherwise; a finished build may have had others.
         split: the finished files are named after it.
+        verify: whether digests of files that are there are compared, too.
     """
 
-    def __init__(self, path: Path, digest: str, pictures: Sequence[str], split: str):
+    def __init__(self, path: Path, digest: str, pictures: Sequence[str], split: str, verify: bool = False):
         super().__init__(path)
-        self.digest, self.split = digest, split
+        self.digest, self.split, self._verify = digest, split, verify
+        self._is_complete: bool | None = None  # what was found last; to find it, files are read
         self._pictures = list(pictures)
         self.stages = Stages(self.work)
         self.report_file = path / "build.json"
         self._layout = self.work / "layout.json"
 
     def is_complete(self) -> bool:
-        """Whether the report is there, with every file that it names."""
-        return self.report_file.is_file() and all((self.path / name).is_file() for name in self.report()["files"])
+        """Whether the report is there, and every file that it names is whole."""
+        if self._is_complete is None:
+            problems = self._problems() if self.report_file.is_file() else []
+            for problem in problems:
+                logger.warning("%s: %s", self.path, problem)
+            self._is_complete = self.report_file.is_file() and not problems
+        return self._is_complete
+
+    def _problems(self) -> list[str]:
+        files = self.report()["files"]
+        if isinstance(files, list):  # of a build before 0.2, which recorded names only
+            return [f"{name} is missing or damaged" for name in files if not is_whole(self.path / name)]
+        return list(shard_damage(self.path, files, self._verify))
 
     def report(self) -> Json:
         """What was counted; a complete build has it."""
@@ -142,16 +86,12 @@ class BuildFolder(ShardFolder):
         """Whether all shards are made and only `finish` is left to do."""
         return self._layout.is_file()
 
-    def has_part(self, number: int) -> bool:
-        return self.part(number).is_file()
+    def has_part(self, number: int, verify: bool = False) -> bool:
+        return super().has_part(number, verify or self._verify)
 
     def write_part(self, number: int, rows: Iterable[Json], features: Features, counts: Callable[[], Json]) -> None:
         """Write one shard, and beside it what `counts` returns when all rows are read."""
-
-        def write_counts(_: ParquetWriter) -> None:
-            write_json(self._counts(number), counts())  # before the shard, whose presence means that both are there
-
-        self.write_parts(number, rows, features, write_counts, use_content_defined_chunking=True)
+        self.write_parts(number, rows, features, counts=counts, use_content_defined_chunking=True)
 
     @contextmanager
     def locked_part(self, number: int) -> Iterator[None]:
@@ -166,20 +106,22 @@ class BuildFolder(ShardFolder):
 
     def part_counts(self, parts: int) -> list[Json]:
         """What was counted for shards 0 … parts - 1."""
-        return [read_json(self._counts(number)) for number in range(parts)]
+        return [read_json(self._record(number))["counts"] for number in range(parts)]
 
     def lay_out(self, rows_per_part: Sequence[int], report: Json) -> None:
         """Fix the final names, once all shards are there; shards without rows get none."""
-        filled = [self.part(number).name for number, rows in enumerate(rows_per_part) if rows]
+        filled = [number for number, rows in enumerate(rows_per_part) if rows]
         names = shard_names(self.split, len(filled))
-        renames = dict(zip(filled, names, strict=True))
-        write_json(self._layout, {"renames": renames, "report": {**report, "files": names}})
+        renames = {self.part(number).name: name for number, name in zip(filled, names, strict=True)}
+        files: Manifest = {name: self.entry(number) for number, name in zip(filled, names, strict=True)}
+        write_json(self._layout, {"renames": renames, "report": {**report, "files": files}})
 
     def finish(self) -> None:
         """Give the shards their final names, write the report, and remove `_work`."""
         layout = read_json(self._layout)
         self.publish(layout["renames"])
         write_json(self.report_file, layout["report"])
+        self._is_complete = None
         remove(self.work)
 
     def start(self, overwrite: bool) -> None:
@@ -192,12 +134,39 @@ class BuildFolder(ShardFolder):
                 self.check()
             self._clear()
         elif self.report_file.is_file() and not self.is_complete():
+            logger.warning("%s: the data set is built again", self.path)
             self._clear()
         if found is None or self.is_complete():
             remove(self.work)  # left by a run that was killed while it removed it
         if not self.is_complete():
             self.work.mkdir(exist_ok=True)
             self.set_recipe({"digest": self.digest, "pictures": self._pictures})
+            if self.is_laid_out():
+                self._check_layout()
+
+    def _check_layout(self) -> None:
+        """Give up a layout that is damaged, or one of whose files is; the whole ones become shards again."""
+        try:
+            layout = read_json(self._layout)
+        except InputError as error:
+            logger.warning("%s", error)
+            self._layout.unlink()
+            return
+        renames, files = layout["renames"], layout["report"]["files"]
+        kept = {part: self.work / part for part in renames if (self.work / part).is_file()}
+        there = {renames[part]: kept.get(part, self.path / renames[part]) for part in renames}
+        problems = [
+            problem
+            for name, file in there.items()
+            for problem in shard_damage(file.parent, {file.name: files.get(name)}, self._verify)
+        ]
+        if problems:
+            for problem in problems:
+                logger.warning("%s: %s; the shard is made again", self.path, problem)
+            self._layout.unlink()
+            for part, name in renames.items():
+                if part not in kept and (self.path / name).is_file():
+                    (self.path / name).replace(self.work / part)
 
     def check(self) -> None:
         """Raise InputError if the folder has the build of another recipe, or one under way with other images."""
@@ -230,6 +199,7 @@ class BuildFolder(ShardFolder):
 
     def _clear(self) -> None:
         """Remove another recipe's build; the captions of an unfinished one stay."""
+        self._is_complete = None
         for file in self.path.glob("*-of-*.parquet"):  # of any split: the other recipe may have had another one
             file.unlink()
         if self.report_file.is_file():
@@ -240,13 +210,15 @@ class BuildFolder(ShardFolder):
             if entry != self._recipe and entry.name != CAPTIONS:
                 remove(entry)
 
-    def _counts(self, number: int) -> Path:
-        return self.part(number).with_suffix(".json")
-
 
 @contextmanager
 def open_build_folder(
-    path: Path, digest: str, overwrite: bool, pictures: Sequence[str] = (), split: str = "train"
+    path: Path,
+    digest: str,
+    overwrite: bool,
+    pictures: Sequence[str] = (),
+    split: str = "train",
+    verify: bool = False,
 ) -> Iterator[BuildFolder]:
     """Lock `path` for one build; for the arguments see `BuildFolder`.
 
@@ -254,7 +226,7 @@ def open_build_folder(
         InputError: another build is writing there, or, without `overwrite`, the folder has another recipe's build or
             one under way with other images.
     """
-    folder = BuildFolder(path, digest, pictures, split)
+    folder = BuildFolder(path, digest, pictures, split, verify)
     with ExitStack() as stack:
         with writing(path, every_error=True):
             path.mkdir(parents=True, exist_ok=True)

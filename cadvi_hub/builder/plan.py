@@ -65,7 +65,10 @@ class Plan:
 
     def locked_folder(self) -> AbstractContextManager[BuildFolder]:
         """The folder, for this process alone."""
-        return open_build_folder(self.path, self.digest, self.settings.overwrite, self.pictures, self.split)
+        settings = self.settings
+        return open_build_folder(
+            self.path, self.digest, settings.overwrite, self.pictures, self.split, settings.verify
+        )
 
 
 def make_plan(settings: BuildSettings, annotator: Annotator | None = None) -> Plan:

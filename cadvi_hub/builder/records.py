@@ -35,6 +35,7 @@ CAPTIONS_PER_BLOCK = 10_000
 def stage_records(plan: Plan, folder: BuildFolder) -> StagedRecords:
     """Keep the records, unless an earlier run did."""
     if not folder.stages.has(RECORDS):
+        folder.remove_parts()  # cut from records that were damaged
         settings = plan.settings
         source_format = format_of(settings.config, settings.source)
         if source_format.holds == "captions":

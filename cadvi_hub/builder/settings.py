@@ -51,6 +51,8 @@ class BuildSettings:
             model of a `local` annotator, or sends `annotator.concurrency` requests at once to a `server`.
         seed: of the conversations.
         overwrite: replace the build of another recipe in the output folder.
+        verify: read every file that an earlier run wrote and compare its digest; without it, sizes and footers are
+            checked.
     """
 
     config: Config
@@ -73,3 +75,4 @@ class BuildSettings:
     workers: int = 1
     seed: int = 0
     overwrite: bool = False
+    verify: bool = False

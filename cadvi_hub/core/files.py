@@ -1,7 +1,8 @@
 """The one way to write a file, to take a lock and to digest a file.
 
-A file or folder that is written here is whole, or it is not there: it gets a temporary name beside its own and is
-renamed at the end. If it cannot be written, the error is a WriteError that names the place.
+A file or folder that is written here is whole, or it is not there, even after a power cut: it gets a temporary name
+beside its own, its content is forced to the disk, it is renamed, and the rename is forced to the disk, too. If it
+cannot be written, the error is a WriteError that names the place.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,6 +25,7 @@ Json = dict[str, Any]
 _CHUNK = 2**20  # bytes read at a time
 _BAR_AFTER = 2.0  # seconds
 _SHORT = 10.0  # seconds
+_MANY = 100  # files of a folder above which the whole system is flushed once, instead of every file
 # Errors that only writing causes. Others inside a block may come from what the block reads.
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 
@@ -32,8 +35,13 @@ class WriteError(InputError):
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
+def replacing(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
     """A file that replaces `path` when the block ends without an error; otherwise `path` stays as it was.
+
+    Args:
+        path: the file to write.
+        durable: whether it must survive a power cut. Turn it off for one of many files that a later `sync_folder`
+            covers, or that are easily made again.
 
     Raises:
         WriteError: it cannot be written.
@@ -44,11 +52,16 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     try:
         with writing(path), file:
             yield file
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     with writing(path, every_error=True):
         temporary.replace(path)
+        if durable:
+            sync(path.parent)
 
 
 @contextmanager
@@ -65,8 +78,32 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     with writing(path):
         yield temporary
     with writing(path, every_error=True):
+        sync_folder(temporary)
         remove(path)
         temporary.replace(path)
+        sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Force a file's content, or a folder's list of names, to the disk."""
+    if os.name == "nt" and path.is_dir():
+        return  # Windows cannot open a folder, and writes its list of names itself
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_folder(folder: Path) -> None:
+    """Force everything in `folder`, sub-folders included, to the disk."""
+    entries = [folder, *folder.rglob("*")]
+    if len(entries) > _MANY and hasattr(os, "sync"):
+        os.sync()
+        return
+    for entry in entries:
+        if entry.is_file() or entry.is_dir():
+            sync(entry)
 
 
 def temporary_name(path: Path) -> Path:

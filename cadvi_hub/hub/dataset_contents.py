@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.files import read_json
+from cadvi_hub.core.manifest import damage
 from cadvi_hub.core.parquet import open_parquet
 from cadvi_hub.core.schema import IMAGE_PLACEHOLDER
 
@@ -55,6 +56,7 @@ class Config:
 
     Attributes:
         build: the build's record, from `build.json`; empty if there is none.
+        digests: SHA-256 of each file when it was written, by its name, as far as the record has them.
         sources: rows per source.
         provenance: rows per annotator, prompt hash and decoding settings.
         summaries: rows with a summary.
@@ -71,6 +73,7 @@ class Config:
     splits: dict[str, Split]
     features: Features
     build: dict[str, Any]
+    digests: dict[str, str] = field(default_factory=dict)
     sources: Counter[str] = field(default_factory=Counter)
     provenance: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     summaries: int = 0
@@ -128,7 +131,7 @@ def _read_config(folder: Path) -> Config:
         raise InputError(
             str(folder), "its name is not a valid config", "Use lower-case letters, digits and underscores"
         )
-    config = Config(folder.name, _splits(folder), Features(), _build_record(folder))
+    config = Config(folder.name, _splits(folder), Features(), *_build_record(folder))
     schema = None
     for split in config.splits.values():
         for path in split.files:
@@ -206,16 +209,26 @@ def _splits(folder: Path) -> dict[str, Split]:
     return splits
 
 
-def _build_record(folder: Path) -> dict[str, Any]:
-    """The build's counts, as the card shows them; empty for a folder without a build's record."""
+def _build_record(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """The build's counts, as the card shows them, and the digests of its files.
+
+    Both are empty for a folder without a build's record.
+
+    Raises:
+        InputError: the build is not finished, its record cannot be read, or a file is damaged.
+    """
     path = folder / BUILD_RECORD
     if not path.exists():
         if any(folder.glob("_*/")):
             raise InputError(str(folder), "its build is not finished", "Run the build again to continue it")
-        return {}
+        return {}, {}
     record = read_json(path, "Build the config again")
-    record.pop("files", None)
-    return {key: _without_places(value) for key, value in record.items()}
+    files = record.pop("files", None)
+    manifest = files if isinstance(files, dict) else {}  # an older build recorded names only
+    for problem in damage(folder, manifest):
+        raise InputError(str(folder), problem, "Build the config again")
+    digests = {name: entry["sha256"] for name, entry in manifest.items()}
+    return {key: _without_places(value) for key, value in record.items()}, digests
 
 
 def _without_places(value: Any) -> Any:

@@ -115,13 +115,13 @@ class HubStore:
         """Write the index."""
         with self.lock:
             content = json.dumps([asdict(repo) for repo in self.repositories.values()])
-            with replacing(self.index) as file:
+            with replacing(self.index, durable=False) as file:  # for trials and tests
                 file.write(content.encode())
 
     def put(self, data: bytes) -> str:
         """Store `data`; returns its SHA-256."""
         sha256 = hashlib.sha256(data).hexdigest()
-        with self.lock, replacing(self.contents / sha256) as file:
+        with self.lock, replacing(self.contents / sha256, durable=False) as file:
             file.write(data)
         return sha256
 

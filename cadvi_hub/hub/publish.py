@@ -67,7 +67,7 @@ def publish_dataset(settings: PublishSettings) -> Published:
     The counts of each config's build are published as `<config>/build.json`, which `cadvi view` reads.
 
     Raises:
-        InputError: a config is incomplete, the repository has a config that the folder lacks, a set of `contamination`
+        InputError: a config is incomplete, a file is not as it was built, the repository has a config that the folder lacks, a set of `contamination`
             cannot be read, or the Hub refuses.
     """
     check_repo_id(settings.repo_id)
@@ -99,7 +99,8 @@ def publish_dataset(settings: PublishSettings) -> Published:
 
     contents[CARD] = card.encode()
     unfinished = unfinished_card(configs, settings.repo_id, settings.license)
-    return upload(Repository(settings.repo_id, "dataset", settings.private), contents, is_ours, unfinished)
+    digests = {f"{config.name}/{name}": sha256 for config in configs for name, sha256 in config.digests.items()}
+    return upload(Repository(settings.repo_id, "dataset", settings.private), contents, is_ours, unfinished, digests)
 
 
 def _counted(build: Mapping[str, Any]) -> bytes:

@@ -64,6 +64,7 @@ def upload(
     contents: Mapping[str, Path | bytes],
     is_ours: Callable[[str], bool],
     unfinished_card: str | None = None,
+    digests: Mapping[str, str] | None = None,
 ) -> Published:
     """Upload `contents`, and delete the other files for which `is_ours` is true. Nothing is committed twice.
 
@@ -72,9 +73,10 @@ def upload(
         is_ours: whether a path that `contents` lacks may be deleted. An InputError from it ends the upload before
             anything is changed.
         unfinished_card: README.md during an upload of several commits; the last commit brings that of `contents`.
+        digests: path in the repository → SHA-256 that was recorded when the file was written.
 
     Raises:
-        InputError: the Hub refuses, or the connection is lost.
+        InputError: a file has another digest than it should, the Hub refuses, or the connection is lost.
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
     from huggingface_hub.hf_api import RepoFile
@@ -82,12 +84,14 @@ def upload(
 
     api, repo_id, kind = HfApi(library_name="cadvi-hub"), repository.repo_id, repository.kind
     with hub_faults(f"{kind} {repo_id} on {api.endpoint}"):
+        wanted = [CommitOperationAdd(path, content) for path, content in contents.items()]
+        for addition in wanted:
+            _check_digest(addition, (digests or {}).get(addition.path_in_repo))
         url = api.create_repo(repo_id, repo_type=kind, private=repository.private, exist_ok=True)
         head = api.repo_info(repo_id, repo_type=kind).sha
         listing = api.list_repo_tree(repo_id, repo_type=kind, recursive=True, revision=head)
         there = {entry.path: entry for entry in listing if isinstance(entry, RepoFile)}
         stale = sorted(path for path in there if is_ours(path) and path not in contents)
-        wanted = [CommitOperationAdd(path, content) for path, content in contents.items()]
         compared = tqdm(wanted, desc=f"compare with {repo_id}", unit="file", disable=None)
         changed = [addition for addition in compared if not _is_there(addition, there.get(addition.path_in_repo))]
         changed.sort(key=lambda addition: addition.path_in_repo == CARD)  # the card comes last
@@ -115,6 +119,13 @@ def upload(
                 ).oid
     uploaded = tuple(addition.path_in_repo for addition in changed)
     return Published(str(url), str(head), uploaded, len(wanted) - len(changed), tuple(stale))
+
+
+def _check_digest(addition: CommitOperationAdd, expected: str | None) -> None:
+    """Raise InputError if the file was changed since its digest was recorded."""
+    if expected is not None and addition.upload_info.sha256.hex() != expected:
+        hint = "Build it again with --verify true, which finds what is damaged, then publish"
+        raise InputError(str(addition.path_or_fileobj), "its content is not what was built (other SHA-256)", hint)
 
 
 def _is_there(addition: CommitOperationAdd, there: RepoFile | None) -> bool:

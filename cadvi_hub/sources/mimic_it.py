@@ -130,18 +130,19 @@ def _decode(source: Path, folder: Path, settings: SourceSettings) -> None:
         if not _KEY.fullmatch(row["key"]):
             raise unreadable("its key cannot be a file name", "Fix or remove the entry")
         picture = folder / normalize(row["key"])
-        if picture.is_file():
-            return
         encoded = text(row, "picture").translate(_TO_STANDARD_ALPHABET)
         try:
             data = base64.b64decode(encoded, validate=True)
         except ValueError as error:
             raise unreadable(f"not base64 text ({error})", "Fix or remove the entry") from error
-        with files.replacing(picture) as file:
+        if picture.is_file() and picture.stat().st_size == len(data):  # a power cut may have left an empty one
+            return
+        with files.replacing(picture, durable=False) as file:  # `sync_folder` covers all of them
             file.write(data)
 
     rows = ((f"{position} ({key[:60]})", {"key": key, "picture": value}) for position, key, value in entries(source))
     # A picture that is dropped here is missing from its pair, and the pair is counted there.
     for _ in read_rows(source, rows, decode, settings, Drops()):
         pass
+    files.sync_folder(folder)
     files.write_json(folder / DECODED, {**state, "whole": True})

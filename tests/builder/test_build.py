@@ -14,6 +14,7 @@ from cadvi_hub.builder.settings import BuildSettings
 from cadvi_hub.cli import parse_settings
 from cadvi_hub.core import schema
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.manifest import manifest_of
 from cadvi_hub.pairing.settings import PairSettings
 from cadvi_hub.sources.formats import format_of
 from cadvi_hub.sources.settings import SourceSettings
@@ -124,8 +125,9 @@ def test_dropped_pairs_are_counted_with_reason_and_place_and_shards_close_up(set
     folder = build(settings, FakeAnnotator(drop={"p0", "p2", "p3"}))
     assert load(folder)["id"] == ["p1", "p4", "p5", "p6"]
     assert report(folder)["drops"] == {"too_short": {"count": 3, "first": [f"p{k}: 2 words" for k in (0, 2, 3)]}}
-    assert report(folder)["files"] == sorted(file.name for file in folder.glob("*.parquet"))
-    assert report(folder)["files"][-1] == "train-00002-of-00003.parquet"  # the shard of p2 and p3 is empty
+    files = report(folder)["files"]
+    assert files == manifest_of(folder, folder.glob("*.parquet"))
+    assert list(files)[-1] == "train-00002-of-00003.parquet"  # the shard of p2 and p3 is empty
 
 
 def test_build_without_any_row_left_names_the_reasons(settings: BuildSettings) -> None:

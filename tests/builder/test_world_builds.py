@@ -74,7 +74,7 @@ def test_open_questions_come_back_as_a_test_split_with_what_the_file_says_and_no
     assert [first["bytes"], second["bytes"]] == [file.read_bytes() for file in files]
     words = [len(line["answer"].split()) for line in asked]
     assert report(folder)["statistics"] == {"mean_words_answer": round(sum(words) / 4, 2)}
-    assert report(folder)["files"] == ["test-00000-of-00002.parquet", "test-00001-of-00002.parquet"]
+    assert list(report(folder)["files"]) == ["test-00000-of-00002.parquet", "test-00001-of-00002.parquet"]
 
 
 def test_the_command_builds_open_questions(

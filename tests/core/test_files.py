@@ -189,3 +189,34 @@ def test_a_bar_shows_the_bytes_that_are_read(tmp_path: Path, monkeypatch: pytest
     read[1].write_bytes(b"klm")
     digest_of_files(read)
     assert shown == [(4, 13), (4, 13), (2, 13), (3, 13)]
+
+
+def test_content_and_name_are_forced_to_the_disk_in_this_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    fsync, rename = os.fsync, Path.replace
+
+    def watched_fsync(handle: int) -> None:
+        fsync(handle)
+        done.append("sync " + Path(os.readlink(f"/proc/self/fd/{handle}")).name)
+
+    def watched_rename(self: Path, target: Path) -> Path:
+        done.append(f"rename {self.name}")
+        return rename(self, target)
+
+    monkeypatch.setattr(os, "fsync", watched_fsync)
+    monkeypatch.setattr(Path, "replace", watched_rename)
+    write_json(tmp_path / "a.json", {})
+    assert done == ["sync .a.json.tmp", "rename .a.json.tmp", f"sync {tmp_path.name}"]
+    done.clear()
+    with replacing_folder(tmp_path / "folder") as new:
+        (new / "b").write_text("")
+        (new / "sub").mkdir()
+        (new / "sub/c").write_text("")
+    names = {"sync .folder.tmp", "sync b", "sync sub", "sync c"}
+    assert (set(done[:4]), done[4:]) == (names, ["rename .folder.tmp", f"sync {tmp_path.name}"])
+    done.clear()
+    with replacing(tmp_path / "one of many", durable=False) as file:
+        file.write(b"")
+    assert done == ["rename .one of many.tmp"]

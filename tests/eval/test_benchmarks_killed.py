@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from cadvi_hub.builder import folder
+from cadvi_hub.builder import shard_folder
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.files import locked
 from cadvi_hub.core.schema import EmbeddedImage
@@ -74,7 +74,7 @@ def stop(settings: BenchmarkSettings) -> list[str]:
     """Names of the shards that a stopped build leaves."""
     with pytest.raises(KeyboardInterrupt):
         build_benchmark(settings)
-    return sorted(file.name for file in (settings.out / settings.task / "_work").glob("part-*"))
+    return sorted(file.name for file in (settings.out / settings.task / "_work").glob("part-*.parquet"))
 
 
 @pytest.mark.parametrize("task", ["bison", "cola"])
@@ -96,7 +96,7 @@ def test_a_rerun_reads_no_picture_of_whole_shards_and_ends_in_the_same_bytes(
 def test_a_pair_of_which_one_question_stands_in_a_whole_shard_is_not_torn(
     settings: Callable[..., BenchmarkSettings], embedded: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(folder, "ROWS_PER_GROUP", 151)
+    monkeypatch.setattr(shard_folder, "ROWS_PER_GROUP", 151)
     assert stop(settings("out", "cola")) == ["part-00000.parquet"]
     embedded[:] = ["stop.png"]
     build_benchmark(settings("out", "cola"))

@@ -10,6 +10,8 @@ from datasets import Dataset, load_dataset
 from huggingface_hub import DatasetCard, HfApi
 
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.files import read_json, write_json
+from cadvi_hub.core.manifest import manifest_of
 from cadvi_hub.core.schema import cad_qa_features, v1_features, v2_features
 from cadvi_hub.hub.loopback import LoopbackHub
 from cadvi_hub.hub.publish import publish
@@ -32,6 +34,25 @@ from tests.support.hub_folders import (
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     return write_data(tmp_path / "data")
+
+
+@pytest.mark.parametrize("damaged", ["flipped", "cut"])
+def test_a_file_that_is_not_as_it_was_built_is_not_published(hub: LoopbackHub, data: Path, damaged: str) -> None:
+    folder = data / "v1"
+    record = read_json(folder / "build.json") | {"files": manifest_of(folder, folder.glob("*.parquet"))}
+    write_json(folder / "build.json", record)
+    publish_data(data)
+    before, file = commits(), folder / "train-00001-of-00003.parquet"
+    content = file.read_bytes()
+    at = content.index(b"\x00\x00\x00\rIHDR") + 20  # in a picture, so that the file can still be read
+    changed = content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+    file.write_bytes(changed if damaged == "flipped" else content[:-10])
+    problem = "its content is not what was built" if damaged == "flipped" else "bytes instead of"
+    with pytest.raises(InputError, match=rf"v1.*{problem}"):
+        publish_data(data, sample=False)
+    assert commits() == before
+    file.write_bytes(content)
+    assert publish_data(data).uploaded == ()
 
 
 @pytest.fixture

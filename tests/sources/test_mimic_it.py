@@ -80,9 +80,9 @@ def _decode_and_die(folder: Path, after: int) -> None:
     replacing = files.replacing
 
     @contextmanager
-    def replacing_until_death(path: Path) -> Iterator[IO[bytes]]:
+    def replacing_until_death(path: Path, **options: Any) -> Iterator[IO[bytes]]:
         written.append(path)
-        with replacing(path) as file:
+        with replacing(path, **options) as file:
             yield file
             if len(written) > after:
                 file.truncate(10)
@@ -105,9 +105,9 @@ def test_decoding_that_was_killed_goes_on_where_it_stood(
     assert len(there) == max(0, after - 1)
     written, replacing = list[str](), files.replacing
 
-    def counted(path: Path) -> Any:
+    def counted(path: Path, **options: Any) -> Any:
         written.append(path.name)
-        return replacing(path)
+        return replacing(path, **options)
 
     monkeypatch.setattr(files, "replacing", counted)
     store = decoded_images(source)

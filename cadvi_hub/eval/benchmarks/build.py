@@ -2,7 +2,7 @@
 
 out/<task>/test.parquet     the questions whose pictures are all there
 out/<task>/missing.jsonl    every picture that is not, with its question and the reason
-out/<task>/build.json       what was counted, and the faults of the published file
+out/<task>/build.json       what was counted, the faults of the published file, and size and digest of each file
 out/<task>/_work/           whole shards of a build under way (`writing.py`)
 """
 
@@ -17,6 +17,7 @@ from cadvi_hub.builder.counts import Counted
 from cadvi_hub.core.drops import Drops
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.files import digest_of_files, replacing, write_json
+from cadvi_hub.core.manifest import manifest_of
 from cadvi_hub.eval.benchmarks.faults import Faults
 from cadvi_hub.eval.benchmarks.pictures import PictureError, Pictures, embedded_rows
 from cadvi_hub.eval.benchmarks.question import PictureSource, Question
@@ -66,6 +67,7 @@ def _build(settings: BenchmarkSettings) -> str:
         "complete": not missing.questions.counts,
         "drops": missing.questions.as_dict(),
         "flags": faults.flags.as_dict(),
+        "files": manifest_of(out / task, (out / task).glob("test*.parquet")),
     }
     write_json(out / task / "build.json", report)
     return _summary(report)

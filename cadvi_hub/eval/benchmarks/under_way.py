@@ -8,9 +8,9 @@ from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
-from cadvi_hub.builder.folder import ShardFolder
+from cadvi_hub.builder.shard_folder import ShardFolder
 from cadvi_hub.core.files import locked, remove, writing
-from cadvi_hub.core.parquet import image_names, is_whole, read_rows
+from cadvi_hub.core.parquet import image_names, read_rows
 from cadvi_hub.eval.benchmarks.question import Question
 from cadvi_hub.eval.benchmarks.stored import TEXTS, missing_in_file
 
@@ -34,26 +34,22 @@ def under_way(folder: Path, inputs: dict[str, Any]) -> Iterator[list[Path]]:
         shards.work.mkdir(parents=True, exist_ok=True)
         with locked(shards.work / ".lock", folder, "another build is writing to this folder"):
             if shards.recipe() != inputs:
-                _remove_parts(shards)
+                shards.remove_parts()
                 shards.set_recipe(inputs)
             try:
-                yield list(takewhile(_goes_on, map(shards.part, count())))
+                whole = takewhile(shards.has_part, count())
+                yield list(takewhile(_goes_on, map(shards.part, whole)))
             except StaleShardsError:
-                _remove_parts(shards)
+                shards.remove_parts()
                 raise
             finally:
                 if not any(shards.work.glob("*.parquet")):
                     remove(shards.work)
 
 
-def _remove_parts(shards: ShardFolder) -> None:
-    for shard in shards.work.glob("*.parquet"):
-        shard.unlink()
-
-
 def _goes_on(shard: Path) -> bool:
-    """Whether the shard is whole, and others can follow: a mark is in the last one alone."""
-    return is_whole(shard) and not missing_in_file(shard)
+    """Whether others can follow the shard: a mark is in the last one alone."""
+    return not missing_in_file(shard)
 
 
 class KeptQuestions:

@@ -1,6 +1,6 @@
 """Question sets on disk: `DIR/<task>/test.parquet`, in shards where it is large, and a card that lists the sets.
 
-Whole shards wait in `DIR/<task>/_work/` (`builder/folder.py`), so that a build that was killed goes on after them. An
+Whole shards wait in `DIR/<task>/_work/` (`builder/shard_folder.py`), so that a build that was killed goes on after them. An
 older set stays as it is until all shards of the new one are whole. A set that lacks questions says so in the footer of
 its last file: there the mark stays with the data when it is published.
 """
@@ -13,7 +13,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cadvi_hub.builder.folder import ShardFolder, shard_names
+from cadvi_hub.builder.shard_folder import ShardFolder, shard_names
 from cadvi_hub.core.drops import Drops
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.files import remove, write_text, writing
@@ -77,7 +77,7 @@ def write_questions(
         begun.add(task)
         shards, first = ShardFolder(folder / task), len(parts.setdefault(task, []))
         shards.work.mkdir(parents=True, exist_ok=True)
-        end = shards.write_parts(first, of_task, question_features(), mark, shard_bytes)
+        end = shards.write_parts(first, of_task, question_features(), before_close=mark, bytes_per_part=shard_bytes)
         parts[task] += map(shards.part, range(first, end))
 
     with writing(folder, every_error=True):

@@ -1,0 +1,143 @@
+"""Shards of a folder under way: parquet files that wait in `_work/` until all of them are whole.
+
+    DIR/_work/part-00000.parquet …   whole shards
+    DIR/_work/part-00000.json …      the record of each: size and digest of its file, and what was counted
+
+A shard counts as whole if it has the recorded size, and a footer that can be read. One that is damaged is made again,
+and the log names it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.files import Json, read_json, replacing, sync, write_json
+from cadvi_hub.core.manifest import Entry, damage, entry_of
+from cadvi_hub.core.parquet import ROWS_PER_GROUP, is_whole
+
+if TYPE_CHECKING:
+    from datasets import Features
+    from pyarrow.parquet import ParquetWriter
+
+logger = logging.getLogger(__name__)
+
+
+class ShardFolder:
+    """A folder whose parquet files appear when all of them are whole; until then they wait in `path/_work`."""
+
+    def __init__(self, path: Path):
+        self.path, self.work = path, path / "_work"
+        self._recipe = self.work / "recipe.json"
+
+    def recipe(self) -> Json | None:
+        """What the shards in `_work` are made of; None if nothing is under way."""
+        return read_json(self._recipe) if self._recipe.is_file() else None
+
+    def set_recipe(self, recipe: Json) -> None:
+        write_json(self._recipe, recipe)
+
+    def part(self, number: int) -> Path:
+        """Where shard `number` waits for the others."""
+        return self.work / f"part-{number:05d}.parquet"
+
+    def has_part(self, number: int, verify: bool = False) -> bool:
+        """Whether shard `number` is there and whole; with `verify`, its digest is compared, too."""
+        part, record = self.part(number), self._record(number)
+        if not part.is_file():
+            return False
+        try:
+            manifest = {part.name: read_json(record).get("file")}
+        except InputError as error:
+            problems = [f"{record.name}: {error.problem}"]
+        else:
+            problems = list(shard_damage(self.work, manifest, verify))
+        for problem in problems:
+            logger.warning("%s: %s; the shard is made again", self.work, problem)
+        return not problems
+
+    def entry(self, number: int) -> Entry:
+        """What was recorded of the file of shard `number`, which is whole."""
+        entry: Entry = read_json(self._record(number))["file"]
+        return entry
+
+    def remove_parts(self) -> None:
+        """Remove every shard that waits."""
+        for file in self.work.glob("part-*"):
+            if file.suffix in (".parquet", ".json"):
+                file.unlink()
+
+    def write_parts(
+        self,
+        first: int,
+        rows: Iterable[Json],
+        features: Features,
+        *,
+        before_close: Callable[[ParquetWriter], None] = lambda _: None,
+        counts: Callable[[], Json] = dict,
+        bytes_per_part: float = float("inf"),
+        **options: Any,
+    ) -> int:
+        """Write `rows` to shard `first` and the ones after it; 100 rows are in memory at a time.
+
+        Args:
+            first: number of the first shard, which is written even if there are no rows.
+            rows: the rows.
+            features: their columns.
+            before_close: called with the writer of the last shard when all rows are written.
+            counts: called when a shard is written; what it returns is kept in the shard's record.
+            bytes_per_part: bytes of images after which the rows go on in another shard.
+            options: of the parquet writer.
+
+        Returns:
+            Number of the shard after the last one.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        schema = features.arrow_schema  # carries the Features, so that load_dataset decodes the images
+        rows, number = iter(rows), first
+        group = list(islice(rows, ROWS_PER_GROUP))
+        while group or number == first:
+            size = 0
+            with replacing(self.part(number)) as file:
+                with pq.ParquetWriter(file, schema, write_page_index=True, **options) as writer:
+                    while group and size < bytes_per_part:
+                        writer.write_table(pa.Table.from_pylist(group, schema=schema))
+                        size += sum(len(image["bytes"] or b"") for row in group for image in row["images"])
+                        group = []  # so that the images can be freed before the next ones are read
+                        group = list(islice(rows, ROWS_PER_GROUP))
+                    if not group:
+                        before_close(writer)
+                file.flush()
+                # Before the shard gets its name, which means that both are there.
+                write_json(self._record(number), {"file": entry_of(Path(file.name)), "counts": counts()})
+            number += 1
+        return number
+
+    def publish(self, names: Mapping[str, str]) -> None:
+        """Give the files in `_work` their final names; those that an earlier, killed run renamed already are left."""
+        for part, name in names.items():
+            if (self.work / part).is_file():
+                (self.work / part).replace(self.path / name)
+        sync(self.path)
+
+    def _record(self, number: int) -> Path:
+        return self.part(number).with_suffix(".json")
+
+
+def shard_damage(folder: Path, manifest: Mapping[str, Any], verify: bool) -> Iterator[str]:
+    """What is wrong with the parquet files of `manifest` in `folder`: their footers are read, too."""
+    problems = list(damage(folder, manifest, digests=verify))
+    yield from problems
+    if not problems:
+        yield from (f"the footer of {name} cannot be read" for name in manifest if not is_whole(folder / name))
+
+
+def shard_names(split: str, count: int) -> list[str]:
+    """Final names of `count` shards, as `datasets` writes them."""
+    return [f"{split}-{number:05d}-of-{count:05d}.parquet" for number in range(count)]
