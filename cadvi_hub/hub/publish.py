@@ -67,8 +67,8 @@ def publish_dataset(settings: PublishSettings) -> Published:
     The counts of each config's build are published as `<config>/build.json`, which `cadvi view` reads.
 
     Raises:
-        InputError: a config is incomplete, a file is not as it was built, the repository has a config that the folder lacks, a set of `contamination`
-            cannot be read, or the Hub refuses.
+        InputError: a config is incomplete, a file is not as it was built, the repository has a config that the folder
+            lacks, a set of `contamination` cannot be read, or the Hub refuses.
     """
     check_repo_id(settings.repo_id)
     configs = read_configs(settings.folder)

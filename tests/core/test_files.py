@@ -199,7 +199,7 @@ def test_content_and_name_are_forced_to_the_disk_in_this_order(
 
     def watched_fsync(handle: int) -> None:
         fsync(handle)
-        done.append("sync " + Path(os.readlink(f"/proc/self/fd/{handle}")).name)
+        done.append("sync " + Path(f"/proc/self/fd/{handle}").readlink().name)
 
     def watched_rename(self: Path, target: Path) -> Path:
         done.append(f"rename {self.name}")

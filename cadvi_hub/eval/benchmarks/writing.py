@@ -1,8 +1,8 @@
 """Question sets on disk: `DIR/<task>/test.parquet`, in shards where it is large, and a card that lists the sets.
 
-Whole shards wait in `DIR/<task>/_work/` (`builder/shard_folder.py`), so that a build that was killed goes on after them. An
-older set stays as it is until all shards of the new one are whole. A set that lacks questions says so in the footer of
-its last file: there the mark stays with the data when it is published.
+Whole shards wait in `DIR/<task>/_work/` (`builder/shard_folder.py`), so that a build that was killed goes on after
+them. An older set stays as it is until all shards of the new one are whole. A set that lacks questions says so in the
+footer of its last file: there the mark stays with the data when it is published.
 """
 
 from __future__ import annotations
