@@ -129,6 +129,9 @@ COMMANDS = {
         "a page to look at pairs, answers and two pictures of your own (cadvi view FOLDER NAME=FOLDER …)",
         Positional("RESULTS…", "results", many=True),
     ),
+    "replies recover": Command(
+        "generation.recover", "RecoverSettings", "recover", "save what can be read of a damaged reply store"
+    ),
     "publish": Command(
         "hub.publish", "PublishSettings", "publish", "push a data set or a model to the Hub, with its card"
     ),

@@ -51,7 +51,7 @@ def evaluate(settings: EvaluateSettings, model: "EvalModel | None" = None) -> di
         also as tolerant_<metric>. With `both_orders`, "<task>_swapped" is a task of its own, and the task itself has
         both_orders_accuracy (right in both), position_bias (−1 to 1), and not_swapped_n: questions that were asked in
         one order only, because their answer in the other is unknown. "images" and "questions" say in words that
-        pictures were blanked or questions are missing.
+        pictures were blanked or questions are missing, and "served" what the endpoint says about the model.
 
     Raises:
         InputError: unknown task, question set that does not load or is partial, folder that cannot be written, Hub
@@ -80,6 +80,8 @@ def evaluate(settings: EvaluateSettings, model: "EvalModel | None" = None) -> di
             tracker.api.whoami()
     notes = {task: _notes(task, place, settings) for task, place in places.items()}
     model = model or load_model(settings.model, out, settings.name, settings.batch_size, settings.endpoint)
+    if served := model.served():  # before anything is asked, as the key of each reply has it
+        notes = {task: note | {"served": served} for task, note in notes.items()}
     pipeline = TaskPipeline(
         configs=task_configs(places, settings.max_tokens, settings.both_orders, settings.rank_options),
         tracker=tracker,

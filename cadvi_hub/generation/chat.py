@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import operator
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -33,6 +33,7 @@ class ChatRequest:
     `messages` have the form that `schema.message` makes; `images` are encoded pictures (PNG, JPEG …), one per image
     part, in the order of the parts. With `json_schema`, an engine that can enforce it replies with JSON of that form.
     With `options`, the reply has a `ranking` of them and no text; only `eval.models.ranking` can do that.
+    `is_readable` says whether a reply can be used: `retry_unreadable` asks others again. It is no part of the key.
     """
 
     messages: list[Message]
@@ -40,6 +41,7 @@ class ChatRequest:
     decoding: Decoding = Decoding()
     json_schema: dict[str, Any] | None = None
     options: tuple[str, ...] = ()
+    is_readable: Callable[[Reply], bool] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +124,11 @@ def public_name(model: str) -> str:
     return "/".join(path.parts[1:][-2:]) if path.is_absolute() else model
 
 
-def request_key(model: str, request: ChatRequest) -> str:
-    """SHA-256 over everything that decides a reply: model, messages, pictures, decoding, schema and options."""
+def request_key(model: str, request: ChatRequest, served: Mapping[str, str | int] | None = None) -> str:
+    """SHA-256 over everything that decides a reply: model, messages, pictures, decoding, schema and options.
+
+    `served` is what an endpoint says about the model (`identity.py`).
+    """
     content = {
         "model": model,
         "messages": request.messages,
@@ -131,9 +136,10 @@ def request_key(model: str, request: ChatRequest) -> str:
         "decoding": {name: getattr(request.decoding, name) for name in _DECODING},  # `asdict` copies deeply: slow
         "json_schema": request.json_schema,
         **({"options": request.options} if request.options else {}),
+        **({"served": served} if served else {}),
     }
     return hashlib.sha256(_CANONICAL(content).encode()).hexdigest()
 
 
-_DECODING = [field.name for field in fields(Decoding)]
+_DECODING = [entry.name for entry in fields(Decoding)]
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode

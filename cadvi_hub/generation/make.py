@@ -16,6 +16,7 @@ def make_generator(
     revision: str = "",
     batch_size: int = 8,
     replies: Path | None = None,
+    retry_unreadable: bool = False,
 ) -> Generator:
     """The model at `endpoint`; without an endpoint, the model in this process.
 
@@ -25,6 +26,7 @@ def make_generator(
         revision: of its weights; part of the generator's name. "" takes `main` of a Hub id.
         batch_size: requests per forward pass in this process.
         replies: file that keeps every reply, so that a rerun asks nothing twice; None keeps none.
+        retry_unreadable: whether stored replies that are empty or cannot be read are asked again.
 
     Raises:
         InputError: an address is not valid, no model is there, or `replies` cannot be written.
@@ -38,4 +40,4 @@ def make_generator(
         from cadvi_hub.generation.server import ServerGenerator
 
         generator = ServerGenerator(model, endpoint, revision)
-    return generator if replies is None else StoredGenerator(generator, ReplyStore(replies))
+    return generator if replies is None else StoredGenerator(generator, ReplyStore(replies), retry_unreadable)

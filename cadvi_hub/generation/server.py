@@ -16,6 +16,7 @@ from tqdm import tqdm
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.generation.chat import ChatRequest, Failed, OnReplies, Reply, public_name
 from cadvi_hub.generation.endpoint import Endpoint, EndpointError
+from cadvi_hub.generation.identity import Facts, served_facts
 from cadvi_hub.generation.settings import EndpointSettings
 from cadvi_hub.generation.usage import Usage
 
@@ -52,8 +53,13 @@ class ServerGenerator:
         self.name = public_name(model) + (f"@{revision}" if revision else "")  # some servers know a model by its path
         if not settings.addresses:
             raise InputError("base_url", "no endpoint is named", "Name one or several")
+        self._model, self._settings = model, settings
         self._endpoints = [Endpoint(url, model, settings) for url in settings.addresses]
         self._concurrency = settings.concurrency
+
+    def served(self) -> Facts | None:
+        """What the endpoints say about the model; None if they cannot be reached."""
+        return served_facts(self._model, self._settings, self._endpoints[0].key())
 
     def generate(
         self, requests: Iterable[ChatRequest], on_replies: OnReplies | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass
@@ -47,3 +48,16 @@ class SamplingSettings:
     top_p: float = 1.0
     seed: int = 0
     json_schema: bool = False
+
+
+@dataclass
+class RecoverSettings:
+    """A damaged reply store, and where to save what can be read of it.
+
+    Attributes:
+        store: the damaged file.
+        out: the new file.
+    """
+
+    store: Path
+    out: Path

@@ -2,192 +2,198 @@
 
 from __future__ import annotations
 
-import json
-import sqlite3
-import threading
+import itertools
+import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.generation.chat import (
-    ChatRequest,
-    Failed,
-    Generator,
-    MadeAsRead,
-    OnReplies,
-    Ranking,
-    Reply,
-    request_key,
-)
+from cadvi_hub.generation.chat import ChatRequest, Failed, Generator, MadeAsRead, OnReplies, Reply, request_key
+from cadvi_hub.generation.claims import Claims
+from cadvi_hub.generation.identity import Facts
+from cadvi_hub.generation.replies import ReplyStore
+
+__all__ = ["ReplyStore", "StoredGenerator"]
 
 UNASKED_AHEAD = 10_000  # stored replies that may wait for one that is being asked; about 10 MB
-
-_TABLES = """
-CREATE TABLE IF NOT EXISTS replies (
-    key TEXT PRIMARY KEY,
-    text TEXT NOT NULL,
-    finish_reason TEXT NOT NULL,
-    prompt_tokens INTEGER NOT NULL,
-    completion_tokens INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS rankings (key TEXT PRIMARY KEY, ranking TEXT NOT NULL) WITHOUT ROWID;
-"""
-_SELECT = """
-SELECT text, finish_reason, prompt_tokens, completion_tokens, ranking FROM replies
-LEFT JOIN rankings USING (key) WHERE key = ?
-"""
-_INSERT = "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?)"
-_INSERT_RANKING = "INSERT OR IGNORE INTO rankings VALUES (?, ?)"
-_T = TypeVar("_T")
-
-
-class ReplyStore:
-    """Replies in one SQLite file; several processes, and several threads of one, may use it at once.
-
-    Every `put` is its own transaction in a write-ahead log: a process that is killed at any moment loses no reply that
-    it has put. A power cut can lose the last ones; they are asked again.
-
-    Raises:
-        InputError: the file cannot be written, or is not a reply store; from every method.
-    """
-
-    def __init__(self, path: Path):
-        self.path = path
-        self._lock = threading.Lock()
-        self._use(self._open)
-
-    def get(self, key: str) -> Reply | None:
-        """The reply stored under `key`."""
-        row = self._use(lambda: self._database.execute(_SELECT, (key,)).fetchone())
-        if row is None:
-            return None
-        text, finish_reason, prompt_tokens, completion_tokens, ranking = row
-        read = _ranking(**json.loads(ranking)) if ranking else None
-        return Reply(text, finish_reason, prompt_tokens, completion_tokens, read)
-
-    def put(self, replies: Mapping[str, Reply]) -> None:
-        """Store all `replies` under their keys, or none of them; of two replies to one request the first stays."""
-        rows = [
-            (key, reply.text, reply.finish_reason, reply.prompt_tokens, reply.completion_tokens)
-            for key, reply in replies.items()
-        ]
-        rankings = [(key, json.dumps(asdict(reply.ranking))) for key, reply in replies.items() if reply.ranking]
-
-        def write() -> None:
-            with self._database:  # commits, or rolls back
-                self._database.execute("BEGIN IMMEDIATE")
-                self._database.executemany(_INSERT, rows)
-                self._database.executemany(_INSERT_RANKING, rankings)
-
-        self._use(write)
-
-    def __len__(self) -> int:
-        return int(self._use(lambda: self._database.execute("SELECT COUNT(*) FROM replies").fetchone()[0]))
-
-    def close(self) -> None:
-        self._database.close()
-
-    def _open(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._database = sqlite3.connect(self.path, timeout=60, isolation_level=None, check_same_thread=False)
-        self._database.execute("PRAGMA journal_mode=WAL")
-        self._database.execute("PRAGMA synchronous=NORMAL")
-        self._database.executescript(_TABLES)
-
-    def _use(self, work: Callable[[], _T]) -> _T:
-        try:
-            with self._lock:
-                return work()
-        except (OSError, sqlite3.Error) as error:  # such as a full disk, or a file that is read-only now
-            hint = "Free some space, or name a file that can be written as the reply store"
-            raise InputError(str(self.path), f"replies cannot be stored ({error})", hint) from error
-
-
-def _ranking(logprobs: list[float], greedy: list[bool], tokens: list[list[int]]) -> Ranking:
-    return Ranking(tuple(logprobs), tuple(greedy), tuple(map(tuple, tokens)))
+ELSEWHERE = 256  # requests that other processes ask, which wait here with their pictures
+_POLL = 0.1  # seconds between looks for their replies
+_PATIENCE = 600.0  # seconds without any of them, after which they are asked here, too
 
 
 @dataclass(slots=True)
 class _Awaited:
-    """A request that is read but not answered yet; equal requests under way share one."""
+    """A request that is read but not answered yet; equal requests under way share one.
+
+    `request` is there while another process asks it.
+    """
 
     key: str
     outcome: Reply | Failed | None
+    request: ChatRequest | None = None
 
 
 class StoredGenerator:
     """Answers what `store` holds, asks `generator` for the rest, and stores each reply as it arrives.
 
-    A request that equals one under way is not asked again: both get the same outcome.
+    A request that equals one under way is not asked again: both get the same outcome, also where another process that
+    shares the store has it under way. What an endpoint says about its model is a part of a reply's key, so another
+    model under the same name gets replies of its own.
+
+    Args:
+        generator: the model.
+        store: its replies.
+        retry_unreadable: whether stored replies that are empty or cannot be read are asked again, once in a run.
     """
 
-    def __init__(self, generator: Generator, store: ReplyStore):
-        self.generator, self.store = generator, store
+    def __init__(self, generator: Generator, store: ReplyStore, retry_unreadable: bool = False):
+        self.generator, self.store, self._retry = generator, store, retry_unreadable
+        self._retried: set[str] = set()
+        self._served: Facts | None = None
 
     @property
     def name(self) -> str:
         return self.generator.name
 
+    def served(self) -> Facts:
+        """What the endpoint says about the model, or said last; nothing for a model in this process."""
+        if self._served is None:
+            ask = getattr(self.generator, "served", None)
+            self._served = self.store.served(self.name, ask()) if ask else {}
+        return self._served
+
     def generate(
         self, requests: Iterable[ChatRequest], on_replies: OnReplies | None = None
     ) -> Iterator[Reply | Failed]:
-        unread = iter(requests)
+        unread, claims = iter(requests), Claims(self.store)
         try:
             for request in unread:
-                awaited = self._look_up(request_key(self.name, request))
+                awaited = self._look_up(request)
                 if awaited.outcome:
                     yield awaited.outcome
                 else:  # reads on in `unread`
-                    yield from self._ask(awaited, request, unread, on_replies)
+                    yield from self._ask(awaited, request, unread, claims, on_replies)
         except InputError as error:
+            if error.where == str(self.store.path):
+                raise
             safe = f"{len(self.store)} replies are safe in {self.store.path}; a rerun goes on from there"
             raise InputError(error.where, error.problem, f"{error.hint}. {safe}") from error
+        finally:
+            claims.close()
 
-    def _look_up(self, key: str) -> _Awaited:
-        return _Awaited(key, self.store.get(key))
+    def _look_up(self, request: ChatRequest) -> _Awaited:
+        key = request_key(self.name, request, self.served())
+        reply = self.store.get(key)
+        if reply and self._retry and key not in self._retried and not _can_be_used(reply, request):
+            self._retried.add(key)
+            self.store.forget(key)
+            reply = None
+        return _Awaited(key, reply)
 
     def _ask(
-        self, first: _Awaited, request: ChatRequest, unread: Iterator[ChatRequest], on_replies: OnReplies | None
+        self,
+        first: _Awaited,
+        request: ChatRequest,
+        unread: Iterator[ChatRequest],
+        claims: Claims,
+        on_replies: OnReplies | None,
     ) -> Iterator[Reply | Failed]:
         """Outcomes of `request`, which is not stored, and of the requests after it, in order.
 
-        Ends before `unread` does once many stored replies wait for one that is being asked.
+        Ends before `unread` does once many stored replies, or requests of other processes, wait.
         """
-        asked = {0: first}  # what the engine has not answered, by its number there
+        asked: dict[int, _Awaited] = {}  # what the engine has not answered, by its number there
         under_way = {first.key: first}
         waiting = deque([first])  # read but not yielded
+        elsewhere: list[_Awaited] = []
+        number = itertools.count()
+
+        def mine(awaited: _Awaited, request: ChatRequest) -> bool:
+            """Whether the engine is to be asked."""
+            if claims.take(awaited.key):
+                if (stored := self.store.get(awaited.key)) is None:
+                    asked[next(number)] = awaited
+                    return True
+                claims.release(awaited.key)  # another process has just stored it
+                awaited.outcome = stored
+            else:
+                awaited.request = request
+                elsewhere.append(awaited)
+            return False
 
         def unstored() -> Iterator[ChatRequest]:
-            yield request
-            number = 1
+            if mine(first, request):
+                yield request
             for following in unread:
-                key = request_key(self.name, following)
-                awaited = under_way.get(key) or self._look_up(key)
+                looked_up = self._look_up(following)
+                awaited = under_way.get(looked_up.key) or looked_up
                 waiting.append(awaited)
-                if awaited.outcome is None and key not in under_way:
-                    asked[number] = under_way[key] = awaited
-                    number += 1
-                    yield following
-                elif len(waiting) - len(asked) == UNASKED_AHEAD:
+                if awaited.outcome is None and awaited.key not in under_way:
+                    under_way[awaited.key] = awaited
+                    if mine(awaited, following):
+                        yield following
+                if len(waiting) - len(asked) >= UNASKED_AHEAD or len(elsewhere) >= ELSEWHERE:
                     return
 
-        def ready() -> Iterator[Reply | Failed]:
-            while waiting and (outcome := waiting[0].outcome):
-                waiting.popleft()
-                yield outcome
+        yield from self._answers(MadeAsRead(unstored(), unread), asked, under_way, waiting, claims, on_replies)
+        last = time.monotonic()
+        while waiting:  # for other processes
+            for awaited in elsewhere:
+                awaited.outcome = awaited.outcome or self.store.get(awaited.key)
+            if arrived := [awaited for awaited in elsewhere if awaited.outcome]:
+                last = time.monotonic()
+                for awaited in arrived:
+                    elsewhere.remove(awaited)
+            impatient = time.monotonic() - last > _PATIENCE
+            left = [awaited for awaited in elsewhere if claims.take(awaited.key) or impatient]
+            if left:  # the other process was killed, or got no reply
+                last = time.monotonic()
+                elsewhere = [awaited for awaited in elsewhere if awaited not in left]
+                again = dict(enumerate(left))
+                requests = [awaited.request for awaited in left if awaited.request]
+                yield from self._answers(iter(requests), again, under_way, waiting, claims, on_replies)
+            yield from _ready(waiting)
+            if waiting and not left:
+                time.sleep(_POLL)
+
+    def _answers(
+        self,
+        requests: Iterator[ChatRequest],
+        asked: dict[int, _Awaited],
+        under_way: dict[str, _Awaited],
+        waiting: deque[_Awaited],
+        claims: Claims,
+        on_replies: OnReplies | None,
+    ) -> Iterator[Reply | Failed]:
+        """Ask the engine, store its replies, and yield what is ready of `waiting`."""
 
         def keep(replies: Sequence[tuple[int, Reply]]) -> None:
             self.store.put({asked[number].key: reply for number, reply in replies})
             if on_replies:
                 on_replies(replies)
 
-        for number, outcome in enumerate(self.generator.generate(MadeAsRead(unstored(), unread), keep)):
+        for number, outcome in enumerate(self.generator.generate(requests, keep)):
             answered = asked.pop(number)
             del under_way[answered.key]
             # What a rerun will return: another process may have been first.
             answered.outcome = self.store.get(answered.key) or outcome
-            yield from ready()
-        yield from ready()
+            if isinstance(answered.outcome, Failed):
+                claims.release(answered.key)
+            else:
+                claims.answered(answered.key)
+            yield from _ready(waiting)
+        yield from _ready(waiting)
+
+
+def _ready(waiting: deque[_Awaited]) -> Iterator[Reply | Failed]:
+    while waiting and (outcome := waiting[0].outcome):
+        waiting.popleft()
+        yield outcome
+
+
+def _can_be_used(reply: Reply, request: ChatRequest) -> bool:
+    """Whether a reply says something that its reader can read."""
+    if reply.ranking is None and not reply.text.strip():
+        return False
+    return request.is_readable is None or request.is_readable(reply)

@@ -54,6 +54,7 @@ def read_training(folder: Path) -> Training | None:
     for place in (folder, folder.parent) if folder.name == "merged" else (folder,):
         if (place / TRAINING_LOG).exists():
             record = read_json(place / TRAINING_LOG, _HINT)
+            record.pop("files", None)
             curve = record.pop("curve", [])
         elif (place / "trainer_state.json").exists():
             state = read_json(place / "trainer_state.json", _HINT)

@@ -22,7 +22,7 @@ from cadvi_hub.core.files import read_json
 from cadvi_hub.hub.contamination import find_overlaps
 from cadvi_hub.hub.dataset_card import dataset_card, unfinished_card
 from cadvi_hub.hub.dataset_contents import BUILD_RECORD, read_configs
-from cadvi_hub.hub.model_card import ADAPTER_CONFIG, model_card
+from cadvi_hub.hub.model_card import ADAPTER_CONFIG, TRAINING_LOG, model_card
 from cadvi_hub.hub.samples import draw_sample
 from cadvi_hub.hub.settings import PublishSettings
 from cadvi_hub.hub.upload import CARD, Published, Repository, check_repo_id, upload
@@ -115,7 +115,8 @@ def publish_model(settings: PublishSettings) -> Published:
     An adapter's configuration is published with `base_model` in it, so that it finds its base on the Hub.
 
     Raises:
-        InputError: no safetensors, an adapter without `base_model`, unreadable records, or the Hub refuses.
+        InputError: no safetensors, a file that is not as the training wrote it, an adapter without `base_model`,
+            unreadable records, or the Hub refuses.
     """
     check_repo_id(settings.repo_id)
     for repo_id in (*filter(None, [settings.base_model]), *settings.datasets):
@@ -146,5 +147,21 @@ def publish_model(settings: PublishSettings) -> Published:
         Repository(settings.repo_id, "model", settings.private),
         contents,
         is_ours=lambda path: path.endswith((".safetensors", ".safetensors.index.json")),
+        digests={name: sha256 for name, sha256 in _recorded(settings.folder) if isinstance(contents.get(name), Path)},
     )
     return replace(published, left_out=left_out)
+
+
+def _recorded(folder: Path) -> list[tuple[str, str]]:
+    """Name and SHA-256 of the files that a training wrote to `folder`, an adapter's or its merged model's."""
+    for place, prefix in ((folder, ""), (folder.parent, f"{folder.name}/")):
+        if (place / TRAINING_LOG).is_file():
+            files = read_json(place / TRAINING_LOG, "Train it again").get("files")
+            entries = files.items() if isinstance(files, dict) else ()
+            found = [
+                (name.removeprefix(prefix), entry["sha256"]) for name, entry in entries if name.startswith(prefix)
+            ]
+            own = [(name, sha256) for name, sha256 in found if "/" not in name]
+            # `cadvi merge` copies the record of the adapter; its files are not there.
+            return own if all((folder / name).is_file() for name, _ in own) else []
+    return []

@@ -28,6 +28,8 @@ class TuningConfig(SFTConfig):
         max_length: must stay unset: TRL would cut image tokens. `DataArguments.max_tokens` only cuts answers.
         remove_unused_columns: off, because `train_sampling_strategy: group_by_length` needs the column `length`.
         chat_template_path: a file, or the name of one in the package's `chat_templates`; the model's own if unset.
+        resume_from_checkpoint: `true` goes on from the last complete checkpoint of the output folder, if there is one;
+            `false` starts from the beginning; or the folder of a checkpoint.
         hub_strategy: push once, at the end. Checkpoints hold pickles and are never pushed.
 
     Raises:
@@ -39,6 +41,7 @@ class TuningConfig(SFTConfig):
     assistant_only_loss: bool = True
     max_length: int | None = None
     remove_unused_columns: bool = False
+    resume_from_checkpoint: str | None = "true"
     hub_strategy: str = "end"
 
     def __post_init__(self) -> None:

@@ -1,14 +1,22 @@
-"""A training's output folder: which run it belongs to, its last checkpoint, and its log (`training.json`)."""
+"""A training's output folder: which run it belongs to, its checkpoints, its result, and its log (`training.json`).
+
+OUT/checkpoint-20/manifest.json     size and digest of each file of the checkpoint, written last
+OUT/training.json                   settings and curve; of a finished run also the manifest of its model files
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import logging
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.core.files import Json, write_json
+from cadvi_hub.core.files import Json, read_json, sync_folder, write_json
+from cadvi_hub.core.manifest import Manifest, damage, manifest_of
 from cadvi_hub.hub.model_card import TRAINING_LOG
 from cadvi_hub.training.mixture import Mixture
 from cadvi_hub.training.recipe import TuningConfig
@@ -17,6 +25,13 @@ from cadvi_hub.training.recipe import TuningConfig
 UNRECORDED = {"output_dir", "resume_from_checkpoint", "hub_token", "disable_tqdm", "accelerator_config"}
 UNRECORDED |= {"dataloader_num_workers", "dataloader_persistent_workers", "dataset_num_proc"}
 UNRECORDED |= {"report_to", "run_name", "project", "trackio_space_id"}
+
+CHECKPOINT_MANIFEST = "manifest.json"
+MERGED = "merged"  # folder of the merged model
+_CHECKPOINT = re.compile(r"checkpoint-(\d+)")
+_CHANGING = {TRAINING_LOG, "README.md"}  # not part of the model
+
+logger = logging.getLogger(__name__)
 
 
 def chosen_settings(*groups: Any) -> Json:
@@ -33,27 +48,90 @@ def chosen_settings(*groups: Any) -> Json:
     return as_in_file
 
 
-def checkpoint_to_resume(args: TuningConfig) -> str | bool | None:
-    """What `resume_from_checkpoint` means: for `true` the last complete checkpoint, or None if there is none."""
-    chosen = args.resume_from_checkpoint
-    return last_checkpoint(Path(str(args.output_dir))) if str(chosen).lower() == "true" else chosen
+def checkpoint_to_resume(args: TuningConfig) -> str | None:
+    """What `resume_from_checkpoint` means: for `true` the last complete checkpoint, or None if there is none.
+
+    Raises:
+        InputError: a checkpoint is named that is not complete.
+    """
+    chosen = str(args.resume_from_checkpoint)
+    if chosen.lower() == "true":
+        return last_checkpoint(Path(str(args.output_dir)))
+    if chosen.lower() in ("false", "none", ""):
+        return None
+    for problem in checkpoint_damage(Path(chosen)):
+        raise InputError(chosen, problem, "Name a complete checkpoint, or leave resume_from_checkpoint out")
+    return chosen
 
 
 def last_checkpoint(output_dir: Path) -> str | None:
-    """The newest complete checkpoint (the trainer's state is written last), or None.
+    """The newest complete checkpoint, or None; the log names newer ones that are not complete.
 
-    A checkpoint that a kill or a full disk cut off is skipped. The resumed run writes it again.
+    The resumed run writes those again.
     """
-    states = output_dir.glob("checkpoint-*/trainer_state.json")
-    newest_first = sorted(states, key=lambda state: int(state.parent.name.rpartition("-")[2]), reverse=True)
-    return next((str(state.parent) for state in newest_first if _is_whole(state)), None)
+    steps = {
+        int(match[1]): folder
+        for folder in output_dir.glob("checkpoint-*")
+        if (match := _CHECKPOINT.fullmatch(folder.name)) and folder.is_dir()
+    }
+    for step in sorted(steps, reverse=True):
+        problem = next(checkpoint_damage(steps[step]), None)
+        if problem is None:
+            return str(steps[step])
+        logger.warning("%s is passed over: %s", steps[step], problem)
+    return None
 
 
-def _is_whole(state: Path) -> bool:
+def complete_checkpoint(folder: Path) -> None:
+    """Write the manifest of a checkpoint, which makes it complete, once everything else is on the disk."""
+    sync_folder(folder)
+    write_json(folder / CHECKPOINT_MANIFEST, manifest_of(folder))
+
+
+def checkpoint_damage(folder: Path) -> Iterator[str]:
+    """Why a checkpoint is not complete; nothing if all its files are as they were written."""
+    manifest = folder / CHECKPOINT_MANIFEST
+    if not manifest.is_file():
+        yield f"it has no {CHECKPOINT_MANIFEST}, so it was cut off or an older version wrote it"
+        return
     try:
-        return bool(json.loads(state.read_text(encoding="utf-8")))
-    except ValueError:  # cut off
+        yield from damage(folder, read_json(manifest), digests=True)
+    except InputError as error:
+        yield f"{CHECKPOINT_MANIFEST}: {error.problem}"
+
+
+def is_finished(output_dir: Path, settings: Json) -> bool:
+    """Whether a run of these settings is finished in `output_dir`, with all its files.
+
+    Raises:
+        InputError: one of other settings is finished there, or the model's files are damaged.
+    """
+    file = output_dir / TRAINING_LOG
+    if not file.is_file():
         return False
+    held = read_json(file, "Choose another output_dir, or remove the folder")
+    if held.get("finished") is not True:
+        return False
+    _check_settings(output_dir, held.get("settings"), settings)
+    for problem in damage(output_dir, held.get("files", {})):
+        hint = f"Merge the adapter again (cadvi merge), or remove {TRAINING_LOG} there to go on from a checkpoint"
+        raise InputError(str(output_dir), f"the finished model is damaged: {problem}", hint)
+    return True
+
+
+def model_files(output_dir: Path) -> Manifest:
+    """The manifest of the adapter in `output_dir` and the merged model below it, once they are on the disk."""
+    files = [path for path in output_dir.iterdir() if path.is_file() and path.name not in _CHANGING]
+    sync_folder(output_dir / MERGED)
+    return manifest_of(output_dir, [*files, *(path for path in (output_dir / MERGED).rglob("*") if path.is_file())])
+
+
+def _check_settings(output_dir: Path, earlier: Any, settings: Json) -> None:
+    """Raise InputError if the run in `output_dir` has other settings."""
+    earlier = earlier if isinstance(earlier, dict) else {}
+    if differing := sorted(key for key in earlier | settings if earlier.get(key) != settings.get(key)):
+        problem = f"the folder holds a run with other settings ({', '.join(differing)})"
+        raise InputError(str(output_dir), problem, "Choose another output_dir, or remove the folder")
 
 
 def claim_folder(output_dir: Path, settings: Json) -> None:
@@ -66,11 +144,8 @@ def claim_folder(output_dir: Path, settings: Json) -> None:
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
         held = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
-        if held and (held["finished"] or last_checkpoint(output_dir)):
-            earlier = held["settings"]
-            if differing := sorted(key for key in earlier | settings if earlier.get(key) != settings.get(key)):
-                problem = f"the folder holds a run with other settings ({', '.join(differing)})"
-                raise InputError(str(output_dir), problem, "Choose another output_dir, or remove the folder")
+        if held and (held["finished"] or any(output_dir.glob(f"checkpoint-*/{CHECKPOINT_MANIFEST}"))):
+            _check_settings(output_dir, held["settings"], settings)
         elif held is None or held["settings"] != settings:  # every process calls this, the first one writes
             write_json(file, {"finished": False, "settings": settings})
     except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
@@ -89,6 +164,7 @@ def run_log(settings: Json, mixture: Mixture, state: Any, wall_seconds: float) -
         curve: a list of {step, epoch, loss, grad_norm, learning_rate (LoRA's), entropy, mean_token_accuracy,
             num_tokens (since the start or a resume), tokens_per_second, padding_share, peak_memory_gib}, over all
             processes, since the entry before.
+        files: of a finished run, the manifest of adapter and merged model (`model_files`).
     """
     return {
         "finished": True,

@@ -6,9 +6,9 @@
 `TuningConfig` (TRL's SFTConfig) and `TuningModel` (TRL's ModelConfig); the command line wins over the file.
 
 `output_dir` gets the adapter with its processor, `training.json` (rows, settings, loss curve) and `merged/`, the model
-that loads without PEFT. `resume_from_checkpoint: true` continues from the last complete checkpoint, if there is one,
-and ends with the same weights as a run without a stop. `push_to_hub: true` publishes the adapter
-as `cadvi publish` does.
+that loads without PEFT. A run that was stopped continues from its last complete checkpoint and ends with the same
+weights as a run without a stop; a finished run is left alone. `resume_from_checkpoint: false` starts an unfinished one
+from the beginning. `push_to_hub: true` publishes the adapter as `cadvi publish` does.
 
 Checkpoints hold weights as safetensors. Optimizer, scheduler and random states are pickles of torch.save; transformers
 loads them with `weights_only`, so that they cannot run code. DeepSpeed loads its own without it: resume only from
@@ -18,8 +18,10 @@ checkpoints that you wrote. No checkpoint is published.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
@@ -36,18 +38,31 @@ from cadvi_hub.training.collator import Collator
 from cadvi_hub.training.mixture import load_mixture, pin
 from cadvi_hub.training.models import base_commit, load_base, load_processor, lora_config, template_file
 from cadvi_hub.training.recipe import TuningConfig, TuningModel, check_settings, parse
-from cadvi_hub.training.runs import checkpoint_to_resume, chosen_settings, claim_folder, run_log
-from cadvi_hub.training.settings import DataArguments
+from cadvi_hub.training.runs import (
+    MERGED,
+    checkpoint_to_resume,
+    chosen_settings,
+    claim_folder,
+    is_finished,
+    model_files,
+    run_log,
+)
+from cadvi_hub.training.settings import DataArguments, Source
 from cadvi_hub.training.streaming import stream_mixture
 from cadvi_hub.training.structure import check_trainable
 from cadvi_hub.training.trainer import TuningTrainer
+
+logger = logging.getLogger(__name__)
 
 
 def train(data: DataArguments, args: TuningConfig, model_args: TuningModel) -> Path:
     """Train, save, merge, and push if `args.push_to_hub`. Returns the folder of the merged model.
 
+    A run that is finished in the output folder stays as it is; it is only pushed.
+
     Raises:
-        InputError: settings, model, data or output folder cannot be used.
+        InputError: settings, model, data or output folder cannot be used, or the folder has a finished run of other
+            settings or a damaged one.
     """
     started, output_dir = time.monotonic(), Path(str(args.output_dir))
     check_settings(args, model_args)
@@ -57,6 +72,11 @@ def train(data: DataArguments, args: TuningConfig, model_args: TuningModel) -> P
     sources, commit = pin(data.sources), base_commit(model_args)
     settings |= {"base_revision": commit, "data_revisions": {name: of.revision for name, of in sources.items()}}
     settings |= {"processes": args.world_size} if args.world_size > 1 else {}
+    if is_finished(output_dir, settings):
+        logger.warning("%s: this run is already finished; nothing is changed", output_dir)
+        if args.push_to_hub and args.process_index == 0:
+            push(args, model_args, sources)
+        return output_dir / MERGED
 
     # Model
     model_args = dataclasses.replace(model_args, model_revision=commit or model_args.model_revision)
@@ -91,24 +111,29 @@ def train(data: DataArguments, args: TuningConfig, model_args: TuningModel) -> P
     is_first, state = trainer.is_world_process_zero(), trainer.state
     trainer.close()
     del trainer, model  # the merge loads the base again
-    merged = output_dir / "merged"
+    merged = output_dir / MERGED
     if is_first:
         log = run_log(settings, mixture, state, time.monotonic() - started)
         write_json(output_dir / TRAINING_LOG, log | {"finished": False})  # kept if the check of the merge fails
         merge(output_dir, merged)
-        write_json(output_dir / TRAINING_LOG, log)
+        write_json(output_dir / TRAINING_LOG, log | {"files": model_files(output_dir)})
         if args.push_to_hub:
-            publish_model(
-                PublishSettings(
-                    folder=output_dir,
-                    repo_id=str(args.hub_model_id),
-                    kind="model",
-                    private=bool(args.hub_private_repo),
-                    base_model=model_args.model_name_or_path,
-                    datasets=sorted({of.path for of in sources.values() if not Path(of.path).is_dir()}),
-                )
-            )
+            push(args, model_args, sources)
     return merged
+
+
+def push(args: TuningConfig, model_args: TuningModel, sources: Mapping[str, Source]) -> None:
+    """Publish the adapter, as `cadvi publish` does."""
+    publish_model(
+        PublishSettings(
+            folder=Path(str(args.output_dir)),
+            repo_id=str(args.hub_model_id),
+            kind="model",
+            private=bool(args.hub_private_repo),
+            base_model=model_args.model_name_or_path,
+            datasets=sorted({of.path for of in sources.values() if not Path(of.path).is_dir()}),
+        )
+    )
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -13,10 +13,12 @@ import torch
 from datasets import Dataset
 from transformers import PreTrainedModel, TrainerCallback
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 from trl import SFTTrainer
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.training.recipe import TuningConfig
+from cadvi_hub.training.runs import CHECKPOINT_MANIFEST, complete_checkpoint
 from cadvi_hub.training.sampling import GroupedSampler, StreamingSampler
 from cadvi_hub.training.streaming import RowStream
 
@@ -127,9 +129,27 @@ class TuningTrainer(SFTTrainer):
             self._tokens, self._places, self._since = 0, 0, now
         super().log(logs, start_time)
 
-    def _save_rng_state(self, output_dir: str) -> None:
-        super()._save_rng_state(output_dir)
-        self.accelerator.wait_for_everyone()  # trainer_state.json, written next, says that all files are complete
+    def _init_training_state(self, max_steps: int, *args: Any) -> tuple[int, int]:
+        done: tuple[int, int] = super()._init_training_state(max_steps, *args)
+        if self.state.global_step >= max_steps:  # transformers would take one more step
+            return sys.maxsize, 0
+        return done
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        folder = Path(str(self.args.output_dir), f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}")
+        if self.args.should_save:
+            (folder / CHECKPOINT_MANIFEST).unlink(missing_ok=True)
+        limit, self.args.save_total_limit = self.args.save_total_limit, None
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self.args.save_total_limit = limit
+        self.accelerator.wait_for_everyone()  # until every process has written its files
+        if self.args.should_save:
+            complete_checkpoint(folder)
+            # Only now: older checkpoints must stay until this one is complete.
+            best = self.state.best_model_checkpoint
+            rotate_checkpoints(str(self.args.output_dir), limit, best_model_checkpoint=best, use_mtime=True)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, torch.Tensor] | None = None) -> None:
         super()._save(output_dir, state_dict)

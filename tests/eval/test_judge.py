@@ -20,9 +20,9 @@ import pytest
 from cadvi_hub import cli
 from cadvi_hub.annotation.prompt import prompt_hash
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.eval.judge.model import _models
 from cadvi_hub.eval.judge.run import judge_answers, read_ratings, run
 from cadvi_hub.eval.judge.settings import JudgeModelSettings, JudgeSettings
+from cadvi_hub.generation.identity import listed_models
 from cadvi_hub.generation.store import ReplyStore
 from tests.support.judges import fair, part, reference, write_predictions, write_set
 from tests.support.openai_server import Answer, OpenAIServer, openai_server
@@ -183,11 +183,11 @@ def listing(*models: dict[str, str]) -> Iterator[str]:
 def test_other_weights_under_the_same_name_are_noticed(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     roots = iter(["/models/mixtral/a1", "/models/mixtral/b2", "/models/mixtral/b2"])
 
-    def served(address: str, key: str) -> list[Any]:
+    def served(address: str, key: str) -> list[Any] | None:
         with listing({"id": "other"}, {"id": "org/judge", "root": next(roots)}) as url:
-            return _models(url, key)
+            return listed_models(url, key)
 
-    monkeypatch.setattr("cadvi_hub.eval.judge.model._models", served)
+    monkeypatch.setattr("cadvi_hub.generation.identity.listed_models", served)
     with openai_server(fair) as server:
         assert judge_answers(settings(results, server))["endpoint"] == {"root": "mixtral/a1"}  # no machine's path
         with pytest.raises(InputError, match=r"serves .*mixtral/b2.*by .*mixtral/a1.*--judge\.revision"):

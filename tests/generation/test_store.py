@@ -18,39 +18,11 @@ from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import message
 from cadvi_hub.generation.chat import ChatRequest, Failed, MadeAsRead, OnReplies, Reply
 from cadvi_hub.generation.store import ReplyStore, StoredGenerator
+from tests.support.engines import Echo, reply_to
 
 
 def ask(text: str) -> ChatRequest:
     return ChatRequest([message("user", text)])
-
-
-def reply_to(request: ChatRequest) -> Reply:
-    return Reply("echo " + request.messages[0]["content"][0]["text"], "stop", 1, 2)
-
-
-class Echo:
-    """Answers at once; fails what is named in `failing`, and stops at `deadly`."""
-
-    name = "echo"
-
-    def __init__(self, failing: Iterable[str] = (), deadly: str = ""):
-        self.failing, self.deadly = set(failing), deadly
-        self.asked: list[str] = []
-
-    def generate(
-        self, requests: Iterable[ChatRequest], on_replies: OnReplies | None = None
-    ) -> Iterator[Reply | Failed]:
-        for number, request in enumerate(requests):
-            text = request.messages[0]["content"][0]["text"]
-            self.asked.append(text)
-            if text == self.deadly:
-                raise InputError("endpoint", "gone", "Start it")
-            if text in self.failing:
-                yield Failed("too long")
-                continue
-            if on_replies:
-                on_replies([(number, reply_to(request))])
-            yield reply_to(request)
 
 
 def answers(generator: StoredGenerator, texts: Iterable[str]) -> list[str]:
@@ -240,7 +212,7 @@ def test_of_two_processes_on_one_file_the_killed_one_loses_nothing_and_the_other
 def test_a_file_that_is_no_store_is_named(tmp_path: Path) -> None:
     path = tmp_path / "replies.sqlite"
     path.write_text("this is no database, " * 100)
-    with pytest.raises(InputError, match=r"replies\.sqlite: replies cannot be stored"):
+    with pytest.raises(InputError, match=r"replies\.sqlite: it is damaged, or no reply store \(.*name another"):
         ReplyStore(path)
 
 

@@ -1,6 +1,7 @@
 """A training that was stopped goes on as if nothing had happened, whatever stopped it."""
 
 import errno
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -64,12 +65,80 @@ def test_full_disk_at_a_checkpoint_keeps_the_last_good_one(
     assert [folder.name for folder in (tmp_path / "run").glob("checkpoint-*")] == ["checkpoint-4"]
 
 
-def test_checkpoint_whose_state_was_cut_off_is_passed_over(tmp_path: Path) -> None:
-    for step, state in ((2, "{}"), (4, '{"global_step": 4}'), (10, '{"global_'), (12, "")):
-        (tmp_path / f"checkpoint-{step}").mkdir()
-        (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text(state)
-    (tmp_path / "checkpoint-14").mkdir()
-    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-4")
+def test_every_damaged_checkpoint_is_passed_over_and_named(trained: Path, tmp_path: Path, caplog: Any) -> None:
+    run_folder = tmp_path / "run"
+    for step in (2, 4):
+        shutil.copytree(trained / f"checkpoint-{step}", run_folder / f"checkpoint-{step}")
+    (run_folder / "checkpoint-best").mkdir()
+    (run_folder / "checkpoint-14").mkdir()
+    newest, older = (str(run_folder / f"checkpoint-{step}") for step in (4, 2))
+    assert last_checkpoint(run_folder) == newest
+    names = [file.name for file in Path(newest).iterdir()]
+    assert {"optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json", "manifest.json"} <= set(names)
+    for name in names:
+        file = Path(newest, name)
+        content = file.read_bytes()
+        middle = len(content) // 2
+        damages = (None, b"", content[:middle], content[:middle] + b"?" + content[middle + 1 :])
+        for damaged in damages:
+            file.unlink()
+            if damaged is not None:
+                file.write_bytes(damaged)
+            caplog.clear()
+            assert last_checkpoint(run_folder) == older, f"{name}: {damaged and len(damaged)}"
+            assert f"{newest} is passed over: " in caplog.text
+            assert name in caplog.text
+            file.write_bytes(content)
+    assert last_checkpoint(run_folder) == newest
+
+
+def test_a_named_checkpoint_that_is_damaged_is_refused(room: Path, trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained / "checkpoint-2", tmp_path / "checkpoint-2")
+    (tmp_path / "checkpoint-2/optimizer.pt").unlink()
+    with pytest.raises(InputError, match=r"checkpoint-2: optimizer\.pt is missing"):
+        run(room, tmp_path / "run", resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_run_at_its_budget_takes_no_step(room: Path, tmp_path: Path, streaming: bool) -> None:
+    settings: dict[str, Any] = {
+        "save_strategy": "steps",
+        "save_steps": 2,
+        "streaming": streaming,
+    }  # resumes by default
+    out = tmp_path / "run"
+    run(room, out, **settings)
+    weights, before = load_file(out / "adapter_model.safetensors"), curve(out)
+    assert [step for step, _ in before] == [1, 2, 3, 4]
+    log = json.loads((out / "training.json").read_text())
+    # As a kill during the merge leaves it.
+    (out / "training.json").write_text(json.dumps({**log, "finished": False, "files": {}}))
+    shutil.rmtree(out / "merged")
+    run(room, out, **settings)
+    assert curve(out) == before
+    again = load_file(out / "adapter_model.safetensors")
+    assert all(torch.equal(weights[name], again[name]) for name in weights)
+    assert (out / "merged/model.safetensors").is_file()
+    assert not (out / "checkpoint-5").exists()
+
+
+def test_a_finished_run_is_left_alone(room: Path, trained: Path, caplog: Any) -> None:
+    before = {file: file.stat().st_mtime_ns for file in trained.rglob("*")}
+    for resume in ("true", "false", str(trained / "checkpoint-2")):
+        assert run(room, trained, **SAVING | {"resume_from_checkpoint": resume}) == trained / "merged"
+    assert caplog.text.count("this run is already finished; nothing is changed") == 3
+    assert {file: file.stat().st_mtime_ns for file in trained.rglob("*")} == before
+
+
+@pytest.mark.parametrize("name", ["adapter_model.safetensors", "merged/model.safetensors"])
+def test_a_finished_model_that_is_damaged_is_named(room: Path, trained: Path, name: str) -> None:
+    content = (trained / name).read_bytes()
+    (trained / name).write_bytes(content[:-1])
+    try:
+        with pytest.raises(InputError, match=rf"the finished model is damaged: {name} has"):
+            run(room, trained, **SAVING)
+    finally:
+        (trained / name).write_bytes(content)
 
 
 def test_checkpoint_loads_without_running_pickled_code(trained: Path) -> None:

@@ -1,13 +1,11 @@
 """The model that rates open answers: how it is reached, who it is, and what it is asked."""
 
 import json
-import logging
-import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from cadvi_hub.annotation.prompt import prompt_hash
 from cadvi_hub.core.errors import InputError
@@ -15,10 +13,9 @@ from cadvi_hub.eval.judge.rating import PROMPTS, Answered, rating_request, read_
 from cadvi_hub.eval.judge.settings import JudgeModelSettings
 from cadvi_hub.generation.chat import ChatRequest, Decoding, ask, public_name
 from cadvi_hub.generation.make import make_generator
+from cadvi_hub.generation.store import StoredGenerator
 
 SERVED = ("root", "revision")  # of what `GET /models` says about a model; vLLM's root is what it loaded
-
-logger = logging.getLogger(__name__)
 
 
 class Rated(NamedTuple):
@@ -86,28 +83,10 @@ class Judge:
             yield Rated(value, reason, value is not None, problem, cut=len(each.answer) > most)
 
     def served(self) -> dict[str, str]:
-        """What the endpoint says about the judge's weights; nothing where it says nothing or cannot be reached now."""
-        settings = self._settings
-        for address in filter(None, settings.addresses):
-            for known in _models(address, os.environ.get(settings.api_key_env) or "EMPTY"):
-                if isinstance(known, dict) and known.get("id") == settings.model:
-                    return {key: public_name(known[key]) for key in SERVED if isinstance(known.get(key), str)}
-        return {}
+        """What the endpoint says about the judge's weights, or said last; nothing where it says nothing."""
+        facts = self._generator.served() if isinstance(self._generator, StoredGenerator) else {}
+        return {key: public_name(str(facts[key])) for key in SERVED if key in facts}
 
     @property
     def _decoding(self) -> Decoding:
         return Decoding(max_tokens=self._settings.max_tokens)
-
-
-def _models(address: str, key: str) -> list[Any]:
-    """The models that an endpoint lists; none where it lists none, which does not keep it from rating."""
-    from openai import OpenAI, OpenAIError
-
-    try:
-        with OpenAI(base_url=address, api_key=key, timeout=10, max_retries=0) as client:
-            listed = client.get("/models", cast_to=object)
-    except (OpenAIError, ValueError) as error:
-        logger.info("the judge's endpoint does not list its models (%s)", type(error).__name__)
-        return []
-    models = listed.get("data") if isinstance(listed, dict) else None
-    return models if isinstance(models, list) else []

@@ -35,6 +35,10 @@ class EvalModel(LightevalModel):
         self.config = config
         self._cache = NoSampleCache()
 
+    def served(self) -> str:
+        """What its endpoint says about the model, in words; nothing for a model in this process."""
+        return ""
+
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         raise self._lacks("it has no tokenizer")

@@ -13,9 +13,10 @@ from lighteval.tasks.requests import Doc
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.eval.models import base
 from cadvi_hub.eval.models.chat import greedy_answers
-from cadvi_hub.generation.chat import Generator
+from cadvi_hub.generation.chat import Generator, public_name
 from cadvi_hub.generation.make import make_generator
 from cadvi_hub.generation.settings import EndpointSettings
+from cadvi_hub.generation.store import StoredGenerator
 
 
 class ServedModel(base.EvalModel):
@@ -24,8 +25,7 @@ class ServedModel(base.EvalModel):
     Args:
         config: `model_name` is the name in the results; without `served` also the model's name at the endpoint.
         served: asks the endpoints; by default the one at OPENAI_BASE_URL. If it stores replies, a stopped run
-            continues where it was. An endpoint does not say which weights it has: use another store for other weights
-            under the same name.
+            continues where it was. `generation/identity.py` says which models it can distinguish.
 
     Raises:
         InputError: OPENAI_BASE_URL is needed and not set.
@@ -34,6 +34,11 @@ class ServedModel(base.EvalModel):
     def __init__(self, config: ModelConfig, served: Generator | None = None):
         super().__init__(config)
         self._generator = served or _from_environment(config.model_name)
+
+    def served(self) -> str:
+        """What the endpoint says about the model, in words; a path shows its last two folders only."""
+        facts = self._generator.served() if isinstance(self._generator, StoredGenerator) else {}
+        return ", ".join(f"{key} {public_name(str(value))}" for key, value in facts.items())
 
     def greedy_until(self, docs: list[Doc]) -> list[ModelResponse]:
         """One answer per question, at most its `generation_size` tokens long.
