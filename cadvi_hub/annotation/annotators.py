@@ -7,6 +7,7 @@ V1: an LLM reads the two captions. V2: a vision-language model reads both images
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
@@ -67,6 +68,7 @@ def annotator_model(settings: AnnotatorSettings, out: Path) -> Generator:
         settings if settings.kind == "server" else None,
         batch_size=settings.batch_size,
         replies=Path(settings.reply_store) if settings.reply_store else out / "replies.sqlite",
+        retry_unreadable=settings.retry_unreadable,
     )
 
 
@@ -92,8 +94,14 @@ class LlmAnnotator:
         self._decoding, self.provenance = decoding_of(generator, settings.prompt, settings)
 
     def annotate(self, pairs: Sequence[ImagePair], images: ImageStore) -> Summarized:
-        for pair, outcome in ask(self._generator, pairs, lambda pair: self._request(pair, images)):
+        def request(pair: ImagePair) -> ChatRequest:
+            return replace(self._request(pair, images), is_readable=self._is_readable)
+
+        for pair, outcome in ask(self._generator, pairs, request):
             yield pair, self._read(outcome)
+
+    def _is_readable(self, reply: Reply) -> bool:
+        return not isinstance(read_summary(reply, as_json=self._settings.json_schema), Dropped)
 
     def _request(self, pair: ImagePair, images: ImageStore) -> ChatRequest:
         schema = summary_json_schema() if self._settings.json_schema else None

@@ -79,7 +79,9 @@ def evaluate(settings: EvaluateSettings, model: "EvalModel | None" = None) -> di
         with hub_faults(hub):
             tracker.api.whoami()
     notes = {task: _notes(task, place, settings) for task, place in places.items()}
-    model = model or load_model(settings.model, out, settings.name, settings.batch_size, settings.endpoint)
+    model = model or load_model(
+        settings.model, out, settings.name, settings.batch_size, settings.endpoint, settings.retry_unreadable
+    )
     if served := model.served():  # before anything is asked, as the key of each reply has it
         notes = {task: note | {"served": served} for task, note in notes.items()}
     pipeline = TaskPipeline(

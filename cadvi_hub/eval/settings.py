@@ -63,6 +63,7 @@ class EvaluateSettings:
             card at huggingface.co, even if HF_ENDPOINT is set; that is the last step.)
         public: whether that data set is public; its name is then `<results_org>/details_<name>`.
         endpoint: where the model is served; without an address it runs in this process.
+        retry_unreadable: ask a served model again where its stored answer is empty.
     """
 
     model: str
@@ -80,6 +81,7 @@ class EvaluateSettings:
     results_org: str = ""
     public: bool = False
     endpoint: EndpointSettings = field(default_factory=EndpointSettings)
+    retry_unreadable: bool = False
 
 
 @dataclass

@@ -140,8 +140,9 @@ class TuningTrainer(SFTTrainer):
         if self.args.should_save:
             (folder / CHECKPOINT_MANIFEST).unlink(missing_ok=True)
         limit, self.args.save_total_limit = self.args.save_total_limit, None
+        trainer: Any = super()
         try:
-            super()._save_checkpoint(model, trial)
+            trainer._save_checkpoint(model, trial)
         finally:
             self.args.save_total_limit = limit
         self.accelerator.wait_for_everyone()  # until every process has written its files

@@ -30,10 +30,16 @@ def trained(room: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+def copy_log(whole: Path, stopped: Path) -> None:
+    """The record of a run, as a kill before its end leaves it."""
+    settings = json.loads((whole / "training.json").read_text())["settings"]
+    (stopped / "training.json").write_text(json.dumps({"finished": False, "settings": settings}))
+
+
 def test_resumed_run_ends_as_the_uninterrupted_one(room: Path, trained: Path, tmp_path: Path) -> None:
     out = tmp_path / "stopped"
     shutil.copytree(trained / "checkpoint-2", out / "checkpoint-2")
-    shutil.copy(trained / "training.json", out)
+    copy_log(trained, out)
     (out / "checkpoint-3").mkdir()  # a checkpoint cut off by a kill has no trainer state yet
     run(room, out, **SAVING, dataloader_num_workers=1, run_name="again")  # how it reads and what it shows may change
     assert curve(out) == curve(trained)
@@ -161,7 +167,7 @@ def test_streamed_run_resumes_in_its_second_epoch_as_if_undisturbed(room: Path, 
     settings = SAVING | {"train_sampling_strategy": sampling, "max_steps": 8, "gradient_accumulation_steps": 2}
     run(room, tmp_path / "whole", streaming=True, **settings)  # an epoch has three steps
     shutil.copytree(tmp_path / "whole" / "checkpoint-4", tmp_path / "stopped" / "checkpoint-4")
-    shutil.copy(tmp_path / "whole" / "training.json", tmp_path / "stopped")
+    copy_log(tmp_path / "whole", tmp_path / "stopped")
     workers: dict[str, Any] = {"dataloader_num_workers": 1, "dataloader_persistent_workers": True}
     run(room, tmp_path / "stopped", streaming=True, **workers, **settings)
     assert curve(tmp_path / "stopped") == curve(tmp_path / "whole")

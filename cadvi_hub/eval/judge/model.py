@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,6 +54,7 @@ class Judge:
             revision=settings.revision,
             batch_size=settings.batch_size,
             replies=replies,
+            retry_unreadable=settings.retry_unreadable,
         )
         self.name = self._generator.name  # with the revision
 
@@ -76,7 +77,8 @@ class Judge:
         most = self._settings.max_chars
 
         def request(each: Answered) -> ChatRequest:
-            return rating_request(task, each, most, self._decoding, self._schema)
+            asked = rating_request(task, each, most, self._decoding, self._schema)
+            return replace(asked, is_readable=lambda reply: read_rating(reply)[0] is not None)
 
         for each, outcome in ask(self._generator, answered, request):
             value, reason, problem = read_rating(outcome)

@@ -23,6 +23,7 @@ class JudgeModelSettings(EndpointSettings):
         max_tokens: longest reply.
         max_chars: the judge sees this many characters of an answer; longer answers are cut and counted.
         batch_size: requests per forward pass in this process.
+        retry_unreadable: ask again for stored replies that are empty or have no rating that can be read.
     """
 
     model: str = "mistralai/Mixtral-8x7B-Instruct-v0.1"  # paper: Mixtral 8×7B Instruct
@@ -32,6 +33,7 @@ class JudgeModelSettings(EndpointSettings):
     max_tokens: int = 256
     max_chars: int = 4000
     batch_size: int = 8
+    retry_unreadable: bool = False
 
 
 @dataclass

@@ -13,7 +13,12 @@ CONSTANT = "constant"
 
 
 def load_model(
-    model: str, out: Path, name: str = "", batch_size: int = 32, endpoint: EndpointSettings | None = None
+    model: str,
+    out: Path,
+    name: str = "",
+    batch_size: int = 32,
+    endpoint: EndpointSettings | None = None,
+    retry_unreadable: bool = False,
 ) -> "EvalModel":
     """A local model, a served one, or the baseline; models store their replies in `out/replies.sqlite`.
 
@@ -23,6 +28,7 @@ def load_model(
         name: the model's name in the results; "" takes the last part of `model`.
         batch_size: questions per forward pass of a local model.
         endpoint: where the model is served; None, or one without an address, runs it in this process.
+        retry_unreadable: whether a served model is asked again where its stored answer is empty.
 
     Raises:
         InputError: there is no model, or `out` cannot be written.
@@ -39,7 +45,7 @@ def load_model(
     if endpoint and endpoint.base_url:
         from cadvi_hub.eval.models.served import ServedModel
 
-        return ServedModel(config, make_generator(model, endpoint, replies=replies))
+        return ServedModel(config, make_generator(model, endpoint, replies=replies, retry_unreadable=retry_unreadable))
 
     from cadvi_hub.eval.models.vision import VisionModel, local_model
     from cadvi_hub.generation.store import ReplyStore
