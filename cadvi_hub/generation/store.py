@@ -146,7 +146,14 @@ class StoredGenerator:
                 for awaited in arrived:
                     elsewhere.remove(awaited)
             impatient = time.monotonic() - last > _PATIENCE
-            left = [awaited for awaited in elsewhere if claims.take(awaited.key) or impatient]
+            left = []
+            for awaited in elsewhere:
+                if claims.take(awaited.key) or impatient:
+                    awaited.outcome = self.store.get(awaited.key)
+                    if awaited.outcome:  # it was stored a moment ago
+                        claims.release(awaited.key)
+                    else:
+                        left.append(awaited)
             if left:  # the other process was killed, or got no reply
                 last = time.monotonic()
                 elsewhere = [awaited for awaited in elsewhere if awaited not in left]

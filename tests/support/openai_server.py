@@ -54,8 +54,11 @@ def echo(request: dict[str, Any], number: int) -> Answer:
 
 
 @contextmanager
-def openai_server(behaviour: Behaviour = echo, port: int = 0) -> Iterator[OpenAIServer]:
-    """Serve `behaviour` at `/v1/chat/completions` until the block ends; port 0 is any that is free."""
+def openai_server(behaviour: Behaviour = echo, port: int = 0, models: Any = None) -> Iterator[OpenAIServer]:
+    """Serve `behaviour` at `/v1/chat/completions` until the block ends; port 0 is any that is free.
+
+    `models` is what it lists at `/v1/models`, by default nothing.
+    """
     lock = threading.Lock()
     at_once = 0
 
@@ -78,6 +81,11 @@ def openai_server(behaviour: Behaviour = echo, port: int = 0) -> Iterator[OpenAI
             with lock:
                 at_once -= 1
             self._send(answer)
+
+        def do_GET(self) -> None:
+            known = self.path == "/v1/models" and models is not None
+            body = json.dumps({"object": "list", "data": models}).encode()
+            self._send(Answer(body=body) if known else Answer("no such path", status=404))
 
         def _send(self, answer: Answer) -> None:
             body = answer.body
