@@ -26,14 +26,12 @@ from cadvi_hub.builder.stages import CAPTIONS, Stages
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.files import (
     Json,
-    locked,
-    locked_alone,
     read_json,
     remove,
-    shared,
     write_json,
     writing,
 )
+from cadvi_hub.core.locks import locked, locked_alone, shared
 from cadvi_hub.core.manifest import Manifest
 from cadvi_hub.core.parquet import is_whole
 

@@ -1,4 +1,4 @@
-"""The one way to write a file, to take a lock and to digest a file.
+"""The one way to write a file and to digest a file. Locks are in `locks.py`.
 
 A file or folder that is written here is whole, or it is not there, even after a power cut: it gets a temporary name
 beside its own, its content is forced to the disk, it is renamed, and the rename is forced to the disk, too. If it
@@ -7,14 +7,15 @@ cannot be written, the error is a WriteError that names the place.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import hashlib
 import json
 import os
 import shutil
-import uuid
+import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,7 +25,6 @@ Json = dict[str, Any]
 
 _CHUNK = 2**20  # bytes read at a time
 _BAR_AFTER = 2.0  # seconds
-_SHORT = 10.0  # seconds
 _MANY = 100  # files of a folder above which the whole system is flushed once, instead of every file
 # Errors that only writing causes. Others inside a block may come from what the block reads.
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
@@ -68,20 +68,27 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
 def replacing_folder(path: Path) -> Iterator[Path]:
     """A folder to fill. It replaces `path` when the block ends without an error, and is left behind otherwise.
 
+    `path` is always whole: it is the old folder until the new one takes its place.
+
     Raises:
         WriteError: it cannot be written.
     """
-    temporary = temporary_name(path)
+    temporary, aside = temporary_name(path), _aside(path)
     with writing(path, every_error=True):
+        if aside.exists() and not path.exists():
+            aside.replace(path)
         remove(temporary)
         temporary.mkdir(parents=True)
     with writing(path):
         yield temporary
     with writing(path, every_error=True):
         sync_folder(temporary)
-        remove(path)
-        temporary.replace(path)
+        if path.exists():
+            exchange(temporary, path)
+        else:
+            temporary.replace(path)
         sync(path.parent)
+        remove(temporary)  # what was there before
 
 
 def sync(path: Path) -> None:
@@ -104,6 +111,27 @@ def sync_folder(folder: Path) -> None:
     for entry in entries:
         if entry.is_file() or entry.is_dir():
             sync(entry)
+
+
+def exchange(new: Path, old: Path) -> None:
+    """Let two folders swap their names; in one step, except on disks that cannot (NFS).
+
+    There, a process that is killed in between leaves the old folder aside, and `replacing_folder` puts it back.
+    """
+    if sys.platform == "linux":
+        here, swap = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+        libc = ctypes.CDLL(None, use_errno=True)
+        if not libc.renameat2(here, os.fsencode(new), here, os.fsencode(old), swap):
+            return
+        if (number := ctypes.get_errno()) not in (errno.ENOSYS, errno.EINVAL):
+            raise OSError(number, os.strerror(number), str(old))
+    old.replace(_aside(old))
+    new.replace(old)
+    _aside(old).replace(new)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.old")
 
 
 def temporary_name(path: Path) -> Path:
@@ -166,68 +194,6 @@ def read_json(path: Path, hint: str = "Remove the folder, or choose another out"
     if not isinstance(content, dict):
         raise InputError(str(path), "it is not a JSON object", hint)
     return content
-
-
-@contextmanager
-def locked(file: Path, place: Path, problem: str, timeout: float = 0) -> Iterator[None]:
-    """Hold the lock `file`. It is free again when this process ends, even by kill -9.
-
-    Args:
-        file: the lock; its folder must exist.
-        place: what it protects, for the message.
-        problem: what is wrong when another process holds it.
-        timeout: seconds to wait for it; -1 waits for ever.
-
-    Raises:
-        InputError: another process holds it.
-        WriteError: it cannot be written.
-    """
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(file)
-    try:
-        lock.acquire(timeout=timeout)
-    except Timeout as error:
-        raise InputError(str(place), problem, "Wait for it, or choose another out") from error
-    except OSError as error:
-        hint = "Choose a folder that you can write to"
-        raise WriteError(str(place), f"cannot be locked ({error.strerror or error})", hint) from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-@contextmanager
-def shared(file: Path, place: Path, problem: str) -> Iterator[None]:
-    """Share the lock `file` with others that share it; meanwhile `locked_alone` fails.
-
-    Each holder locks a file of its own beside `file`, because not every network disk has shared locks.
-
-    Raises:
-        InputError: another process holds it alone.
-    """
-    own = file.with_name(f"{file.name}.{uuid.uuid4().hex}")
-    with ExitStack() as stack:
-        with locked(file, place, problem, timeout=_SHORT):  # others that begin to share hold it for a moment
-            stack.callback(own.unlink, missing_ok=True)  # after its release: Windows does not remove an open file
-            stack.enter_context(locked(own, place, problem))
-        yield
-
-
-@contextmanager
-def locked_alone(file: Path, place: Path, problem: str) -> Iterator[None]:
-    """Hold the lock `file` that others can share.
-
-    Raises:
-        InputError: another process holds or shares it.
-    """
-    with locked(file, place, problem):
-        for other in file.parent.glob(f"{file.name}.*"):
-            with locked(other, place, problem):
-                pass
-            other.unlink(missing_ok=True)  # its process was killed
-        yield
 
 
 def remove(path: Path) -> None:

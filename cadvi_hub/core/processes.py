@@ -37,7 +37,8 @@ def worker_pool(workers: int, start: Callable[..., Any], *arguments: Any) -> Ite
         pool.shutdown(cancel_futures=True)
 
 
-def _start(parent: int, start: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+def die_with(parent: int) -> None:
+    """Let this process be killed when its parent `parent` dies, even by kill -9 (on Linux)."""
     if sys.platform == "linux":
         import ctypes
 
@@ -45,5 +46,9 @@ def _start(parent: int, start: Callable[..., Any], arguments: tuple[Any, ...]) -
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
         if os.getppid() != parent:  # it died before the line above
             os._exit(1)
+
+
+def _start(parent: int, start: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    die_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent handles it
     start(*arguments)

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.files import write_json, writing
+from cadvi_hub.core.output import check_result_file
 from cadvi_hub.eval.answers import Reading
 from cadvi_hub.eval.benchmarks.registry import benchmark_of
 from cadvi_hub.eval.scoring import PREFIX, Interval, Prediction, group_metric, group_outcomes, token_f1
@@ -41,9 +42,11 @@ def compare(settings: CompareSettings) -> str:
     """Compare two models over the sets that both answered; returns a table, and writes `settings.out`.
 
     Raises:
-        InputError: a folder or set has no predictions, predictions cannot be read, or the models were asked different
-            questions.
+        InputError: a folder or set has no predictions, predictions cannot be read, the models were asked different
+            questions, or `settings.out` is a file of others.
     """
+    if settings.out:
+        check_result_file(settings.out, [field.name for field in fields(Comparison)])
     first, second = Path(settings.first), Path(settings.second)
     sets = {folder: _sets(folder) for folder in (first, second)}
     for folder, of_folder in sets.items():

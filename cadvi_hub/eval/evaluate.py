@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.core.files import write_json_lines, write_text, writing
+from cadvi_hub.core.files import write_json_lines, write_text
+from cadvi_hub.core.output import OutputFolder, open_output
 from cadvi_hub.eval.benchmarks.registry import BENCHMARKS, SWAPPED
 from cadvi_hub.eval.benchmarks.stored import check_complete, missing_questions
 from cadvi_hub.eval.models.load import load_model
@@ -19,6 +20,8 @@ from cadvi_hub.hub.upload import hub_faults
 
 if TYPE_CHECKING:
     from cadvi_hub.eval.models.base import EvalModel  # imports lighteval
+
+RESULTS, PREDICTIONS = "results.json", "predictions"
 
 
 def evaluate_and_show(settings: EvaluateSettings) -> str:
@@ -38,7 +41,7 @@ def evaluate(settings: EvaluateSettings, model: "EvalModel | None" = None) -> di
 
     A stopped run continues from the stored replies; its results.json and predictions/ are byte-identical to those of
     a run without the stop. (lighteval's own files contain the time.) Both belong to one run: files of an earlier run
-    in the same folder are replaced or removed.
+    in the same folder are replaced or removed, once those of this run are whole.
 
     Args:
         settings: what to run.
@@ -54,9 +57,20 @@ def evaluate(settings: EvaluateSettings, model: "EvalModel | None" = None) -> di
         pictures were blanked or questions are missing, and "served" what the endpoint says about the model.
 
     Raises:
-        InputError: unknown task, question set that does not load or is partial, folder that cannot be written, Hub
-            that refuses the results (its token is tried before anything is asked).
+        InputError: unknown task, question set that does not load or is partial, folder that cannot be written, that
+            has files of others or that another process writes to, Hub that refuses the results (its token is tried
+            before anything is asked).
     """
+    places = question_places(settings.data, settings.tasks)
+    _check_name(settings)
+    with open_output(Path(settings.out), "cadvi evaluate", _written_before_records) as output:
+        output.check([RESULTS, *(f"{PREDICTIONS}/{task}{order}.jsonl" for task in places for order in ("", SWAPPED))])
+        return _evaluate(settings, places, output, model)
+
+
+def _evaluate(
+    settings: EvaluateSettings, places: Mapping[str, str], output: OutputFolder, model: "EvalModel | None"
+) -> dict[str, Any]:
     from huggingface_hub import HfFileSystem
     from lighteval.logging.evaluation_tracker import EvaluationTracker
 
@@ -64,10 +78,7 @@ def evaluate(settings: EvaluateSettings, model: "EvalModel | None" = None) -> di
     from cadvi_hub.eval.pipeline import TaskPipeline
     from cadvi_hub.eval.tasks import task_configs
 
-    places = question_places(settings.data, settings.tasks)
-    out = Path(settings.out)
-    with writing(out, "Choose another folder", every_error=True):
-        (out / "predictions").mkdir(parents=True, exist_ok=True)
+    out = output.path
     tracker = EvaluationTracker(
         output_dir=str(out),
         push_to_hub=bool(settings.results_org),
@@ -94,17 +105,15 @@ def evaluate(settings: EvaluateSettings, model: "EvalModel | None" = None) -> di
     untyped.evaluate()
     answered = pipeline.answered()
     rows = {task: found.predictions for task, found in answered.items()}
-    (out / "results.json").unlink(missing_ok=True)  # it belongs to the predictions, which change now
-    for file in (out / "predictions").glob("*.jsonl"):
-        if file.stem not in rows:  # of another run, perhaps of another model
-            file.unlink()
-    for task, predictions in rows.items():
-        write_json_lines(out / "predictions" / f"{task}.jsonl", predictions)
     scores = {
         task: task_scores(task, rows, settings.both_orders, found.shares) | notes[task.removesuffix(SWAPPED)]
         for task, found in answered.items()
     }
-    write_text(out / "results.json", json.dumps(scores, indent=2) + "\n")
+    with output.replacing(last=RESULTS) as new:
+        (new / PREDICTIONS).mkdir()
+        for task, predictions in rows.items():
+            write_json_lines(new / PREDICTIONS / f"{task}.jsonl", predictions)
+        write_text(new / RESULTS, json.dumps(scores, indent=2) + "\n")
     for config in tracker.task_config_logger.tasks_configs.values():
         config.hf_repo = public_name(config.hf_repo)  # results do not contain a path of this machine
     with hub_faults(hub) if settings.results_org else nullcontext():
@@ -130,6 +139,26 @@ def question_places(data: Mapping[str, str] | str, tasks: Sequence[str]) -> dict
         raise InputError("data", f"it has no place for {', '.join(sorted(lacking))}", "Add these tasks to data")
     chosen = set(tasks) or (_present(data) if isinstance(data, str) else set(places))
     return {task: places[task] for task in BENCHMARKS if task in chosen}
+
+
+def _check_name(settings: EvaluateSettings) -> None:
+    """Make sure that the model's name in the results cannot lead out of the folder: lighteval makes folders of it."""
+    name = settings.name or Path(settings.model).name
+    parts = name.split("/")
+    if len(parts) > 2 or any(part in ("", ".", "..") or not part.isprintable() or len(part) > 200 for part in parts):
+        hint = "Give a name such as llava or owner/llava with --name"
+        raise InputError("name", f"{name!r} cannot name a model in the results", hint)
+
+
+def _written_before_records(out: Path) -> list[str]:
+    """What an earlier version wrote to its folder: scores by task, and the predictions of these tasks."""
+    try:
+        scores = json.loads((out / RESULTS).read_bytes())
+        if scores and all(task.removesuffix(SWAPPED) in BENCHMARKS and "n" in found for task, found in scores.items()):
+            return [RESULTS, *(f"{PREDICTIONS}/{task}.jsonl" for task in scores)]
+    except (OSError, ValueError, AttributeError, TypeError):
+        pass
+    return []
 
 
 def _notes(task: str, place: str, settings: EvaluateSettings) -> dict[str, str]:

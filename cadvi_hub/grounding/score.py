@@ -12,6 +12,7 @@ from typing import Any
 from cadvi_hub.core.drops import FIRST_PLACES, Drops
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.files import read_json, write_text
+from cadvi_hub.core.output import check_result_file
 from cadvi_hub.core.parquet import read_rows
 from cadvi_hub.core.schema import Aspect, CadSummary, Difference
 from cadvi_hub.grounding.check import COMMONALITIES, check_grounding
@@ -41,6 +42,7 @@ def ground(settings: GroundSettings) -> str:
     from tqdm import tqdm
 
     files = _parquet_files(settings.folder)
+    check_result_file(settings.folder / RECORD, ["build", "source", "statements"])
     drops = Drops()
     wanted = {name for row in _rows(files, settings.source, [_IMAGE_NAMES]) for name in _names(row)}
     counts: dict[str, Counter[str]] = {section: Counter() for section in SECTIONS}

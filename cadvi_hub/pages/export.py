@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from tqdm import tqdm
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.files import write_text, writing
 from cadvi_hub.core.images import ImageFolders, ImageStore
+from cadvi_hub.core.output import open_output
 from cadvi_hub.pages.columns import notes
 from cadvi_hub.pages.evaluations import FILTERS, Evaluations
 from cadvi_hub.pages.pictures import Address, Picture, file_name, shown
@@ -27,23 +29,36 @@ from cadvi_hub.pages.rows import DataRows, open_sets
 from cadvi_hub.pages.scores import score_tables
 from cadvi_hub.pages.settings import ViewSettings
 
-PICTURES = "pictures"
+PAGE, PICTURES = "index.html", "pictures"
+POLICY = "default-src 'none'; img-src &#39;self&#39; file:"
 
 
 def export(settings: ViewSettings) -> Path:
     """Write `settings.export`/index.html and its pictures; equal input gives equal bytes.
 
+    An earlier page and its pictures are replaced when the new ones are complete.
+
     Returns:
         The page.
 
     Raises:
-        InputError: there is nothing to show, a folder or file that cannot be read, or the folder cannot be written.
+        InputError: there is nothing to show, a folder or file that cannot be read, or a folder that cannot be written,
+            has files of others or is written by another process.
     """
     if not settings.data and not settings.results:
         raise InputError("view", "there is nothing to show", "Name --data, or folders of results")
     if settings.rows < 1:
         raise InputError("rows", "it must be at least 1", "Name how many rows to show")
-    folder, number = Path(settings.export or ""), settings.rows
+    folder = Path(settings.export or "")
+    with open_output(folder, "cadvi view --export", _written_before_records) as output:
+        output.check([PAGE])
+        with output.replacing() as new:
+            _write(settings, new)
+    return folder / PAGE
+
+
+def _write(settings: ViewSettings, folder: Path) -> None:
+    number = settings.rows
     store = ImageFolders(settings.images, search=True) if settings.images else None
 
     def address(picture: Picture) -> str:
@@ -74,8 +89,17 @@ def export(settings: ViewSettings) -> Path:
         kinds={kind: words for kind, words in FILTERS.items() if kind in kinds},
     )
     # A prediction may hold half a character.
-    write_text(folder / "index.html", page.encode("utf-8", "replace").decode())
-    return folder / "index.html"
+    write_text(folder / PAGE, page.encode("utf-8", "replace").decode())
+
+
+def _written_before_records(folder: Path) -> list[str]:
+    """What an earlier version wrote: a page with our policy, and pictures that are named after their content."""
+    try:
+        is_ours = POLICY in (folder / PAGE).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return []
+    pictures = [path for path in (folder / PICTURES).glob("*") if re.fullmatch(r"[0-9a-f]{20}\.(png|webp)", path.name)]
+    return [PAGE, *(f"{PICTURES}/{path.name}" for path in pictures)] if is_ours else []
 
 
 def _about(rows: DataRows, number: int) -> str:

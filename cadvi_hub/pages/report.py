@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.files import read_json, write_text, writing
+from cadvi_hub.core.output import open_output
 from cadvi_hub.eval.benchmarks.registry import SWAPPED
 from cadvi_hub.eval.comparison import Comparison, compare_predictions, read_predictions
 from cadvi_hub.eval.paper_results import paper_results
@@ -21,6 +23,7 @@ from cadvi_hub.pages.scores import format_tables, score_tables
 from cadvi_hub.pages.settings import ReportSettings
 
 DATA_SETS = ("v1", "v2")
+FILES = ("results.json", "report.md", "index.html")
 
 
 def report(settings: ReportSettings) -> str:
@@ -30,10 +33,16 @@ def report(settings: ReportSettings) -> str:
         The tables, the note and the path of the page.
 
     Raises:
-        InputError: whatever `collect` and `write_report` raise.
+        InputError: `out` has files of others or another process writes to it; whatever `collect` and `write_report`
+            raise.
     """
-    results = collect(settings)
-    page = write_report(settings, results)
+    out = Path(settings.out)
+    with open_output(out, "cadvi report", _written_before_records) as output:
+        output.check(FILES)
+        with output.replacing() as new:
+            results = collect(replace(settings, out=new))
+            write_report(replace(settings, out=new), results)
+    page = out / "index.html"
     shown = format_tables(results, paper_results() if settings.paper else None)
     return "\n\n".join(filter(None, (shown, settings.note, f"Page: {page}")))
 
@@ -151,6 +160,17 @@ def named_folders(arguments: Sequence[str]) -> dict[str, str]:
             raise InputError("results", problem, "Name them: NAME=FOLDER")
         folders[name] = folder
     return folders
+
+
+def _written_before_records(out: Path) -> Sequence[str]:
+    """What an earlier version wrote to its folder: scores by model and task, and the pages about them."""
+    try:
+        results = json.loads((out / "results.json").read_bytes())
+        scores = [found for model in results.values() for found in model.values()]
+        is_ours = bool(scores) and all("n" in found for found in scores) and (out / "report.md").is_file()
+        return FILES if is_ours else ()
+    except (OSError, ValueError, AttributeError, TypeError):
+        return ()
 
 
 def _logs(trainings: Mapping[str, Path]) -> dict[str, dict[str, Any]]:

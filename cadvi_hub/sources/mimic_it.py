@@ -25,6 +25,7 @@ from cadvi_hub.core.drops import Drops
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.images import ImageFolders, ImageStore
 from cadvi_hub.core.json_stream import entries
+from cadvi_hub.core.locks import locked
 from cadvi_hub.core.schema import ImagePair
 from cadvi_hub.sources.rows import (
     NO_IMAGE,
@@ -101,7 +102,7 @@ def decoded_images(settings: SourceSettings) -> ImageFolders:
         raise InputError(str(settings.path), f"no {' or '.join(PICTURES)} is there", "Put the file of pictures there")
     with files.writing(folder, "Name another folder first in source.images", every_error=True):
         folder.mkdir(parents=True, exist_ok=True)
-    with files.locked(folder / "_lock", folder, "another process decodes pictures there", timeout=-1):
+    with locked(folder / "_lock", folder, "another process decodes pictures there", timeout=-1):
         if not _is_whole(folder, source):
             _decode(source, folder, settings)
     return ImageFolders([folder])

@@ -6,6 +6,7 @@ A folder holds an adapter if it has an `adapter_config.json` (PEFT's layout).
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from transformers import AutoProcessor, ProcessorMixin
 from transformers.utils import find_adapter_config_file
 
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.core.files import replacing_folder
+from cadvi_hub.core.output import replacing_output
 from cadvi_hub.hub.model_card import ADAPTER_CONFIG, TRAINING_LOG
 from cadvi_hub.training.checkpoints import load_whole, logits, probe, prove, save_model
 from cadvi_hub.training.settings import MergeSettings
@@ -104,17 +105,30 @@ def load_processor(adapter: Path) -> ProcessorMixin:
     return found
 
 
-def merge(adapter: Path, out: Path) -> float:
+def merge(
+    adapter: Path,
+    out: Path,
+    records: Iterable[Path] = (),
+    former: Callable[[Path], Iterable[str]] = lambda _: (),
+) -> float:
     """Add the adapter to its base, save model and processor to `out` as safetensors, and check the result.
 
     The check loads the saved model again: it must give the adapter's logits on two pictures. Only then is `out`
-    replaced. Only one model is in memory: layers are merged in place, and freed before the saved model is loaded.
+    replaced, in one step. Only one model is in memory: layers are merged in place, and freed before the saved model is
+    loaded.
+
+    Args:
+        adapter: folder of the adapter.
+        out: a new folder, or one that holds nothing but a merged model of this command.
+        records: files to copy into `out`.
+        former: the files of a merged model in `out` that was written before there were records (`core/output.py`).
 
     Returns:
         Largest difference of the logits, relative to the largest logit.
 
     Raises:
-        InputError: the adapter or its base is missing, broken, or does not fit, or `out` is one of them.
+        InputError: the adapter or its base is missing, broken, or does not fit; or `out` is one of them, has files of
+            others, or is written by another process.
         RuntimeError: the merged model gives other logits (`checkpoints.TOLERANCE`).
     """
     adapted, processor = load_adapted(adapter), load_processor(adapter)
@@ -122,11 +136,13 @@ def merge(adapter: Path, out: Path) -> float:
     for part in (adapter, base):
         if part.exists() and part.resolve().is_relative_to(out.resolve()):
             raise InputError(str(out), f"the merged model would replace {part}", "Choose another folder")
-    inputs = probe(processor)
-    expected = logits(adapted, inputs)
-    with replacing_folder(out) as partial:
+    with replacing_output(out, "cadvi merge", former) as partial:
+        inputs = probe(processor)
+        expected = logits(adapted, inputs)
         save_model(adapted.merge_and_unload(), partial)
         processor.save_pretrained(partial)
+        for record in records:
+            shutil.copy(record, partial)
         del adapted
         return prove(partial, inputs, expected)
 
@@ -134,7 +150,6 @@ def merge(adapter: Path, out: Path) -> float:
 def merge_adapter(settings: MergeSettings) -> str:
     """The command `cadvi merge`. The merged model keeps the record of the training, for its card."""
     adapter = fetch_adapter(settings.adapter)
-    difference = merge(adapter, settings.out)
-    if (record := adapter / TRAINING_LOG).is_file():
-        shutil.copy(record, settings.out)
+    record = adapter / TRAINING_LOG
+    difference = merge(adapter, settings.out, [record] if record.is_file() else [])
     return f"{settings.out}: largest difference of a logit {difference:.2e}"

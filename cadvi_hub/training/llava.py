@@ -28,7 +28,7 @@ from transformers.models.llava.image_processing_pil_llava import LlavaImageProce
 from transformers.utils.hub import cached_file
 
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.core.files import replacing_folder
+from cadvi_hub.core.output import replacing_output
 from cadvi_hub.training.checkpoints import load_complete, probe, prove, save_model
 from cadvi_hub.training.inputs import follow_llava
 from cadvi_hub.training.models import template_file
@@ -214,7 +214,7 @@ def assemble(language_model: str, vision_tower: str, projector: str, out: Path) 
     add_rows(language, len(processor.tokenizer))
     inputs = probe(processor)
     expected = logits_of_parts(language, vision, between, inputs, processor.image_token_id)
-    with replacing_folder(out) as partial:
+    with replacing_output(out, "cadvi assemble") as partial:
         save_model(join(language, vision, between, processor), partial)
         processor.save_pretrained(partial)
         del language, vision, between

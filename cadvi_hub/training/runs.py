@@ -11,13 +11,17 @@ import json
 import logging
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.files import Json, read_json, sync_folder, write_json
 from cadvi_hub.core.manifest import Manifest, damage, manifest_of
+from cadvi_hub.core.output import OutputFolder, open_output
 from cadvi_hub.hub.model_card import TRAINING_LOG
+from cadvi_hub.hub.publish import MODEL_FILES
+from cadvi_hub.hub.upload import CARD
 from cadvi_hub.training.mixture import Mixture
 from cadvi_hub.training.recipe import TuningConfig
 
@@ -29,9 +33,41 @@ UNRECORDED |= {"report_to", "run_name", "project", "trackio_space_id"}
 CHECKPOINT_MANIFEST = "manifest.json"
 MERGED = "merged"  # folder of the merged model
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
-_CHANGING = {TRAINING_LOG, "README.md"}  # not part of the model
+_MODEL_FILES = [name for name in MODEL_FILES if not name.startswith(("LICENSE", "NOTICE"))]  # those are the user's
+_WRITTEN = (TRAINING_LOG, CARD, *_MODEL_FILES, "checkpoint-[0-9]*", MERGED)
 
 logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def training_folder(args: TuningConfig) -> Iterator[OutputFolder | None]:
+    """The output folder, which the first process of a training locks; None in the others.
+
+    Raises:
+        InputError: another training is writing to it, or a file is in its way that no training made.
+    """
+    if args.process_index:
+        yield None
+        return
+    with open_output(Path(str(args.output_dir)), "training", _written_before_records) as output:
+        output.check(_WRITTEN)
+        yield output
+
+
+def model_names(folder: Path) -> list[str]:
+    """The files of a model in `folder`, and its card."""
+    return [file.name for pattern in (*_MODEL_FILES, CARD) for file in folder.glob(pattern)]
+
+
+def _written_before_records(folder: Path) -> list[str]:
+    """What a training of an earlier version wrote to its folder."""
+    try:
+        log = json.loads((folder / TRAINING_LOG).read_bytes())
+    except (OSError, ValueError):
+        return []
+    if not isinstance(log, dict) or not {"finished", "settings"} <= log.keys():
+        return []
+    return [path.name for pattern in _WRITTEN for path in folder.glob(pattern)]
 
 
 def chosen_settings(*groups: Any) -> Json:
@@ -121,9 +157,9 @@ def is_finished(output_dir: Path, settings: Json) -> bool:
 
 def model_files(output_dir: Path) -> Manifest:
     """The manifest of the adapter in `output_dir` and the merged model below it, once they are on the disk."""
-    files = [path for path in output_dir.iterdir() if path.is_file() and path.name not in _CHANGING]
+    files = [folder / name for folder in (output_dir, output_dir / MERGED) for name in model_names(folder)]
     sync_folder(output_dir / MERGED)
-    return manifest_of(output_dir, [*files, *(path for path in (output_dir / MERGED).rglob("*") if path.is_file())])
+    return manifest_of(output_dir, [file for file in files if file.name != CARD])
 
 
 def _check_settings(output_dir: Path, earlier: Any, settings: Json) -> None:

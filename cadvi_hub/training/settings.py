@@ -17,7 +17,7 @@ class MergeSettings:
 
     Attributes:
         adapter: Folder or Hub repository of the adapter (LoRA and projector).
-        out: Folder for the merged model. Its content is replaced.
+        out: Folder for the merged model: a new one, or one that holds an earlier merged model and nothing else.
     """
 
     adapter: str

@@ -19,9 +19,11 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import shutil
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import cast
 
@@ -30,9 +32,11 @@ from transformers import set_seed
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.files import write_json
+from cadvi_hub.core.output import NEW, OutputFolder
 from cadvi_hub.hub.model_card import TRAINING_LOG
 from cadvi_hub.hub.publish import publish_model
 from cadvi_hub.hub.settings import PublishSettings
+from cadvi_hub.hub.upload import CARD
 from cadvi_hub.training.adapters import merge
 from cadvi_hub.training.collator import Collator
 from cadvi_hub.training.mixture import load_mixture, pin
@@ -43,9 +47,12 @@ from cadvi_hub.training.runs import (
     checkpoint_to_resume,
     chosen_settings,
     claim_folder,
+    die_with_launcher,
     is_finished,
     model_files,
+    model_names,
     run_log,
+    training_folder,
 )
 from cadvi_hub.training.settings import DataArguments, Source
 from cadvi_hub.training.streaming import stream_mixture
@@ -64,8 +71,14 @@ def train(data: DataArguments, args: TuningConfig, model_args: TuningModel) -> P
         InputError: settings, model, data or output folder cannot be used, or the folder has a finished run of other
             settings or a damaged one.
     """
-    started, output_dir = time.monotonic(), Path(str(args.output_dir))
+    die_with_launcher()
     check_settings(args, model_args)
+    with training_folder(args) as output:
+        return _train(data, args, model_args, output)
+
+
+def _train(data: DataArguments, args: TuningConfig, model_args: TuningModel, output: OutputFolder | None) -> Path:
+    started, output_dir = time.monotonic(), Path(str(args.output_dir))
     settings = chosen_settings(data, args, model_args)
 
     # What else decides the losses: it must be the same when a run is resumed.
@@ -87,6 +100,8 @@ def train(data: DataArguments, args: TuningConfig, model_args: TuningModel) -> P
 
     # Data
     with args.main_process_first(desc="data"):
+        if output:
+            output.claim([TRAINING_LOG, CARD])
         claim_folder(output_dir, settings)
         if data.streaming:
             mixture = stream_mixture(sources, processor, data.max_tokens, args.seed)
@@ -101,21 +116,27 @@ def train(data: DataArguments, args: TuningConfig, model_args: TuningModel) -> P
         data_collator=Collator(processor, data.max_tokens, cast("int | None", args.pad_to_multiple_of)),
         train_dataset=mixture.dataset,
         processing_class=processor,
+        output=output,
         peft_config=lora_config(model_args, model, commit),
     )
     check_trainable(cast(PeftModel, trainer.model))
     trainer.train(resume_from_checkpoint=checkpoint_to_resume(args))
 
     # Save, merge, push
-    trainer.save_model(_internal_call=True)  # without transformers' own push, which uploads every file
-    is_first, state = trainer.is_world_process_zero(), trainer.state
+    with output.replacing(keep_others=True) if output else nullcontext(output_dir / NEW) as folder:
+        if output and (card := output_dir / CARD).is_file():  # TRL wrote it with a checkpoint
+            shutil.copy(card, folder)  # PEFT adds to it
+        trainer.save_model(str(folder), _internal_call=True)  # without transformers' own push of every file
+        trainer.accelerator.wait_for_everyone()
+    state = trainer.state
     trainer.close()
     del trainer, model  # the merge loads the base again
     merged = output_dir / MERGED
-    if is_first:
+    if output:
         log = run_log(settings, mixture, state, time.monotonic() - started)
         write_json(output_dir / TRAINING_LOG, log | {"finished": False})  # kept if the check of the merge fails
-        merge(output_dir, merged)
+        output.claim([MERGED])
+        merge(output_dir, merged, former=model_names)
         write_json(output_dir / TRAINING_LOG, log | {"files": model_files(output_dir)})
         if args.push_to_hub:
             push(args, model_args, sources)

@@ -17,6 +17,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 from trl import SFTTrainer
 
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.output import OutputFolder
 from cadvi_hub.training.recipe import TuningConfig
 from cadvi_hub.training.runs import CHECKPOINT_MANIFEST, complete_checkpoint
 from cadvi_hub.training.sampling import GroupedSampler, StreamingSampler
@@ -58,7 +59,8 @@ class TuningTrainer(SFTTrainer):
 
     args: TuningConfig
 
-    def __init__(self, model: PreTrainedModel, **kwargs: Any):
+    def __init__(self, model: PreTrainedModel, output: OutputFolder | None = None, **kwargs: Any):
+        self.output = output  # records the checkpoints
         # FSDP shards these layers one by one. For a CLIP tower, transformers also names absent text layers.
         present = {type(module).__name__ for module in model.modules()}
         model._no_split_modules = present & set(model._no_split_modules or ())
@@ -137,6 +139,8 @@ class TuningTrainer(SFTTrainer):
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         folder = Path(str(self.args.output_dir), f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}")
+        if self.output:
+            self.output.claim([folder.name])
         if self.args.should_save:
             (folder / CHECKPOINT_MANIFEST).unlink(missing_ok=True)
         limit, self.args.save_total_limit = self.args.save_total_limit, None

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from cadvi_hub.core import files
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.images import encode_png
+from cadvi_hub.core.output import open_output
 from cadvi_hub.world.captions import make_caption
 from cadvi_hub.world.instruct import image_conversation
 from cadvi_hub.world.questions import MAKERS
@@ -126,11 +127,15 @@ def _questions(folder: SceneFolder, settings: WorldSettings) -> None:
 PARTS = {"captioned": _captioned, "similar": _similar, "instruct": _instruct, "questions": _questions}
 
 
+MARKER = "world.json"
+
+
 def make_world(settings: WorldSettings) -> Path:
     """Draw the world in `settings.out`; parts that exist with the same settings are kept.
 
     Raises:
-        InputError: the folder holds a world of other settings, cannot be written, or a setting is out of range.
+        InputError: the folder holds a world of other settings or files of others, cannot be written, or is written by
+            another process; or a setting is out of range.
     """
     from tqdm import tqdm
 
@@ -138,18 +143,19 @@ def make_world(settings: WorldSettings) -> Path:
     if settings.max_groups < 2:  # COLA's questions need two things that swap colours
         raise InputError("world.max_groups", f"{settings.max_groups} is below 2", "Give 2 or 3")
     chosen = {name: value for name, value in asdict(settings).items() if name != "out"}
-    marker = out / "world.json"
-    if marker.is_file():
-        if (found := files.read_json(marker, "Name another folder")) != chosen:
-            raise InputError(str(out), f"the folder holds a world of other settings: {found}", "Name another folder")
-    else:  # written before the first part, so that two worlds never mix
-        with files.writing(out, every_error=True):
-            out.mkdir(parents=True, exist_ok=True)
-        files.write_text(marker, json.dumps(chosen, indent=1) + "\n")
-    missing = [name for name in PARTS if not (out / name).exists()]
-    for name in tqdm(missing, desc="draw the world", unit="part", disable=None):
-        with files.replacing_folder(out / name) as unfinished:
-            folder = SceneFolder(unfinished)
-            PARTS[name](folder, settings)
-            folder.close()
+    marker, names = out / MARKER, [MARKER, *PARTS]
+    with open_output(out, "cadvi scenes", lambda _: names if marker.is_file() else []) as output:
+        if marker.is_file() and MARKER in output.made:
+            if (found := files.read_json(marker, "Name another folder")) != chosen:
+                problem = f"the folder holds a world of other settings: {found}"
+                raise InputError(str(out), problem, "Name another folder")
+        else:  # written before the first part, so that two worlds never mix
+            output.claim(names)
+            files.write_text(marker, json.dumps(chosen, indent=1) + "\n")
+        missing = [name for name in PARTS if not (out / name).exists()]
+        for name in tqdm(missing, desc="draw the world", unit="part", disable=None):
+            with files.replacing_folder(out / name) as unfinished:
+                folder = SceneFolder(unfinished)
+                PARTS[name](folder, settings)
+                folder.close()
     return out

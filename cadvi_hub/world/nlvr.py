@@ -14,9 +14,10 @@ from pathlib import Path
 from PIL import Image
 
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.core.files import Json, replacing_folder
+from cadvi_hub.core.files import Json
 from cadvi_hub.core.images import image_file, read_image
 from cadvi_hub.core.json_stream import json_lines, json_object
+from cadvi_hub.core.output import replacing_output
 from cadvi_hub.world.captions import make_caption
 from cadvi_hub.world.make import SceneFolder
 from cadvi_hub.world.render import BOX_PIXELS
@@ -82,7 +83,7 @@ def captioned_boxes(settings: NlvrSettings) -> int:
         raise InputError(str(settings.out), "the folder exists already", "Name another folder or remove it")
     rng = random.Random(settings.seed)
     rows = []
-    with replacing_folder(settings.out) as unfinished:
+    with replacing_output(settings.out, "cadvi nlvr") as unfinished:
         folder = SceneFolder(unfinished)
         for box_id, picture, scene in read_boxes(settings.path, settings.annotations):
             name = folder.add(f"images/{box_id}.png", scene, picture)

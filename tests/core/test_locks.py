@@ -12,14 +12,16 @@ from pathlib import Path
 import pytest
 
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.core.files import WriteError, locked, locked_alone, shared
+from cadvi_hub.core.files import WriteError
+from cadvi_hub.core.locks import locked, locked_alone, shared
 
 Lock = Callable[[Path, Path, str], AbstractContextManager[None]]
+SECOND = r"out: it is in use \(process \d+ on .+, since 20\d\d-.+:.+\)\. Wait for it"
 HOLD = """
 import sys
 from pathlib import Path
-from cadvi_hub.core import files
-with getattr(files, sys.argv[1])(Path(sys.argv[2]), Path("out"), "it is in use"):
+from cadvi_hub.core import locks
+with getattr(locks, sys.argv[1])(Path(sys.argv[2]), Path("out"), "it is in use"):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -43,7 +45,7 @@ def held_elsewhere(kind: str, lock: Path) -> Iterator[subprocess.Popen[bytes]]:
 def test_who_comes_second_is_refused_until_the_first_is_killed(tmp_path: Path, elsewhere: str, here: Lock) -> None:
     lock, out = tmp_path / "_lock", tmp_path / "out"
     with held_elsewhere(elsewhere, lock) as holder:
-        with pytest.raises(InputError, match=r"out: it is in use\. Wait for it"), here(lock, out, "it is in use"):
+        with pytest.raises(InputError, match=SECOND), here(lock, out, "it is in use"):
             pass
         holder.kill()
         holder.wait()
@@ -66,7 +68,7 @@ def test_several_share_a_lock_and_leave_nothing_of_their_own(tmp_path: Path) -> 
 
 
 def test_one_who_shares_is_refused_while_it_is_held_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cadvi_hub.core.files._SHORT", 0.1)
+    monkeypatch.setattr("cadvi_hub.core.locks._SHORT", 0.1)
     with (
         held_elsewhere("locked_alone", tmp_path / "_lock"),
         pytest.raises(InputError, match=r"out: it is in use"),

@@ -11,7 +11,7 @@ from PIL import Image
 
 from cadvi_hub.builder import shard_folder
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.core.files import locked
+from cadvi_hub.core.locks import locked
 from cadvi_hub.core.schema import EmbeddedImage
 from cadvi_hub.eval.benchmarks import build, writing
 from cadvi_hub.eval.benchmarks.build import build_benchmark

@@ -15,6 +15,7 @@ import pytest
 from cadvi_hub.core import files
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import ImagePair
+from cadvi_hub.sources import mimic_it
 from cadvi_hub.sources.mimic_it import decoded_images, read_mimic_it
 from cadvi_hub.sources.settings import SourceSettings
 from tests.support.readers import png, read, write_json
@@ -69,7 +70,7 @@ def test_decoded_pictures_serve_without_their_file_and_in_a_folder_that_cannot_b
 ) -> None:
     source = write_source(tmp_path, CGD_INS_0=note("One is red.", "CGD_IMG_139", "CGD_IMG_2"))
     before = read_all(source)
-    monkeypatch.setattr(files, "locked", lambda *_, **__: pytest.fail("it was opened for writing"))
+    monkeypatch.setattr(mimic_it, "locked", lambda *_, **__: pytest.fail("it was opened for writing"))
     assert read_all(source) == before
     (tmp_path / "CGD.json").unlink()
     assert read_all(source) == before

@@ -165,10 +165,11 @@ def test_merged_model_keeps_the_record_of_its_training(adapter: Path, tmp_path: 
 
 
 def test_merging_again_replaces_the_old_model_and_leaves_nothing_beside_it(adapter: Path, tmp_path: Path) -> None:
-    (tmp_path / "merged").mkdir()
-    (tmp_path / "merged" / "old.safetensors").write_bytes(b"old")
+    (log := tmp_path / "training.json").write_text("{}")
+    merge(adapter, tmp_path / "merged", [log])
+    log.unlink()
     merge(adapter, tmp_path / "merged")
-    assert not (tmp_path / "merged" / "old.safetensors").exists()
+    assert not (tmp_path / "merged" / "training.json").exists()
     assert {entry.name for entry in tmp_path.iterdir()} == {adapter.name, "merged"}
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from cadvi_hub.builder.shard_folder import ShardFolder
-from cadvi_hub.core.files import locked, remove, writing
+from cadvi_hub.core.files import remove, writing
+from cadvi_hub.core.locks import locked
 from cadvi_hub.core.parquet import image_names, read_rows
 from cadvi_hub.eval.benchmarks.question import Question
 from cadvi_hub.eval.benchmarks.stored import TEXTS, missing_in_file

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.output import open_output
 from cadvi_hub.eval.benchmarks.stored import read_texts
 from cadvi_hub.eval.evaluate import question_places
-from cadvi_hub.eval.judge.files import check_open, open_judged, rate_sets
+from cadvi_hub.eval.judge.files import check_open, open_judged, rate_sets, written_before_records
 from cadvi_hub.eval.judge.model import Judge
 from cadvi_hub.eval.judge.rating import PROMPTS, Answered
 from cadvi_hub.eval.judge.run import rating_scores, rating_text
@@ -100,9 +101,11 @@ def check_judge(settings: JudgeCheckSettings) -> Row:
     probes = {task: _asked(task, read_texts(place, task), settings) for task, place in places.items()}
     judge = Judge(settings.judge, out / "replies.sqlite")
     file = out / judge.folder_name / "check.json"
-    identity, _ = open_judged(file, judge, "verdict")
-    checked = identity | {"seed": settings.seed, "tasks": {}}
-    return rate_sets(judge, file, checked, probes, lambda task, rows: summary(rows) | judge.described(task))
+    with open_output(file.parent, "cadvi judge check", written_before_records(file.name, "verdict")) as output:
+        output.claim([file.name, *(f"{task}.jsonl" for task in probes)])
+        identity, _ = open_judged(file, judge, "verdict")
+        checked = identity | {"seed": settings.seed, "tasks": {}}
+        return rate_sets(judge, file, checked, probes, lambda task, rows: summary(rows) | judge.described(task))
 
 
 def _asked(task: str, questions: Sequence[Row], settings: JudgeCheckSettings) -> list[tuple[Row, Answered]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.core.files import read_json, write_json, write_json_lines, writing
+from cadvi_hub.core.files import read_json, write_json, write_json_lines
 from cadvi_hub.eval.judge.model import Judge
 from cadvi_hub.eval.judge.rating import PROMPTS, Answered
 
@@ -42,20 +42,22 @@ def read_judged(file: Path, needed: str) -> Row:
     return content
 
 
+def written_before_records(name: str, needed: str) -> Callable[[Path], list[str]]:
+    """What a judge of an earlier version wrote to its folder, if it holds `name`, which `read_judged` can read."""
+    return lambda folder: [name, *(f"{task}.jsonl" for task in PROMPTS)] if read_judged(folder / name, needed) else []
+
+
 def open_judged(file: Path, judge: Judge, needed: str) -> tuple[Row, Row]:
-    """Make the folder of `file`, and find out who rates.
+    """Find out who rates.
 
     Returns:
         `judge`, its name, and `endpoint`, what the endpoint says about the weights, now or earlier; and task → scores
         of the sets that the file holds.
 
     Raises:
-        InputError: the file cannot be read, the folder cannot be made, or the endpoint serves another model than
-            earlier.
+        InputError: the file cannot be read, or the endpoint serves another model than earlier.
     """
     earlier = read_judged(file, needed)
-    with writing(file.parent, every_error=True):
-        file.parent.mkdir(parents=True, exist_ok=True)
     served, served_earlier = judge.served(), earlier.get("endpoint", {})
     if served and served_earlier and served != served_earlier:
         problem = f"the endpoint serves {served}; the stored ratings are by {served_earlier}"

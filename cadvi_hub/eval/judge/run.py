@@ -14,10 +14,11 @@ from typing import Any
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.files import write_json
+from cadvi_hub.core.output import open_output
 from cadvi_hub.eval.benchmarks.stored import read_texts
 from cadvi_hub.eval.comparison import read_predictions
 from cadvi_hub.eval.evaluate import question_places
-from cadvi_hub.eval.judge.files import check_open, open_judged, rate_sets, read_judged
+from cadvi_hub.eval.judge.files import check_open, open_judged, rate_sets, read_judged, written_before_records
 from cadvi_hub.eval.judge.model import Judge
 from cadvi_hub.eval.judge.rating import HIGHEST, PROMPTS, Answered
 from cadvi_hub.eval.judge.settings import JudgeSettings
@@ -50,7 +51,8 @@ def judge_answers(settings: JudgeSettings) -> dict[str, Any]:
 
     Raises:
         InputError: a task that is not open or has no predictions; predictions of other questions; no judge is named,
-            it cannot be reached, or the endpoint serves another model than before.
+            it cannot be reached, or the endpoint serves another model than before; files of others, or another process
+            that rates by this judge.
     """
     results = Path(settings.results)
     chosen = _chosen(settings)
@@ -62,10 +64,12 @@ def judge_answers(settings: JudgeSettings) -> dict[str, Any]:
         return rating_scores(rows) | judge.described(task) | {"predictions": _digest(_predictions(results, task))}
 
     file = results / "judged" / judge.folder_name / "judge.json"
-    identity, earlier = open_judged(file, judge, "predictions")
-    judged = identity | {"tasks": earlier}
-    write_json(file, judged)  # it says who rates before anything is asked
-    return rate_sets(judge, file, judged, answered, scores_of)
+    with open_output(file.parent, "cadvi judge run", written_before_records(file.name, "predictions")) as output:
+        output.claim([file.name, *(f"{task}.jsonl" for task in answered)])
+        identity, earlier = open_judged(file, judge, "predictions")
+        judged = identity | {"tasks": earlier}
+        write_json(file, judged)  # it says who rates before anything is asked
+        return rate_sets(judge, file, judged, answered, scores_of)
 
 
 def read_ratings(results: Path) -> dict[str, dict[str, Row]]:
