@@ -52,7 +52,7 @@ def export(settings: ViewSettings) -> Path:
     folder = Path(settings.export or "")
     with open_output(folder, "cadvi view --export", _written_before_records) as output:
         output.check([PAGE])
-        with output.replacing() as new:
+        with output.replacing(last=PAGE) as new:
             _write(settings, new)
     return folder / PAGE
 

@@ -39,7 +39,7 @@ def report(settings: ReportSettings) -> str:
     out = Path(settings.out)
     with open_output(out, "cadvi report", _written_before_records) as output:
         output.check(FILES)
-        with output.replacing() as new:
+        with output.replacing(last="index.html") as new:
             results = collect(replace(settings, out=new))
             write_report(replace(settings, out=new), results)
     page = out / "index.html"

@@ -6,17 +6,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cadvi_hub.core import files
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.files import WriteError, replacing_folder
 from cadvi_hub.core.output import RECORD, open_output, replacing_output
+from tests.support.crashes import DiedError, dying, shown
 
 HOLD = """
 import sys
@@ -28,44 +26,13 @@ with open_output(Path(sys.argv[1]), "test"):
 """
 
 
-class DiedError(BaseException):
-    """The process is killed here."""
-
-
 def tree(folder: Path) -> dict[str, str]:
-    """Name → content of the files of a folder, without the hidden ones."""
-    return {
-        file.relative_to(folder).as_posix(): file.read_text()
-        for file in sorted(folder.rglob("*"))
-        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(folder).parts)
-    }
+    return {name: content.decode() for name, content in shown(folder).items()}
 
 
 def write(folder: Path, **contents: str) -> None:
     for name, content in contents.items():
         (folder / name).write_text(content)
-
-
-@contextmanager
-def dying(monkeypatch: pytest.MonkeyPatch, after: int) -> Iterator[None]:
-    """Die before call number `after` of those that change names on the disk."""
-    left = after
-
-    def fatal(function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            nonlocal left
-            if left == 0:
-                raise DiedError
-            left -= 1
-            return function(*args, **kwargs)
-
-        return call
-
-    with monkeypatch.context() as patch:
-        for owner, name in [(Path, "replace"), (Path, "unlink"), (Path, "mkdir"), (os, "rmdir"), (os, "unlink")]:
-            patch.setattr(owner, name, fatal(getattr(owner, name)))
-        patch.setattr(files, "exchange", fatal(files.exchange))
-        yield
 
 
 def test_a_second_process_is_refused_and_told_who_is_first(tmp_path: Path) -> None:
@@ -139,7 +106,7 @@ def test_a_result_is_the_old_one_or_the_new_one_wherever_the_process_dies(
             write(filled, a="1", b="1", last="1")
         try:
             with (
-                dying(monkeypatch, deaths),
+                dying(monkeypatch, deaths, folder),
                 open_output(folder, "test") as output,
                 output.replacing(last="last") as filled,
             ):
@@ -164,7 +131,7 @@ def test_a_whole_folder_is_the_old_one_or_the_new_one_wherever_the_process_dies(
         with replacing_output(folder, "test") as filled:
             write(filled, a="1", b="1")
         try:
-            with dying(monkeypatch, deaths), replacing_output(folder, "test") as filled:
+            with dying(monkeypatch, deaths, folder), replacing_output(folder, "test") as filled:
                 write(filled, a="2", c="2")
             break
         except DiedError:
@@ -185,7 +152,7 @@ def test_a_disk_that_cannot_swap_folders_keeps_the_old_one_aside(
     for deaths in range(4):
         with replacing_folder(folder) as new:
             write(new, a="1")
-        with pytest.raises(DiedError), dying(monkeypatch, deaths + 2), replacing_folder(folder) as new:
+        with pytest.raises(DiedError), dying(monkeypatch, deaths + 2, folder), replacing_folder(folder) as new:
             write(new, a="2")
         with pytest.raises(ZeroDivisionError), replacing_folder(folder) as new:
             raise ZeroDivisionError
