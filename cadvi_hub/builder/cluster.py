@@ -44,7 +44,7 @@ def submit(plan: Plan) -> None:
     with plan.locked_folder() as folder:
         if folder.is_complete():
             return
-    # The old build is removed by now. A task that starts late must not remove a newer one.
+    # By now `_work` says that the old build is replaced. A task that starts late must not replace a newer one.
     plan = replace(plan, settings=replace(plan.settings, overwrite=False), authors=None)
     records = _executor(plan, "records", 1, read_and_pair)
     shards = _executor(plan, "shards", plan.settings.workers, make_share, records)

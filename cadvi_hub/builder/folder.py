@@ -7,6 +7,8 @@
     out/v1/_work/layout.json                the final names, once all shards are there
     out/v1/_work/records/ …                 stages (`stages.py`)
 
+A build that replaces another one leaves that as it is until all shards of its own are made.
+
 A file counts as whole if it has the recorded size and, where it is parquet, a footer that can be read. One that is
 damaged is made again, and the log names it. With `verify`, digests are compared, too.
 
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from datasets import Features
 
 logger = logging.getLogger(__name__)
+_MOVE = "Move it away, and run the same command again"
 
 
 class BuildFolder(ShardFolder):
@@ -62,12 +65,13 @@ class BuildFolder(ShardFolder):
         self._layout = self.work / "layout.json"
 
     def is_complete(self) -> bool:
-        """Whether the report is there, and every file that it names is whole."""
+        """Whether the report of this recipe is there, and every file that it names is whole."""
         if self._is_complete is None:
-            problems = self._problems() if self.report_file.is_file() else []
+            is_ours = self._reported_digest() == self.digest
+            problems = self._problems() if is_ours else []
             for problem in problems:
                 logger.warning("%s: %s", self.path, problem)
-            self._is_complete = self.report_file.is_file() and not problems
+            self._is_complete = is_ours and not problems
         return self._is_complete
 
     def _problems(self) -> list[str]:
@@ -112,35 +116,45 @@ class BuildFolder(ShardFolder):
         names = shard_names(self.split, len(filled))
         renames = {self.part(number).name: name for number, name in zip(filled, names, strict=True)}
         files: Manifest = {name: self.entry(number) for number, name in zip(filled, names, strict=True)}
-        write_json(self._layout, {"renames": renames, "report": {**report, "files": files}})
+        replaced = list(self.report()["files"]) if self.report_file.is_file() else []
+        for name in names:
+            if (self.path / name).exists() and name not in replaced:
+                raise InputError(str(self.path / name), "no build made it, and this one would replace it", _MOVE)
+        write_json(self._layout, {"renames": renames, "replaced": replaced, "report": {**report, "files": files}})
 
     def finish(self) -> None:
-        """Give the shards their final names, write the report, and remove `_work`."""
+        """Give the shards their final names in the place of replaced files, write the report, and remove `_work`."""
         layout = read_json(self._layout)
+        self.report_file.unlink(missing_ok=True)  # it describes the files that are replaced now
         self.publish(layout["renames"])
+        for name in set(layout.get("replaced", ())) - set(layout["renames"].values()):
+            (self.path / name).unlink(missing_ok=True)
         write_json(self.report_file, layout["report"])
         self._is_complete = None
-        remove(self.work)
+        self.remove_work()
 
     def start(self, overwrite: bool) -> None:
         """Make sure that the content of the folder belongs to this build."""
         found = self._found_digest()
         if found is None and any(self.path.glob("*.parquet")):
             raise InputError(str(self.path), "the folder has parquet files of no build", "Choose another out")
+        self.check_work()
+        if self.is_complete():
+            if found == self.digest:
+                self.remove_work()  # left by a run that was killed while it removed it
+            return
         if found not in (None, self.digest) or self._has_other_pictures():
             if not overwrite and self._holds_work():
                 self.check()
             self._clear()
-        elif self.report_file.is_file() and not self.is_complete():
+        elif self.report_file.is_file() and self.recipe() is None:
             logger.warning("%s: the data set is built again", self.path)
-            self._clear()
-        if found is None or self.is_complete():
-            remove(self.work)  # left by a run that was killed while it removed it
-        if not self.is_complete():
-            self.work.mkdir(exist_ok=True)
-            self.set_recipe({"digest": self.digest, "pictures": self._pictures})
-            if self.is_laid_out():
-                self._check_layout()
+        if self.recipe() is None:  # shards of whatever a killed run was removing
+            self.remove_work()
+        self.work.mkdir(exist_ok=True)
+        self.set_recipe({"digest": self.digest, "pictures": self._pictures})
+        if self.is_laid_out():
+            self._check_layout()
 
     def _check_layout(self) -> None:
         """Give up a layout that is damaged, or one of whose files is; the whole ones become shards again."""
@@ -165,6 +179,9 @@ class BuildFolder(ShardFolder):
             for part, name in renames.items():
                 if part not in kept and (self.path / name).is_file():
                     (self.path / name).replace(self.work / part)
+            if not self.report_file.is_file():  # nothing else names the files that were being replaced
+                for name in layout.get("replaced", ()):
+                    (self.path / name).unlink(missing_ok=True)
 
     def check(self) -> None:
         """Raise InputError if the folder has the build of another recipe, or one under way with other images."""
@@ -178,17 +195,21 @@ class BuildFolder(ShardFolder):
             raise InputError(str(self.path), problem, f"Use these folders. {hint}")
 
     def _has_other_pictures(self) -> bool:
-        recipe = None if self.report_file.is_file() else self.recipe()
+        recipe = None if self.is_complete() else self.recipe()
         return recipe is not None and recipe.get("pictures") != self._pictures
 
     def _found_digest(self) -> str | None:
-        if self.report_file.is_file():
-            report = self.report()
-            if not {"digest", "files"} <= report.keys():
-                raise InputError(str(self.report_file), "it is not the report of a build", "Choose another out")
-            return str(report["digest"])
-        recipe = self.recipe()
-        return str(recipe["digest"]) if recipe else None
+        """The recipe of the build that is under way, otherwise of the finished one."""
+        reported, recipe = self._reported_digest(), self.recipe()
+        return str(recipe["digest"]) if recipe else reported
+
+    def _reported_digest(self) -> str | None:
+        if not self.report_file.is_file():
+            return None
+        report = self.report()
+        if not {"digest", "files"} <= report.keys():
+            raise InputError(str(self.report_file), "it is not the report of a build", "Choose another out")
+        return str(report["digest"])
 
     def _holds_work(self) -> bool:
         """Whether a shard would be lost. Without one, a fixed recipe may take over the folder of a failed build."""
@@ -196,13 +217,10 @@ class BuildFolder(ShardFolder):
         return self.report_file.is_file() or self.is_laid_out() or bool(shards)
 
     def _clear(self) -> None:
-        """Remove another recipe's build; the captions of an unfinished one stay."""
-        self._is_complete = None
-        for file in self.path.glob("*-of-*.parquet"):  # of any split: the other recipe may have had another one
-            file.unlink()
-        if self.report_file.is_file():
-            remove(self.work)  # captions too: a killed `finish` may have removed some of them
-            self.report_file.unlink()  # last: until then it says whose files these are
+        """Remove the work of another recipe but for its captions. What it has finished stays until this build is."""
+        if self.is_laid_out() and not self.report_file.is_file():
+            self.finish()  # it was killed while it gave its files their names
+        if not self.work.is_dir():
             return
         for entry in self.work.iterdir():
             if entry != self._recipe and entry.name != CAPTIONS:

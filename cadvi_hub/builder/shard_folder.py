@@ -10,13 +10,14 @@ and the log names it.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.core.files import Json, read_json, replacing, sync, write_json
+from cadvi_hub.core.files import Json, read_json, remove, replacing, sync, write_json
 from cadvi_hub.core.manifest import Entry, damage, entry_of
 from cadvi_hub.core.parquet import ROWS_PER_GROUP, is_whole
 
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
     from pyarrow.parquet import ParquetWriter
 
 logger = logging.getLogger(__name__)
+_OF_A_BUILD = re.compile(
+    r"\.?(recipe|layout|part-\d{5})\.(json|parquet|lock)(\.tmp)?"
+    r"|\.lock|\.held-(lock|part-\d{5}\.lock)"
+    r"|\.?(records|captions|graphs)(\.tmp|\.old)?(/\.?\w+\.(jsonl?|sqlite[\w-]*)(\.tmp)?)?"
+)
 
 
 class ShardFolder:
@@ -125,6 +131,22 @@ class ShardFolder:
             if (self.work / part).is_file():
                 (self.work / part).replace(self.path / name)
         sync(self.path)
+
+    def check_work(self) -> None:
+        """Make sure that `_work` holds only what a build makes, because it is removed at the end.
+
+        Raises:
+            InputError: it holds something else.
+        """
+        for entry in sorted(self.work.rglob("*")):
+            if not _OF_A_BUILD.fullmatch(entry.relative_to(self.work).as_posix()):
+                problem = "no build made it, and it would be removed with the work of one"
+                raise InputError(str(entry), problem, "Move it away, and run the same command again")
+
+    def remove_work(self) -> None:
+        """Remove `_work`, unless it holds something else; raises whatever `check_work` raises."""
+        self.check_work()
+        remove(self.work)
 
     def _record(self, number: int) -> Path:
         return self.part(number).with_suffix(".json")

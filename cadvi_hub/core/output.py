@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.core.files import Json, read_json, remove, replacing_folder, write_json, writing
+from cadvi_hub.core.files import Json, read_json, remove, replacing_folder, sync, sync_folder, write_json, writing
 from cadvi_hub.core.locks import locked
 
 RECORD = ".cadvi.json"
@@ -87,6 +87,7 @@ class OutputFolder:
         stale = [] if keep_others else sorted(self.made - set(names))
         self.made |= set(names)
         with writing(self.path, every_error=True):
+            sync_folder(new)
             self._write({"names": names, "last": last, "stale": stale})
             self._finish()
         self.made -= set(stale)
@@ -106,6 +107,8 @@ class OutputFolder:
                 (self.path / name).parent.mkdir(parents=True, exist_ok=True)
                 (new / name).replace(self.path / name)
         self._unlink(ready["stale"])
+        for folder in {(self.path / name).parent for name in ready["names"]}:
+            sync(folder)
         remove(new)
         record["made"][ready["command"]] = sorted(set(record["made"][ready["command"]]) - set(ready["stale"]))
         write_json(self._record, {"made": record["made"]})

@@ -18,13 +18,22 @@ from cadvi_hub.core.drops import Drops
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.files import digest_of_files, replacing, write_json
 from cadvi_hub.core.manifest import manifest_of
+from cadvi_hub.core.output import open_output
 from cadvi_hub.eval.benchmarks.faults import Faults
 from cadvi_hub.eval.benchmarks.pictures import PictureError, Pictures, embedded_rows
 from cadvi_hub.eval.benchmarks.question import PictureSource, Question
 from cadvi_hub.eval.benchmarks.question_file import read_question_file
 from cadvi_hub.eval.benchmarks.registry import find_benchmark
 from cadvi_hub.eval.benchmarks.under_way import KeptQuestions, StaleShardsError, under_way
-from cadvi_hub.eval.benchmarks.writing import write_questions
+from cadvi_hub.eval.benchmarks.writing import (
+    COMMAND,
+    MISSING_FILE,
+    RECORD,
+    SHARDS,
+    open_card,
+    set_before_records,
+    write_questions,
+)
 from cadvi_hub.eval.settings import BenchmarkSettings, Format
 
 
@@ -49,27 +58,32 @@ def _build(settings: BenchmarkSettings) -> str:
     faults = Faults(benchmark)
     questions = Counted(_count(faults.watch(_questions(settings, faults.flags)), task))
     pictures = _pictures(settings)
-    with under_way(out / task, _inputs(settings)) as shards, replacing(out / task / "missing.jsonl") as file:
-        missing = _Missing(file)
-        rows = embedded_rows(benchmark, questions, pictures, missing, KeptQuestions(shards))
-        written = write_questions(rows, out, missing.questions, kept={task: shards} if shards else {}).get(task, 0)
-    if not missing.questions.counts:
-        (out / task / "missing.jsonl").unlink()
-    if not written:
-        problem = f"of {questions.result} questions none has its pictures"
-        raise InputError(f"{out / task}", problem, "Check --images; missing.jsonl there names what was looked for")
-    report = {
-        "config": task,
-        "format": _format(settings),
-        "seed": settings.seed,
-        "questions": questions.result,
-        "rows": written,
-        "complete": not missing.questions.counts,
-        "drops": missing.questions.as_dict(),
-        "flags": faults.flags.as_dict(),
-        "files": manifest_of(out / task, (out / task).glob("test*.parquet")),
-    }
-    write_json(out / task / "build.json", report)
+    with open_card(out):  # refuses now, not at the end
+        pass
+    with open_output(out / task, COMMAND, set_before_records) as output:
+        output.check([SHARDS, RECORD])
+        output.claim([MISSING_FILE])
+        with under_way(out / task, _inputs(settings)) as shards, replacing(out / task / MISSING_FILE) as file:
+            missing = _Missing(file)
+            rows = embedded_rows(benchmark, questions, pictures, missing, KeptQuestions(shards))
+            written = write_questions(rows, out, missing.questions, kept={task: shards} if shards else {}).get(task, 0)
+        if not missing.questions.counts:
+            (out / task / MISSING_FILE).unlink()
+        if not written:
+            problem = f"of {questions.result} questions none has its pictures"
+            raise InputError(f"{out / task}", problem, "Check --images; missing.jsonl there names what was looked for")
+        report = {
+            "config": task,
+            "format": _format(settings),
+            "seed": settings.seed,
+            "questions": questions.result,
+            "rows": written,
+            "complete": not missing.questions.counts,
+            "drops": missing.questions.as_dict(),
+            "flags": faults.flags.as_dict(),
+            "files": manifest_of(out / task, (out / task).glob(SHARDS)),
+        }
+        write_json(out / task / RECORD, report)
     return _summary(report)
 
 

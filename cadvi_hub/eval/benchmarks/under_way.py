@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cadvi_hub.builder.shard_folder import ShardFolder
-from cadvi_hub.core.files import remove, writing
-from cadvi_hub.core.locks import locked
+from cadvi_hub.core.files import writing
 from cadvi_hub.core.parquet import image_names, read_rows
 from cadvi_hub.eval.benchmarks.question import Question
 from cadvi_hub.eval.benchmarks.stored import TEXTS, missing_in_file
@@ -22,30 +21,30 @@ class StaleShardsError(Exception):
 
 @contextmanager
 def under_way(folder: Path, inputs: dict[str, Any]) -> Iterator[list[Path]]:
-    """The whole shards that a killed run left in the set's `folder`, locked for one build.
+    """The whole shards that a killed run left in the set's `folder`, which the caller has locked.
 
     Shards of other `inputs` are removed first. Images are too many for `inputs`, which names their folders alone: an
     image that was missing and is found now leads to a StaleShardsError in the block, which removes the shards.
 
     Raises:
-        InputError: another build is writing to this folder, or it cannot be written.
+        InputError: the folder cannot be written, or there are files of others in its `_work`.
     """
     shards = ShardFolder(folder)
     with writing(folder, every_error=True):
         shards.work.mkdir(parents=True, exist_ok=True)
-        with locked(shards.work / ".lock", folder, "another build is writing to this folder"):
-            if shards.recipe() != inputs:
-                shards.remove_parts()
-                shards.set_recipe(inputs)
-            try:
-                whole = takewhile(shards.has_part, count())
-                yield list(takewhile(_goes_on, map(shards.part, whole)))
-            except StaleShardsError:
-                shards.remove_parts()
-                raise
-            finally:
-                if not any(shards.work.glob("*.parquet")):
-                    remove(shards.work)
+        shards.check_work()
+        if shards.recipe() != inputs:
+            shards.remove_parts()
+            shards.set_recipe(inputs)
+        try:
+            whole = takewhile(shards.has_part, count())
+            yield list(takewhile(_goes_on, map(shards.part, whole)))
+        except StaleShardsError:
+            shards.remove_parts()
+            raise
+        finally:
+            if not any(shards.work.glob("*.parquet")):
+                shards.remove_work()
 
 
 def _goes_on(shard: Path) -> bool:

@@ -7,7 +7,9 @@ footer of its last file: there the mark stays with the data when it is published
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -16,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from cadvi_hub.builder.shard_folder import ShardFolder, shard_names
 from cadvi_hub.core.drops import Drops
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.core.files import remove, write_text, writing
+from cadvi_hub.core.files import write_text, writing
+from cadvi_hub.core.output import OutputFolder, open_output
 from cadvi_hub.core.parquet import count_rows
 from cadvi_hub.core.schema import question_features
 from cadvi_hub.eval.benchmarks.registry import BENCHMARKS, find_benchmark
@@ -27,13 +30,15 @@ if TYPE_CHECKING:
 
 SHARD_BYTES = 500_000_000  # of images, as `datasets` cuts its own
 
+SHARDS, RECORD, MISSING_FILE, CARD = "test*.parquet", "build.json", "missing.jsonl", "README.md"
+COMMAND = "cadvi benchmarks build"
+_SHORT = 60.0  # seconds
+HEAD = "# Benchmark questions\n\nOne configuration per set, split `test`"
 README = """---
 configs:
 {configs}---
 
-# Benchmark questions
-
-One configuration per set, split `test`. `question` is the full prompt with `<image>` where each image goes; `options`
+{head}. `question` is the full prompt with `<image>` where each image goes; `options`
 is empty for open questions; `group` joins the questions that count together.
 {partial}"""
 
@@ -101,11 +106,41 @@ def write_questions(
 def _publish(shards: ShardFolder, parts: Sequence[Path]) -> None:
     """Give the files of a set their names in the place of older ones."""
     names = ["test.parquet"] if len(parts) == 1 else shard_names("test", len(parts))
-    for file in shards.path.glob("test*.parquet"):
+    files = OutputFolder(shards.path, COMMAND, set_before_records)
+    files.check([SHARDS])
+    files.claim([*names, RECORD])
+    (shards.path / RECORD).unlink(missing_ok=True)  # it describes the older files
+    for file in shards.path.glob(SHARDS):
         if len(parts) > 1 or file.name not in names:  # shards of two sets, as many of each, would look like one
             file.unlink()
     shards.publish({part.name: name for part, name in zip(parts, names, strict=True)})
-    remove(shards.work)
+    shards.remove_work()
+
+
+def set_before_records(folder: Path) -> list[str]:
+    """What an earlier version wrote to the folder of a set."""
+    try:
+        is_ours = json.loads((folder / RECORD).read_bytes())["config"] == folder.name
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return [RECORD, MISSING_FILE, *(file.name for file in folder.glob(SHARDS))] if is_ours else []
+
+
+def _card_before_records(folder: Path) -> list[str]:
+    card = folder / CARD
+    return [CARD] if card.is_file() and HEAD in card.read_text(encoding="utf-8", errors="replace") else []
+
+
+@contextmanager
+def open_card(folder: Path) -> Iterator[Path]:
+    """The card of a folder of sets, for one process at a time.
+
+    Raises:
+        InputError: somebody else wrote it.
+    """
+    with open_output(folder, COMMAND, _card_before_records, timeout=_SHORT) as output:
+        output.claim([CARD])
+        yield folder / CARD
 
 
 def write_readme(folder: Path) -> None:
@@ -119,4 +154,5 @@ def write_readme(folder: Path) -> None:
     missing = {task: missing_questions(str(folder), task) for task in present}
     lines = [f"- `{task}` is partial: {count} questions are missing.\n" for task, count in missing.items() if count]
     partial = "".join(["\nScores over a partial set are not those of the benchmark:\n\n", *lines] if lines else "")
-    write_text(folder / "README.md", README.format(configs=yaml.safe_dump(configs, sort_keys=False), partial=partial))
+    with open_card(folder) as card:
+        write_text(card, README.format(configs=yaml.safe_dump(configs, sort_keys=False), head=HEAD, partial=partial))
