@@ -9,7 +9,11 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+
+_LAUNCHERS = {"accelerate", "accelerate-launch", "accelerate.commands.launch", "torchrun", "torch.distributed.run"}
+_LAUNCHERS |= {"torch.distributed.launch", "deepspeed", "deepspeed.launcher.launch"}
 
 
 def usable_cores() -> int:
@@ -46,6 +50,20 @@ def die_with(parent: int) -> None:
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
         if os.getppid() != parent:  # it died before the line above
             os._exit(1)
+
+
+def die_with_launcher() -> None:
+    """Let a training be killed when the launcher that started it dies: it would go on beside its rerun.
+
+    Without a launcher it goes on when its shell ends, as after `nohup`.
+    """
+    parent = os.getppid()
+    try:
+        command = Path(f"/proc/{parent}/cmdline").read_text(encoding="utf-8", errors="replace").split("\0")
+    except OSError:  # not Linux
+        return
+    if _LAUNCHERS & {Path(word).name for word in command[:4]}:  # python -u -m NAME
+        die_with(parent)
 
 
 def _start(parent: int, start: Callable[..., Any], arguments: tuple[Any, ...]) -> None:

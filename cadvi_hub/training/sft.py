@@ -33,6 +33,7 @@ from transformers import set_seed
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.files import write_json
 from cadvi_hub.core.output import NEW, OutputFolder
+from cadvi_hub.core.processes import die_with_launcher
 from cadvi_hub.hub.model_card import TRAINING_LOG
 from cadvi_hub.hub.publish import publish_model
 from cadvi_hub.hub.settings import PublishSettings
@@ -47,7 +48,6 @@ from cadvi_hub.training.runs import (
     checkpoint_to_resume,
     chosen_settings,
     claim_folder,
-    die_with_launcher,
     is_finished,
     model_files,
     model_names,
