@@ -208,22 +208,6 @@ def test_overwriting_that_dies_can_be_repeated(settings: BuildSettings, monkeypa
     assert contents(folder) == contents(build(replace(other, out=settings.out / "fresh"), FakeAnnotator()))
 
 
-def test_a_file_of_somebody_else_in_the_work_of_a_build_stays(settings: BuildSettings) -> None:
-    mine = settings.out / "v2/_work/records/thesis.tex"
-    mine.parent.mkdir(parents=True)
-    mine.write_text("mine")
-    with pytest.raises(InputError, match=r"thesis\.tex: no build made it"):
-        build(settings, FakeAnnotator())
-    mine.rename(settings.out / "thesis.tex")
-    folder = build(settings, FakeAnnotator())
-    taken = folder / "train-00000-of-00005.parquet"
-    taken.write_text("mine")
-    with pytest.raises(InputError, match=r"train-00000-of-00005\.parquet: no build made it"):
-        build(replace(settings, rows_per_shard=1, overwrite=True), FakeAnnotator(drop=["p1", "p2"]))
-    assert taken.read_text() == "mine"
-    assert (settings.out / "thesis.tex").read_text() == "mine"
-
-
 def test_what_a_killed_removal_left_behind_is_never_taken_for_ones_own(settings: BuildSettings) -> None:
     with pytest.raises(KeyboardInterrupt):
         build(settings, FakeAnnotator(die_after=5))

@@ -152,3 +152,20 @@ def test_pairs_without_captions_are_not_given_to_who_reads_captions(tmp_path: Pa
 def test_shared_nouns_that_are_not_known_are_not_counted_as_none(tmp_path: Path) -> None:
     settings = BuildSettings("v2", similar_source(tmp_path / "similar"), tmp_path / "out")
     assert "rows_with_shared_nouns" not in report(build(settings, FakeAnnotator()))["statistics"]
+
+
+def test_a_file_of_somebody_else_in_the_work_of_a_build_stays(tmp_path: Path) -> None:
+    settings = BuildSettings("v2", similar_source(tmp_path / "similar"), tmp_path / "out", rows_per_shard=2)
+    mine = settings.out / "v2/_work/records/thesis.tex"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    with pytest.raises(InputError, match=r"thesis\.tex: no build made it"):
+        build(settings, FakeAnnotator())
+    mine.rename(settings.out / "thesis.tex")
+    folder = build(settings, FakeAnnotator())
+    taken = folder / "train-00000-of-00005.parquet"
+    taken.write_text("mine")
+    with pytest.raises(InputError, match=r"train-00000-of-00005\.parquet: no build made it"):
+        build(replace(settings, rows_per_shard=1, overwrite=True), FakeAnnotator(drop=["p1", "p2"]))
+    assert taken.read_text() == "mine"
+    assert (settings.out / "thesis.tex").read_text() == "mine"
