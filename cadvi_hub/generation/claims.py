@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.core.files import locked
+from cadvi_hub.core.locks import locked
 
 OWNER = uuid.uuid4().hex  # of this process: what it asks twice itself, it does not wait for
 _lives: dict[Path, tuple[int, ExitStack]] = {}  # the locks that say that this process lives, each with its users
