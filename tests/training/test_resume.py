@@ -158,6 +158,7 @@ def test_grouped_run_resumes_in_its_second_epoch_as_if_undisturbed(room: Path, t
     settings = SAVING | {"train_sampling_strategy": "group_by_length", "max_steps": 10, "save_steps": 8}
     run(room, tmp_path / "whole", **settings)  # an epoch has six steps
     shutil.copytree(tmp_path / "whole" / "checkpoint-8", tmp_path / "stopped" / "checkpoint-8")
+    copy_log(tmp_path / "whole", tmp_path / "stopped")
     run(room, tmp_path / "stopped", **settings)
     assert curve(tmp_path / "stopped") == curve(tmp_path / "whole")
 
