@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import json
 import logging
-import re
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
@@ -14,7 +13,9 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.ends import ending_in_one_line
+from cadvi_hub.core.ranges import check_ranges
+from cadvi_hub.core.recipe_file import check_recipes
 
 
 class Positional(NamedTuple):
@@ -153,6 +154,7 @@ def usage() -> str:
             "",
             "`cadvi COMMAND --help` lists the keys of a command. `--config` takes a file or a packaged recipe",
             f"({', '.join(packaged_recipes())}).",
+            "`--debug` shows where in the program an error arises.",
             "To train a model: `accelerate launch -m cadvi_hub.training.sft --config …`.",
         ]
     )
@@ -202,28 +204,23 @@ def parse_settings(name: str, arguments: Sequence[str]) -> Any:
             f"--{positional.key}", required=True, choices=positional.choices, help="the data set to build"
         )
     parser.add_class_arguments(settings_class, skip=set(renamed))
-    chosen = parser.instantiate_classes(parser.parse_args(_with_keys(positional, arguments)))
+    arguments = _with_keys(positional, arguments)
+    check_recipes(arguments)
+    parsed = parser.parse_args(arguments)
+    check_ranges(settings_class, vars(parsed))  # before the parts are made, which do not know their keys
+    chosen = parser.instantiate_classes(parsed)
     names = [field.name for field in fields(settings_class)]
     return settings_class(**{name: chosen[key] for name in names if (key := renamed.get(name, name)) in chosen})
 
 
-def extra_with(module: str) -> str | None:
-    """The first extra of this package that installs `module`, or None."""
-    from importlib import metadata
-
-    for requirement in metadata.requires("cadvi-hub") or ():
-        if match := re.fullmatch(rf"{re.escape(module)}\W.*extra == [\"'](\w+)[\"']", requirement):
-            return match[1]
-    return None
-
-
 def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point. Bad input, or an extra that is not installed, ends with one line on stderr and exit status 1."""
+    """Entry point. Every error ends with one line on stderr and exit status 1; `--debug` shows the traceback, too."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage())
         return
-    name, *rest = arguments
+    debug = "--debug" in arguments
+    name, *rest = [argument for argument in arguments if argument != "--debug"] or [""]
     if rest and f"{name} {rest[0]}" in COMMANDS:
         name, rest = f"{name} {rest[0]}", rest[1:]
     if name == "--version":
@@ -233,22 +230,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     if name not in COMMANDS:
         longer = [known for known in COMMANDS if known.startswith(f"{name} ")]
-        sys.exit(f"cadvi: no command {name!r}. Commands: {', '.join(longer or COMMANDS)}")
+        sys.exit(f"cadvi: no command {name[:100]!r}. Commands: {', '.join(longer or COMMANDS)}")
     logging.basicConfig(format="%(message)s")
     logging.getLogger("cadvi_hub").setLevel(logging.INFO)  # the cost of a run, but no line per request
-    try:
+    with ending_in_one_line(f"cadvi {name}", debug):
         settings = parse_settings(name, rest)
         result = COMMANDS[name].load(COMMANDS[name].function)(settings)
-    except InputError as error:
-        sys.exit(f"cadvi {name}: {error}")
-    except ModuleNotFoundError as error:
-        if not (extra := extra_with(error.name or "")):
-            raise
-        sys.exit(f"cadvi {name}: {error.name} is not installed. Run `pip install 'cadvi-hub[{extra}]'`")
-    except KeyboardInterrupt:
-        sys.exit(f"cadvi {name}: stopped. Run the same command again to continue")
-    if result is not None:
-        print(result)
+        if result is not None:
+            print(result)
 
 
 if __name__ == "__main__":

@@ -85,8 +85,10 @@ def test_a_library_that_is_not_installed_ends_with_the_extra_that_has_it(monkeyp
     with pytest.raises(SystemExit, match=r"lighteval is not installed. Run `pip install 'cadvi-hub\[eval\]'`"):
         cli.main(arguments)
     missing = "a_module_of_no_extra"
-    with pytest.raises(ModuleNotFoundError):
+    with pytest.raises(SystemExit, match=r"no check foresaw why \(ModuleNotFoundError.* --debug"):
         cli.main(arguments)
+    with pytest.raises(ModuleNotFoundError):
+        cli.main([*arguments, "--debug"])
 
 
 def test_an_unknown_command_is_named() -> None:

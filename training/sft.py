@@ -7,13 +7,11 @@ Copy this file to change what a training does: `cadvi_hub.training.sft.train` ha
 
 import sys
 
-from cadvi_hub.core.errors import InputError
-from cadvi_hub.training.recipe import parse
+from cadvi_hub.core.ends import ending_in_one_line
+from cadvi_hub.training.recipe import parse, wants_traceback
 from cadvi_hub.training.sft import train
 
 if __name__ == "__main__":
-    try:
+    with ending_in_one_line("training", debug=wants_traceback(sys.argv)):
         data, args, model_args = parse()
         train(data, args, model_args)
-    except InputError as error:
-        sys.exit(f"error: {error}")

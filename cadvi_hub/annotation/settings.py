@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from cadvi_hub.core.ranges import BatchSize, Tokens, Words
 from cadvi_hub.generation.settings import EndpointSettings, SamplingSettings
 
 SummaryPrompt = Literal["summary_from_captions", "summary_from_images"]
@@ -32,9 +33,9 @@ class AnnotatorSettings(SamplingSettings, EndpointSettings):
     prompt: SummaryPrompt = "summary_from_captions"
     model: str = ""
     base_url: str | list[str] = "http://127.0.0.1:8000/v1"
-    batch_size: int = 8
-    min_words: int = 8
-    max_words: int = 400
+    batch_size: BatchSize = 8
+    min_words: Words = 8
+    max_words: Tokens = 400
     reply_store: str | None = None
     retry_unreadable: bool = False
 
@@ -49,5 +50,5 @@ class QuestionSettings(SamplingSettings):
         max_words: longer questions and answers are dropped; the paper's answers have 26 words on average.
     """
 
-    max_tokens: int = 768
-    max_words: int = 100
+    max_tokens: Tokens = 768
+    max_words: Tokens = 100

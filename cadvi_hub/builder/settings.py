@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cadvi_hub.annotation.settings import AnnotatorSettings, QuestionSettings
+from cadvi_hub.core.ranges import Count, Parallel, Ranged, Seed, Share
 from cadvi_hub.pairing.settings import PairSettings
 from cadvi_hub.sources.settings import SourceSettings
 
@@ -21,7 +22,7 @@ TURNS_OF: dict[Config, tuple[Turns, ...]] = {
 
 
 @dataclass
-class BuildSettings:
+class BuildSettings(Ranged):
     """What a data set is built from; a recipe file sets these.
 
     Attributes:
@@ -62,17 +63,17 @@ class BuildSettings:
     annotator: AnnotatorSettings = field(default_factory=AnnotatorSettings)
     clip_model: str | None = None
     graphs: Path | None = None
-    max_contradicted: float = 0.25
+    max_contradicted: Share = 0.25
     questions: QuestionSettings = field(default_factory=QuestionSettings)
     exclude_images: list[Path] = field(default_factory=list)
     turns: Turns = "full"
     name: str = ""
-    rows_per_shard: int = 1000
-    max_rows: int | None = None
+    rows_per_shard: Count = 1000
+    max_rows: Count | None = None
     images: Literal["embedded", "referenced"] = "embedded"
     executor: Literal["local", "slurm", "ray"] = "local"
     executor_options: dict[str, Any] = field(default_factory=dict)
-    workers: int = 1
-    seed: int = 0
+    workers: Parallel = 1
+    seed: Seed = 0
     overwrite: bool = False
     verify: bool = False

@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -179,12 +180,28 @@ def write_json_lines(path: Path, rows: Iterable[Any]) -> None:
             file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
 
 
+def check_regular(file: Path, hint: str = "Give a file on a disk") -> None:
+    """Refuse a pipe, a device or a folder in the place of a file: reading it could wait for ever, or never end.
+
+    Raises:
+        InputError: it is there, and not a file; a missing file is left to whoever opens it.
+    """
+    try:
+        mode = file.stat().st_mode
+    except (OSError, ValueError):
+        return
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, a socket or a device"
+        raise InputError(str(file), f"it is {kind}, not a file", hint)
+
+
 def read_json(path: Path, hint: str = "Remove the folder, or choose another out") -> Json:
     """The JSON object in `path`.
 
     Raises:
         InputError: it cannot be read or does not hold a JSON object; `hint` says what to do.
     """
+    check_regular(path, hint)
     try:
         content = json.loads(path.read_bytes())
     except OSError as error:
@@ -218,6 +235,7 @@ def digest_of_files(files: Sequence[Path]) -> str:
         size = sum((file := path).stat().st_size for path in files)
         with tqdm(desc="digest", total=size, unit="B", unit_scale=True, delay=_BAR_AFTER, disable=None) as bar:
             for file in files:
+                check_regular(file, "Check source.path and source.format")
                 digest = hashlib.sha256()
                 with file.open("rb") as content:
                     while chunk := content.read(_CHUNK):

@@ -9,12 +9,16 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Protocol
 
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import EmbeddedImage
 
-MAX_PIXELS = 50_000_000  # 50 megapixels decode to 150 MB of RGB
+MAX_PIXELS = 64_000_000  # 64 megapixels decode to 192 MB of RGB
+# Pillow knows 43 formats and hands some to other programs, such as PostScript to Ghostscript. No file is opened as
+# anything but one of these, whatever its name says.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "MPO")
+_OPENED = [name for name in FORMATS if name != "MPO"]  # which Pillow opens as a JPEG
 _SUFFIX = re.compile(r"\.(?:jpe?g|png|gif|bmp|webp|tiff?)$", re.IGNORECASE)
 _COCO_PREFIX = re.compile(r"^COCO_(?:train|val|test)20\d\d_(?=\d{12}$)")
 _COLA_PREFIX = re.compile(r"^\d{1,3}_(?=[1-9]\d{3,6}$)")  # the number of the pair, before Visual Genome's id
@@ -140,6 +144,26 @@ class ImageFolders:
         return index
 
 
+_BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"II*\0", b"MM\0*")
+
+
+def begins_as_image(start: bytes) -> bool:
+    """Whether `start`, 16 bytes or a whole file, is the beginning of a picture in one of `FORMATS`."""
+    in_container = start[8:12] == b"WEBP" if start[:4] == b"RIFF" else start[4:12] in (b"ftypavif", b"ftypavis")
+    return in_container or start.startswith(_BEGINNINGS)
+
+
+def open_encoded(data: bytes) -> ImageFile.ImageFile:
+    """The picture in `data` with its header read, in one of `FORMATS`; no pixel is decoded yet.
+
+    Raises:
+        UnidentifiedImageError: it is in none of these formats. For damaged files Pillow also raises other errors.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # who decodes it has a limit of their own
+        return Image.open(io.BytesIO(data), formats=_OPENED)
+
+
 def open_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Decode `data` to RGB, upright; transparent pixels become white.
 
@@ -149,9 +173,7 @@ def open_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image.Im
         InputError: not a picture, cut short, or larger than `max_pixels` (width × height).
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is checked next
-            image: Image.Image = Image.open(io.BytesIO(data))
+        image: Image.Image = open_encoded(data)
         width, height = image.size
         if width * height > max_pixels:
             raise InputError(
@@ -164,7 +186,7 @@ def open_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image.Im
     except Image.DecompressionBombError as error:
         raise InputError(name, f"picture is too large ({error})", "Scale it down or remove its row") from error
     except UnidentifiedImageError as error:  # its text only names the buffer
-        problem = "picture does not decode (damaged, or of an unknown format)"
+        problem = f"picture does not decode (damaged, or none of {', '.join(FORMATS)})"
         raise InputError(name, problem, "Replace the file or remove its row") from error
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error, ValueError …
         raise InputError(name, f"picture does not decode ({error})", "Replace the file or remove its row") from error
@@ -189,7 +211,7 @@ def plain_bytes(data: bytes, name: str) -> bytes:
         InputError: as `open_image`.
     """
     image = open_image(data, name)
-    with Image.open(io.BytesIO(data)) as stored:
+    with open_encoded(data) as stored:
         is_upright = stored.getexif().get(ExifTags.Base.Orientation, 1) == 1
         is_rgb = stored.mode == "RGB" and not stored.has_transparency_data
         return data if stored.format in _PLAIN and is_rgb and is_upright else encode_png(image)

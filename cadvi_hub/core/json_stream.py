@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.core.files import Json
+from cadvi_hub.core.files import Json, check_regular
 
 MAX_DEPTH = 100  # lists and objects within each other
 MAX_VALUE = (
     2**25
 )  # bytes of one value or line: a picture of 24 MB in base64; Python objects take up to 20 times as much
+_TOO_DEEP = f"more than {MAX_DEPTH} lists and objects within each other"
 _OPENING = re.compile(rb"\s*(.)", re.DOTALL)
 _STARTS, _ENDS = ("start_array", "start_map"), ("end_array", "end_map")
 _CHECK = "Check source.path and source.format"
@@ -73,14 +74,40 @@ def json_object(line: bytes) -> Json:
         ValueError: it holds something else; the text of the error says what is wrong.
     """
     try:
-        value = json.loads(line.decode("utf-8-sig"))  # Windows begins a file with a byte order mark
+        value = parse_json(line.decode("utf-8-sig"))  # Windows begins a file with a byte order mark
     except UnicodeDecodeError as error:
         raise ValueError("not UTF-8") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ValueError(f"not valid JSON ({error})") from error
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")
     return value
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The JSON value `text`, at most `MAX_DEPTH` deep: more would end whoever walks through it.
+
+    Raises:
+        ValueError: it is not JSON, or too deep.
+    """
+    openings = ("[", "{") if isinstance(text, str) else (b"[", b"{")
+    try:
+        value = json.loads(text)
+        if sum(map(text.count, openings)) > MAX_DEPTH:  # type: ignore[arg-type]
+            _check_depth(value)
+    except RecursionError as error:
+        raise ValueError(_TOO_DEEP) from error
+    return value
+
+
+def _check_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        containers = [each for each in level if isinstance(each, list | dict)]
+        if not containers:
+            return
+        level = [inner for each in containers for inner in (each.values() if isinstance(each, dict) else each)]
+    raise ValueError(_TOO_DEEP)
 
 
 def _rows(file: Path, kind: str, key: str | None) -> Iterator[tuple[str, str, Any]]:
@@ -164,7 +191,7 @@ class _Stream:
             if event in _STARTS:
                 depth += 1
                 if depth > MAX_DEPTH:
-                    raise _TooLargeError(f"more than {MAX_DEPTH} lists and objects within each other")
+                    raise _TooLargeError(_TOO_DEEP)
             elif event in _ENDS:
                 depth -= 1
             if not depth:
@@ -202,6 +229,7 @@ def _parsing(file: Path, kind: str) -> Iterator[_Stream]:
 
 @contextmanager
 def _reading(file: Path) -> Iterator[IO[bytes]]:
+    check_regular(file, _CHECK)
     try:
         with file.open("rb") as content:
             yield content

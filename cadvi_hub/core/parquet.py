@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.files import check_regular
 
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
@@ -26,6 +27,7 @@ def open_parquet(file: Path, hint: str = "Build it again") -> Iterator[ParquetFi
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    check_regular(file, hint)
     try:
         with pq.ParquetFile(file) as opened:
             yield opened

@@ -6,11 +6,11 @@ heading per item. Aspects without a difference are omitted.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from cadvi_hub.core.json_stream import parse_json
 from cadvi_hub.core.schema import Aspect, CadSummary, Difference
 
 ASPECT_NAMES = {
@@ -113,7 +113,7 @@ def parse_summary_json(text: str) -> CadSummary:
         ValueError: not JSON, another form, or no commonalities or differences.
     """
     try:
-        data = json.loads(_FENCE.sub("", text))
+        data = parse_json(_FENCE.sub("", text))
         pairs = [(_aspect(item["aspect"]), str(item["text"])) for item in data["differences"]]
         return _summary(str(data["commonalities"]), pairs)
     except (KeyError, TypeError) as error:

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cadvi_hub.annotation.settings import AnnotatorSettings
+from cadvi_hub.core.ranges import Count, Ranged, Seed
 from cadvi_hub.pairing.settings import PairSettings
 from cadvi_hub.world.settings import WorldSettings
 
 
 @dataclass
-class DemoSettings:
+class DemoSettings(Ranged):
     """The demo's recipe.
 
     Attributes:
@@ -29,11 +30,11 @@ class DemoSettings:
     """
 
     out: Path = Path("out/demo")
-    seed: int = 0
+    seed: Seed = 0
     base: Literal["shipped", "from-scratch"] = "shipped"
     world: WorldSettings = field(default_factory=WorldSettings)
     pairs: PairSettings = field(default_factory=PairSettings)
     v1_annotator: AnnotatorSettings = field(default_factory=AnnotatorSettings)
     v2_annotator: AnnotatorSettings = field(default_factory=AnnotatorSettings)
     training: dict[str, Any] = field(default_factory=dict)
-    mixture_rows: dict[str, int] = field(default_factory=dict)
+    mixture_rows: dict[str, Count] = field(default_factory=dict)

@@ -1,13 +1,13 @@
 """Whether one model is better than another on the same questions: paired bootstrap, and McNemar's exact test."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.core.files import write_json, writing
+from cadvi_hub.core.files import check_regular, write_json, writing
+from cadvi_hub.core.json_stream import parse_json
 from cadvi_hub.core.output import check_result_file
 from cadvi_hub.eval.answers import Reading
 from cadvi_hub.eval.benchmarks.registry import benchmark_of
@@ -173,9 +173,10 @@ def read_predictions(folder: Path, task: str) -> list[dict[str, Any]]:
         InputError: there are none, or they cannot be read.
     """
     file = folder / "predictions" / f"{task}.jsonl"
+    check_regular(file, "Evaluate the model on this set")
     try:
         with file.open(encoding="utf-8") as lines:
-            rows = [json.loads(line) for line in lines]
+            rows = [parse_json(line) for line in lines]
         complete = rows and all({"index", "id", "group", "answer", "prediction"} <= set(row) for row in rows)
     except (OSError, ValueError, TypeError) as error:
         raise InputError(str(file), f"cannot be read ({error})", "Evaluate the model on this set") from error

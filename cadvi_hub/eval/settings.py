@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from cadvi_hub.core.ranges import BatchSize, Count, Ranged, Resamples, Seed, Tokens
 from cadvi_hub.eval.answers import Reading
 from cadvi_hub.generation.settings import EndpointSettings
 
@@ -14,7 +15,7 @@ Format = Literal["question_file", "upstream"]
 
 
 @dataclass
-class BenchmarkSettings:
+class BenchmarkSettings(Ranged):
     """One benchmark set to make ready for evaluation.
 
     Attributes:
@@ -36,11 +37,11 @@ class BenchmarkSettings:
     out: Path
     images: Path | list[Path] = field(default_factory=list)
     format: Format | None = None
-    seed: int = 0
+    seed: Seed = 0
 
 
 @dataclass
-class EvaluateSettings:
+class EvaluateSettings(Ranged):
     """What `evaluate` runs.
 
     Attributes:
@@ -71,9 +72,9 @@ class EvaluateSettings:
     out: Path
     name: str = ""
     tasks: Sequence[str] = ()
-    batch_size: int = 32
-    max_samples: int | None = None
-    max_tokens: int = 256
+    batch_size: BatchSize = 32
+    max_samples: Count | None = None
+    max_tokens: Tokens = 256
     both_orders: bool = False
     rank_options: bool = False
     blank_images: bool = False
@@ -85,7 +86,7 @@ class EvaluateSettings:
 
 
 @dataclass
-class CompareSettings:
+class CompareSettings(Ranged):
     """Two evaluations to compare.
 
     Attributes:
@@ -102,6 +103,6 @@ class CompareSettings:
     second: Path
     tasks: Sequence[str] = ()
     reading: Reading = "strict"
-    resamples: int = 10_000
-    seed: int = 0
+    resamples: Resamples = 10_000
+    seed: Seed = 0
     out: Path | None = None

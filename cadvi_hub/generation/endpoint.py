@@ -6,15 +6,14 @@ The API: https://platform.openai.com/docs/api-reference/chat; vLLM, llama.cpp an
 from __future__ import annotations
 
 import base64
-import io
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
-
-from PIL import Image, UnidentifiedImageError
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import SplitResult, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.images import FORMATS, open_encoded
 from cadvi_hub.core.schema import message
 from cadvi_hub.generation.chat import ChatRequest, Failed, Reply
 from cadvi_hub.generation.settings import EndpointSettings
@@ -45,9 +44,7 @@ class Endpoint:
     """
 
     def __init__(self, url: str, model: str, settings: EndpointSettings):
-        address = urlsplit(url)
-        if address.scheme not in ("http", "https") or not address.hostname:
-            raise InputError("base_url", "it is not an http(s) address", "Write it like http://127.0.0.1:8000/v1")
+        address = http_address(url)
         self.problem: EndpointError | None = None
         self._url, self._model, self._settings = url, model, settings
         self.shown_url = address._replace(netloc=address.netloc.rpartition("@")[2], query="").geturl()
@@ -57,11 +54,14 @@ class Endpoint:
         """A client for `answer`, to be used in one event loop and closed there."""
         from openai import AsyncOpenAI
 
+        from cadvi_hub.generation.bounded_http import BoundedAsyncClient
+
         return AsyncOpenAI(
             base_url=self._url,
             api_key=self.key(),
             timeout=self._settings.timeout,
             max_retries=self._settings.max_retries,
+            http_client=BoundedAsyncClient(self._settings.timeout),
         )
 
     async def answer(self, client: AsyncOpenAI, request: ChatRequest) -> Reply | Failed:
@@ -138,11 +138,18 @@ class Endpoint:
 
     def meaning(self, error: Exception) -> tuple[str, str]:
         """What is wrong, and a hint, after the last retry."""
-        from httpx import HTTPError
+        import ssl
+
+        from httpx2 import HTTPError, ProxyError
         from openai import APIConnectionError, APIStatusError, APITimeoutError
+
+        from cadvi_hub.generation.bounded_http import RefusedReplyError
 
         tries = f"tried {self._settings.max_retries + 1} times"
         match error:
+            case APIStatusError(status_code=403) if proxy := proxy_of(self._url):
+                hint = f"Ask the proxy's owner, set NO_PROXY, or set {self._settings.api_key_env}"
+                return f"is refused (403), by itself or by the proxy {proxy}", hint
             case APIStatusError(status_code=401 | 403):
                 return "does not take the key", f"Set {self._settings.api_key_env} to a key that is valid there"
             case APIStatusError(status_code=404):
@@ -159,6 +166,18 @@ class Endpoint:
                 hint = "Look at its log, or raise the timeout; run again"
                 return f"gave no answer within {self._settings.timeout:g} s, {tries}", hint
             case APIConnectionError() | HTTPError():
+                if refused := _cause(error, RefusedReplyError):
+                    return refused.problem, refused.hint
+                if untrusted := _cause(error, ssl.SSLCertVerificationError):
+                    reason = untrusted.verify_message or str(untrusted)
+                    hint = "Check the address; for an authority of your own, name its certificate in SSL_CERT_FILE"
+                    return f"has a TLS certificate that is not valid ({reason})", hint
+                if unencrypted := _cause(error, ssl.SSLError):
+                    problem = f"does not speak TLS ({unencrypted.reason or unencrypted})"
+                    return problem, "Check whether its address begins with http:// or https://"
+                if blocked := _cause(error, ProxyError):
+                    problem = f"cannot be reached: the proxy {proxy_of(self._url)} says {str(blocked)[:200]!r}"
+                    return problem, "Check HTTP_PROXY and HTTPS_PROXY, or add the endpoint's host to NO_PROXY"
                 is_there = "Connect" not in type(error.__cause__).__name__
                 problem = "breaks off the connection" if is_there else "cannot be reached"
                 return f"{problem}, {tries}", "Look at its log; run again" if is_there else "Start it; run again"
@@ -176,6 +195,43 @@ class Endpoint:
 
     def _without_key(self, text: str) -> str:
         return text.replace(self.key(), "[key]")
+
+
+def http_address(url: str) -> SplitResult:
+    """The parts of `url`.
+
+    Raises:
+        InputError: it is not an address of http or https.
+    """
+    try:
+        address = urlsplit(url)
+        is_address = address.scheme in ("http", "https") and bool(address.hostname) and address.port != 0
+    except ValueError:  # such as half of an IPv6 address, or a port of letters
+        is_address = False
+    if not is_address or any(character.isspace() or character < " " for character in url):
+        raise InputError("base_url", "it is not an http(s) address", "Write it like http://127.0.0.1:8000/v1")
+    return address
+
+
+def proxy_of(url: str) -> str:
+    """The proxy that the environment names for `url`, without its password; "" if there is none."""
+    address = urlsplit(url)
+    proxies = getproxies()
+    proxy = proxies.get(address.scheme) or proxies.get("all") or ""
+    if not proxy or proxy_bypass(address.hostname or ""):
+        return ""
+    return proxy.rpartition("@")[2]
+
+
+_Error = TypeVar("_Error", bound=BaseException)
+
+
+def _cause(error: BaseException, kind: type[_Error]) -> _Error | None:
+    """The first of `kind` among `error` and what caused it."""
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, kind):
+        found = found.__cause__ or found.__context__
+    return found
 
 
 def chat_messages(request: ChatRequest) -> list[dict[str, Any]]:
@@ -197,10 +253,11 @@ def chat_messages(request: ChatRequest) -> list[dict[str, Any]]:
 
 def _data_url(data: bytes) -> str:
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with open_encoded(data) as image:
             mime = image.get_format_mimetype()
-    except UnidentifiedImageError as error:
-        raise InputError("picture of a request", "its format is not known", "Give PNG or JPEG pictures") from error
+    except Exception as error:  # Pillow's readers raise OSError, SyntaxError, struct.error, ValueError …
+        problem = f"it is damaged, or none of {', '.join(FORMATS)}"
+        raise InputError("picture of a request", problem, "Give PNG or JPEG pictures") from error
     return f"data:{mime};base64,{base64.b64encode(data).decode()}"
 
 

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.images import open_image
+from cadvi_hub.core.models import NO_REMOTE_CODE, loading
 from cadvi_hub.generation.chat import ChatRequest, Failed, OnReplies, Reply, public_name
 from cadvi_hub.generation.processors import load_pillow_processor
 from cadvi_hub.generation.reuse import PictureReuse
@@ -22,6 +23,8 @@ from cadvi_hub.generation.usage import Usage
 if TYPE_CHECKING:
     import torch
 
+_NOT_LOADED = "it is not there, or cannot be loaded"
+_HINT = "Name a model on the Hub, or a folder that holds one as safetensors"
 LOOK_AHEAD = 8  # batches that are sorted by length together, for little padding; this many wait in memory
 
 
@@ -152,7 +155,8 @@ class LocalGenerator:
                     {"role": turn["role"], "content": "".join(part["text"] for part in turn["content"])}
                     for turn in request.messages
                 ]
-            prompts.append(processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+            with loading(f"model {self.name}", "its chat template fails", "Correct the template", self._model_name):
+                prompts.append(processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
         begins = bool(tokenizer.bos_token) and prompts[0].startswith(tokenizer.bos_token)
         try:
             inputs = processor(
@@ -207,16 +211,15 @@ class LocalGenerator:
             from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
             from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
-            where = {"pretrained_model_name_or_path": self._model_name, "revision": self._revision}
-            try:
+            name = self._model_name
+            where = {"pretrained_model_name_or_path": name, "revision": self._revision, **NO_REMOTE_CODE}
+            with loading(f"model {name!r}", _NOT_LOADED, _HINT, name, self._revision):
                 sees = AutoConfig.from_pretrained(**where).model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
                 model_class = AutoModelForImageTextToText if sees else AutoModelForCausalLM
                 model = model_class.from_pretrained(
                     **where, dtype="auto", device_map="auto", use_safetensors=True
                 ).eval()
-                processor = load_pillow_processor(self._model_name, self._revision)
-            except (OSError, ValueError) as error:
-                raise _unusable(self._model_name, error) from error
+                processor = load_pillow_processor(name, self._revision)
             tokenizer = getattr(processor, "tokenizer", processor)
             tokenizer.padding_side = "left"
             tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
@@ -236,10 +239,8 @@ def _name(model: str, revision: str) -> str:
     if not folder.is_dir():
         from transformers import AutoConfig
 
-        try:
-            config = AutoConfig.from_pretrained(model, revision=revision)
-        except (OSError, ValueError) as error:
-            raise _unusable(model, error) from error
+        with loading(f"model {model!r}", _NOT_LOADED, _HINT, model, revision):
+            config = AutoConfig.from_pretrained(model, revision=revision, **NO_REMOTE_CODE)
         return f"{model}@{getattr(config, '_commit_hash', None) or revision}"
     for needed in ("config.json", "*.safetensors"):
         if not any(folder.glob(needed)):
@@ -258,9 +259,3 @@ def _name(model: str, revision: str) -> str:
         with path.open("rb") as file:
             digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
     return f"{public_name(str(folder.resolve()))}@{digest.hexdigest()[:12]}"
-
-
-def _unusable(model: str, error: Exception) -> InputError:
-    reason = str(error).strip().split("\n")[0].removesuffix(".")
-    hint = "Name a model on the Hub, or a folder that holds one as safetensors"
-    return InputError(f"model {model!r}", f"it is not there, or cannot be loaded ({reason})", hint)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from cadvi_hub.core.ranges import Parallel, Ranged, Retries, Seconds, Seed, ShareAboveZero, Temperature, Tokens
+
 
 @dataclass
-class EndpointSettings:
+class EndpointSettings(Ranged):
     """An OpenAI-compatible endpoint that serves the model.
 
     Attributes:
@@ -21,9 +23,9 @@ class EndpointSettings:
 
     base_url: str | list[str] = ""
     api_key_env: str = "OPENAI_API_KEY"
-    concurrency: int = 32
-    timeout: float = 300.0
-    max_retries: int = 6
+    concurrency: Parallel = 32
+    timeout: Seconds = 300.0
+    max_retries: Retries = 6
 
     @property
     def addresses(self) -> list[str]:
@@ -32,7 +34,7 @@ class EndpointSettings:
 
 
 @dataclass
-class SamplingSettings:
+class SamplingSettings(Ranged):
     """How replies are sampled.
 
     Attributes:
@@ -43,10 +45,10 @@ class SamplingSettings:
         json_schema: whether the endpoint has to answer in JSON of a given form.
     """
 
-    max_tokens: int = 512
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int = 0
+    max_tokens: Tokens = 512
+    temperature: Temperature = 0.0
+    top_p: ShareAboveZero = 1.0
+    seed: Seed = 0
     json_schema: bool = False
 
 

@@ -15,6 +15,7 @@ from cadvi_hub.generation.settings import EndpointSettings
 
 DEMO_MODEL = Path("out/demo/models/v1/merged")  # where `make demo` leaves its V1 model
 TIMEOUT = 120  # seconds until an endpoint counts as lost
+LONGEST = 600  # seconds that one answer may take
 BASE_MODEL = Path(__file__).parents[1] / "demo" / "base_model"
 
 
@@ -127,10 +128,18 @@ class EndpointChat:
     def stream(self, request: ChatRequest) -> Iterator[str]:
         from openai import OpenAI
 
+        from cadvi_hub.generation.bounded_http import BoundedClient
+
         key, decoding = self._endpoint.key(), request.decoding
         try:
             with (
-                OpenAI(base_url=self._url, api_key=key, timeout=TIMEOUT, max_retries=1) as client,
+                OpenAI(
+                    base_url=self._url,
+                    api_key=key,
+                    timeout=TIMEOUT,
+                    max_retries=1,
+                    http_client=BoundedClient(LONGEST),
+                ) as client,
                 cast(Any, client.chat.completions.create)(
                     model=self.name,
                     messages=chat_messages(request),

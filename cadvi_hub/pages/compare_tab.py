@@ -15,11 +15,11 @@ from cadvi_hub.core.images import ImageStore
 from cadvi_hub.core.schema import Message, message
 from cadvi_hub.generation.chat import ChatRequest, Decoding
 from cadvi_hub.pages.chat import Chat
+from cadvi_hub.pages.guard import MAX_BYTES
 from cadvi_hub.pages.pictures import Shown, data_url, for_page, stored_bytes
 from cadvi_hub.pages.rendering import Turn, answer_turn, chat_html, message_html, turns
 from cadvi_hub.pages.rows import DataRows
 
-MAX_BYTES = 20_000_000  # of an upload
 MAX_QUESTION = 2_000  # characters
 DECODING = Decoding(max_tokens=400)
 # "What do the two images have in common, and how do they differ?": as anybody would ask. It matters to small models:
@@ -56,7 +56,7 @@ class CompareTab:
             message_html(f"Give two pictures: a model says what they have in common and how they differ. {chat.about}")
         )
         with gr.Row():
-            kinds = [".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"]
+            kinds = [".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".mpo"]
             files = [
                 gr.File(
                     label=f"Picture {number}", file_types=kinds, height=140, min_width=200, elem_id=f"picture-{number}"

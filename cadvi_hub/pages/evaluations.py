@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.files import read_json
+from cadvi_hub.core.json_stream import parse_json
 from cadvi_hub.eval.benchmarks.registry import BENCHMARKS, SWAPPED, benchmark_of
 from cadvi_hub.eval.judge.run import read_ratings as read_rating_scores
 from cadvi_hub.eval.scoring import token_f1
@@ -196,7 +196,7 @@ def _predictions(folder: Path, task: str) -> Iterator[tuple[int, Prediction]]:
     try:
         with file.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, start=1):  # noqa: B007  (the message names it)
-                row = json.loads(line)
+                row = parse_json(line)
                 reply = _reply(row, task)
                 is_read = row.get("strict") is not None
                 yield (
@@ -248,8 +248,8 @@ def _read_ratings(folder: Path, task: str) -> Ratings:
     found = {}
     for file in sorted(folder.glob(f"judged/*/{task}.jsonl")):
         try:
-            judged = json.loads((file.parent / "judge.json").read_bytes())
-            rows = [json.loads(line) for line in file.read_bytes().splitlines()]
+            judged = parse_json((file.parent / "judge.json").read_bytes())
+            rows = [parse_json(line) for line in file.read_bytes().splitlines()]
             ratings = {row["index"]: (row["rating"], row["reason"] or "") for row in rows}
             found[_judge(judged["judge"], judged["tasks"][task])] = ratings
         except (OSError, ValueError, KeyError, TypeError) as error:

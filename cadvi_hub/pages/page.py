@@ -14,9 +14,10 @@ from starlette.middleware import Middleware
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.images import ImageFolders
 from cadvi_hub.pages.chat import chat_with
-from cadvi_hub.pages.compare_tab import MAX_BYTES, CompareTab
+from cadvi_hub.pages.compare_tab import CompareTab
 from cadvi_hub.pages.data_tab import DataTab
 from cadvi_hub.pages.evaluations import Evaluations
+from cadvi_hub.pages.guard import MAX_BYTES, Guard
 from cadvi_hub.pages.rendering import asset, message_html, tagger
 from cadvi_hub.pages.results_tab import ResultsTab
 from cadvi_hub.pages.rows import DataRows, open_sets
@@ -30,6 +31,8 @@ POLICY = (
     "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
     "style-src 'self' 'unsafe-inline'; form-action 'self'; base-uri 'self'; object-src 'none'"
 )
+
+MAX_WAITING = 32  # requests in the queue of each event; more are told to come back
 
 
 class Headers:
@@ -55,6 +58,7 @@ def serve(settings: ViewSettings, block: bool = True) -> gr.Blocks:
         InputError: a folder or file that cannot be read, or the port is taken.
     """
     page = make_page(settings)
+    guard = Middleware(Guard, listening=settings.host, names=settings.host_names)
     try:
         page.launch(
             server_name=settings.host,
@@ -69,7 +73,7 @@ def serve(settings: ViewSettings, block: bool = True) -> gr.Blocks:
             theme=gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["monospace"]),  # no fonts of Google's
             css=asset("page.css"),
             head=f"<script>{asset('keys.js')}</script>",
-            app_kwargs={"middleware": [Middleware(Headers)]},
+            app_kwargs={"middleware": [Middleware(Headers), guard]},
         )
     except OSError as error:
         place = f"port {settings.port} of {settings.host}"
@@ -113,4 +117,5 @@ def make_page(settings: ViewSettings) -> gr.Blocks:
             CompareTab(chat, sets, store, tabs[0].place if sets else ())
         for tab in tabs:
             tab.on_load(page)
+    page.queue(max_size=MAX_WAITING)
     return page

@@ -94,12 +94,11 @@ def shown(image: Mapping[str, Any], address: Address, store: ImageStore | None =
 
 
 def thumbnail(image: Mapping[str, Any], place: str) -> Shown:
-    """The picture of a row, small and inside the page.
-
-    Raises:
-        InputError: it cannot be shown; names `place`.
-    """
-    picture = for_page(image["bytes"] or b"", place, THUMBNAIL)
+    """The picture of a row, small and inside the page; if it is broken or missing, the problem takes its place."""
+    try:
+        picture = for_page(image["bytes"] or b"", place, THUMBNAIL)
+    except InputError as error:
+        return Shown("", problem=str(error))
     return Shown(data_url(picture), picture.width, picture.height)
 
 

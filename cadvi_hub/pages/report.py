@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,8 @@ from cadvi_hub.pages.settings import ReportSettings
 
 DATA_SETS = ("v1", "v2")
 FILES = ("results.json", "report.md", "index.html")
+
+logger = logging.getLogger(__name__)
 
 
 def report(settings: ReportSettings) -> str:
@@ -94,14 +97,18 @@ def write_report(settings: ReportSettings, results: Results) -> Path:
     _write(Path(settings.out) / "report.md", render_markdown("report.md.jinja", **facts))
 
     answers = sample_answers(Evaluations(settings.models, question_sets(settings.questions)), settings.seed)
-    data_sets = [sample_data_set(Path(settings.data) / name, settings.seed) for name in DATA_SETS if settings.data]
+    sampled = [sample_data_set(Path(settings.data) / name, settings.seed) for name in DATA_SETS if settings.data]
+    data_sets = [each for each in sampled if each]
+    if missing := answers.missing + sum(each.missing for each in data_sets):
+        logger.warning("%d pictures of the report cannot be shown; the page says why", missing)
     page = page_html(
         "report.html.jinja",
         **facts,
         images="data:",
         scores=scores_html(tables, notes(results), {table.title: bar_charts(table) for table in tables if table.main}),
         loss=loss_chart(_logs(settings.trainings), {name: number for number, name in enumerate(results)}),
-        data_sets=[each for each in data_sets if each],
+        data_sets=data_sets,
+        missing=missing,
         models=list(results),
         answers=answers.shown,
         has_filters=bool(answers.shown),

@@ -5,7 +5,6 @@ A set is a folder of parquet files, or such a folder of a repository on the Hub,
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.json_stream import parse_json
 
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
@@ -91,7 +91,7 @@ class DataRows:
             else:
                 content = self._file_system.cat_file(file) if self._file_system.exists(file) else b"{}"
         try:
-            report = json.loads(content)
+            report = parse_json(content)
         except ValueError as error:
             raise InputError(file, f"cannot be read ({error})", "Build the data set again") from error
         if not isinstance(report, dict):

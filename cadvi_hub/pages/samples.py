@@ -22,30 +22,33 @@ MAX_QUESTIONS = 18  # of a set, so that a page of ten sets has 360 thumbnails at
 
 
 class DataSet(NamedTuple):
-    """A finished data set as the page shows it: what its build counted, and sample rows as HTML."""
+    """A finished data set as the page shows it: what its build counted, sample rows as HTML, and the number of their
+    pictures that cannot be shown."""
 
     name: str
     rows: int
     drops: Markup
     pair_counts: Mapping[str, int]
     pairs: Sequence[Markup]
+    missing: int
 
 
 class Answers(NamedTuple):
-    """Single questions with all answers as HTML, the number of questions they are drawn from, and their sets and kinds
-    of answers."""
+    """Single questions with all answers as HTML, the number of questions they are drawn from, their sets and kinds of
+    answers, and the number of their pictures that cannot be shown."""
 
     shown: Sequence[Markup]
     total: int
     tasks: Sequence[str]
     kinds: Set[str]
+    missing: int
 
 
 def sample_data_set(folder: Path, seed: int) -> DataSet | None:
     """`PAIRS` rows of the data set that a build made in `folder`, in its order; None if there is none.
 
     Raises:
-        InputError: a file that cannot be read, or a picture that does not decode.
+        InputError: a file that cannot be read.
     """
     if not (folder / "build.json").is_file():
         return None
@@ -57,12 +60,13 @@ def sample_data_set(folder: Path, seed: int) -> DataSet | None:
         raise InputError(str(folder / "build.json"), f"not a build's report ({error!r})", "Build it again") from error
     rows = DataRows(str(folder), files)
     total = rows.total or 0
-    pairs = []
+    pairs, missing = [], 0
     for index in sorted(random.Random(f"{seed}/{folder.name}").sample(range(total), min(PAIRS, total))):
         row = rows.row(index) or {}
         pictures = [thumbnail(image, f"{folder.name} row {index}") for image in row["images"]]
+        missing += sum(not picture.url for picture in pictures)
         pairs.append(pair_html(row, pictures, row_anchor(folder.name, row["id"])))
-    return DataSet(folder.name, number, drops_html(drops), pair_counts, pairs)
+    return DataSet(folder.name, number, drops_html(drops), pair_counts, pairs, missing)
 
 
 def question_sets(folder: Path | None) -> dict[str, DataRows]:
@@ -77,12 +81,12 @@ def sample_answers(evaluations: Evaluations, seed: int) -> Answers:
     """Questions of all sets, such that every filter of the page finds some.
 
     Raises:
-        InputError: a file that cannot be read, a picture that does not decode, or predictions made on other questions.
+        InputError: a file that cannot be read, or predictions made on other questions.
     """
     shown: list[Markup] = []
     tasks: list[str] = []
     kinds: set[str] = set()
-    total = 0
+    total = missing = 0
     for task in evaluations.tasks:
         of_models = evaluations.kinds(task)
         total += len({index for found in of_models.values() for index in found})
@@ -91,9 +95,10 @@ def sample_answers(evaluations: Evaluations, seed: int) -> Answers:
         for index in chosen:
             question = evaluations.question(task, index)
             pictures = [thumbnail(image, f"{task} question {question.id}") for image in question.images]
+            missing += sum(not picture.url for picture in pictures)
             shown.append(question_html(question, pictures))
             kinds.update(question.kinds)
-    return Answers(shown, total, tasks, kinds)
+    return Answers(shown, total, tasks, kinds, missing)
 
 
 def choose(kinds: Mapping[str, Mapping[int, Sequence[str]]], seed: str) -> list[int]:

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cadvi_hub.core.ranges import Count, Port, Ranged, Seed
+
 
 @dataclass
-class ReportSettings:
+class ReportSettings(Ranged):
     """What is reported.
 
     Attributes:
@@ -34,11 +36,11 @@ class ReportSettings:
     baseline: str = ""
     paper: bool = False
     note: str = ""
-    seed: int = 0
+    seed: Seed = 0
 
 
 @dataclass
-class ViewSettings:
+class ViewSettings(Ranged):
     """What the page shows, and where.
 
     Attributes:
@@ -53,6 +55,8 @@ class ViewSettings:
         base_url: address of an OpenAI-compatible endpoint, up to and including `/v1`; "" runs the model here.
         api_key_env: name of the environment variable that holds the endpoint's key; unset means no key.
         host: address to listen on; 0.0.0.0 lets others in, who can then read all that is shown.
+        host_names: more names under which browsers reach the page, such as that of a proxy. Requests for other names
+            are refused, because any site can point its name at this machine.
         port: port to listen on.
         export: folder for a page of files that needs no server; nothing is served then.
         rows: exported rows of each data set, and questions of each benchmark, spread evenly.
@@ -66,6 +70,7 @@ class ViewSettings:
     base_url: str = ""
     api_key_env: str = "OPENAI_API_KEY"
     host: str = "127.0.0.1"
-    port: int = 7860
+    host_names: Sequence[str] = ()
+    port: Port = 7860
     export: Path | None = None
-    rows: int = 100
+    rows: Count = 100

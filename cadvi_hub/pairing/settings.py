@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from cadvi_hub.core.ranges import Count, Ranged, Seed
+
 
 @dataclass
-class PairSettings:
+class PairSettings(Ranged):
     """How to mine pairs from captions.
 
     Attributes:
@@ -21,12 +23,12 @@ class PairSettings:
             which image of a pair comes first.
     """
 
-    min_shared: int = 2
-    max_uses_per_image: int = 4
-    max_pairs: int = 278_000
-    posting_cap: int = 200
+    min_shared: Count = 2
+    max_uses_per_image: Count = 4
+    max_pairs: Count = 278_000
+    posting_cap: Count = 200
     closest_first: bool = True
-    seed: int = 0
+    seed: Seed = 0
 
 
 @dataclass

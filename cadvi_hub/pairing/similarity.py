@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.images import open_image
+from cadvi_hub.core.models import NO_REMOTE_CODE, loading
 from cadvi_hub.core.schema import ImagePair
 
 if TYPE_CHECKING:
@@ -82,21 +83,18 @@ class ImageSimilarity:
 
             device = "cuda" if torch.cuda.is_available() else "cpu"
             hint = "Name a CLIP model on the Hub, or a folder that holds one as safetensors"
-            try:
-                kind = AutoConfig.from_pretrained(self._model_name).model_type
+            with loading(self._model_name, "the CLIP model cannot be loaded", hint, self._model_name):
+                kind = AutoConfig.from_pretrained(self._model_name, **NO_REMOTE_CODE).model_type
                 if kind != "clip":
                     raise InputError(self._model_name, f"a model of type {kind!r}, not CLIP", hint)
                 loaded: Any = CLIPModel.from_pretrained(
                     self._model_name, use_safetensors=True, output_loading_info=True
                 )
-                processor = AutoImageProcessor.from_pretrained(self._model_name, backend="pil")  # without torchvision
-            except InputError:
-                raise
-            except (OSError, ValueError, RuntimeError) as error:
-                reason = str(error).strip().split("\n")[0].removesuffix(".")
-                raise InputError(self._model_name, f"the CLIP model cannot be loaded ({reason})", hint) from error
-            model, loading = loaded
-            if loading["missing_keys"]:  # they would be random
-                raise InputError(self._model_name, f"it lacks {len(loading['missing_keys'])} weights of CLIP", hint)
+                processor = AutoImageProcessor.from_pretrained(  # without torchvision
+                    self._model_name, backend="pil", **NO_REMOTE_CODE
+                )
+            model, report = loaded
+            if report["missing_keys"]:  # they would be random
+                raise InputError(self._model_name, f"it lacks {len(report['missing_keys'])} weights of CLIP", hint)
             self._loaded = model.eval().to(device), processor
         return self._loaded

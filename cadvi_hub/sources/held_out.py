@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from cadvi_hub.core.drops import Drops
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.files import check_regular
 from cadvi_hub.core.images import image_id
 from cadvi_hub.core.json_stream import json_lines, json_object, list_rows
 from cadvi_hub.core.parquet import image_names
@@ -106,6 +107,7 @@ def _names_in_json(file: Path) -> Iterator[Names]:
 
 def _names_in_text(file: Path) -> Iterator[Names]:
     try:
+        check_regular(file)
         text = file.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise InputError(str(file), f"cannot be read ({error.strerror})", "Check the path") from error

@@ -12,11 +12,12 @@ from typing import Any
 
 from huggingface_hub import snapshot_download
 from peft import PeftConfig, PeftModel, get_peft_model_state_dict
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from transformers import AutoProcessor, ProcessorMixin
 from transformers.utils import find_adapter_config_file
 
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.models import NO_REMOTE_CODE, loading
 from cadvi_hub.core.output import replacing_output
 from cadvi_hub.hub.model_card import ADAPTER_CONFIG, TRAINING_LOG
 from cadvi_hub.training.checkpoints import load_whole, logits, probe, prove, save_model
@@ -63,25 +64,24 @@ def load_adapted(adapter: Path) -> PeftModel:
     """
     if not is_adapter(adapter) or not (adapter / ADAPTER_WEIGHTS).is_file():
         raise InputError(str(adapter), "it holds no adapter", f"Name a folder with {ADAPTER_CONFIG} and its weights")
-    try:
+    place, problem = str(adapter / ADAPTER_CONFIG), "it is not the configuration of an adapter"
+    with loading(place, problem, "Train it again", adapter):
         config = PeftConfig.from_pretrained(str(adapter))
-    except (ValueError, TypeError, KeyError) as error:
-        problem = f"it is not the configuration of an adapter ({error})"
-        raise InputError(str(adapter / ADAPTER_CONFIG), problem, "Train it again") from error
     base_name, hint = str(config.base_model_name_or_path), "Provide the base that the adapter was trained on"
     try:
         base = load_whole(base_name, revision=config.revision, dtype="auto")
     except InputError as error:
         raise InputError(str(adapter), f"its base {base_name!r} does not load: {error.problem}", hint) from error
+    broken = loading(str(adapter / ADAPTER_WEIGHTS), "broken file", "Train it again", adapter)
     misfit = InputError(str(adapter), f"its weights do not fit the base {base_name!r}", hint)
     try:
-        adapted = PeftModel.from_pretrained(base, str(adapter), is_trainable=False)
-        with safe_open(str(adapter / ADAPTER_WEIGHTS), framework="pt") as weights:
+        with broken, safe_open(str(adapter / ADAPTER_WEIGHTS), framework="pt") as weights:
             stored = set(weights.keys())
-    except (RuntimeError, ValueError) as error:  # sizes differ, or target modules are missing
+        adapted = PeftModel.from_pretrained(base, str(adapter), is_trainable=False)
+    except InputError:
+        raise
+    except (RuntimeError, ValueError, TypeError) as error:  # sizes differ, or target modules are missing
         raise misfit from error
-    except SafetensorError as error:
-        raise InputError(str(adapter / ADAPTER_WEIGHTS), f"broken file ({error})", "Train it again") from error
     if stored != set(get_peft_model_state_dict(adapted)):  # PEFT would only warn
         raise misfit
     adapted.eval()
@@ -95,10 +95,8 @@ def load_processor(adapter: Path) -> ProcessorMixin:
         InputError: there is none, or it has no chat template.
     """
     hint = "Save the processor of the training beside the adapter"
-    try:
-        processor: Any = AutoProcessor.from_pretrained(adapter)  # not with backend="pil": see `load_pillow_processor`
-    except (OSError, ValueError) as error:
-        raise InputError(str(adapter), f"its processor does not load ({error})", hint) from error
+    with loading(str(adapter), "its processor does not load", hint, adapter):  # not with backend="pil", as
+        processor: Any = AutoProcessor.from_pretrained(adapter, **NO_REMOTE_CODE)  # `load_pillow_processor` explains
     if not getattr(processor, "chat_template", None):
         raise InputError(str(adapter), "its processor has no chat template", hint)
     found: ProcessorMixin = processor

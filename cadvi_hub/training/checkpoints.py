@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import gc
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, TypeVar
 
 import torch
 from PIL import Image
-from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedModel, ProcessorMixin
 
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.models import NO_REMOTE_CODE, loading
 from cadvi_hub.core.schema import message
 
 Model = TypeVar("Model", bound=PreTrainedModel)
@@ -41,14 +40,11 @@ def load_complete(model_class: type[Model], name: str, kinds: tuple[str, ...] = 
         InputError: it is not found, it does not load, or weights are missing (transformers draws those at random).
     """
     place, hint = f"model {name!r}", f"Name a folder or repository that {model_class.__name__} loads"
-    try:
-        if kinds and (kind := AutoConfig.from_pretrained(name).model_type) not in kinds:
+    with loading(place, f"it does not load as {model_class.__name__}", hint, name, options.get("revision")):
+        if kinds and (kind := AutoConfig.from_pretrained(name, **NO_REMOTE_CODE).model_type) not in kinds:
             raise InputError(place, f"it is of the type {kind}, not {' or '.join(kinds)}", hint)
+        options |= NO_REMOTE_CODE
         loaded: Any = model_class.from_pretrained(name, output_loading_info=True, **options)
-    except InputError:
-        raise
-    except (OSError, ValueError, RuntimeError, EOFError, UnpicklingError, SafetensorError) as error:
-        raise InputError(place, f"it does not load as {model_class.__name__} ({error})", hint) from error
     model: Model = loaded[0]
     if missing := sorted(loaded[1]["missing_keys"]):
         raise InputError(place, f"{len(missing)} weights are missing, among them {missing[0]!r}", hint)

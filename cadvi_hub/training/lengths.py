@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset, Features, Value, concatenate_datasets
 from jinja2 import TemplateError
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, UnidentifiedImageError
 from transformers import LlavaOnevisionProcessor, ProcessorMixin, SmolVLMProcessor
 
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.images import open_encoded
 from cadvi_hub.core.schema import Message
 
 REPLACE = "Replace the picture, or remove the row"
@@ -53,7 +53,7 @@ def image_size(data: pa.Buffer) -> list[int]:
         OSError: not a picture, or incomplete. For damaged files Pillow also raises other errors.
     """
     content = data.to_pybytes()  # some of Pillow's readers cannot read lines of a pa.BufferReader
-    with Image.open(io.BytesIO(content)) as image:
+    with open_encoded(content) as image:
         width, height = image.size
         # getexif would decode a PNG, to look for a chunk after its pixels.
         has_exif = image.format != "PNG" or "exif" in image.info

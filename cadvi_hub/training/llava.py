@@ -28,6 +28,7 @@ from transformers.models.llava.image_processing_pil_llava import LlavaImageProce
 from transformers.utils.hub import cached_file
 
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.models import NO_REMOTE_CODE, loading
 from cadvi_hub.core.output import replacing_output
 from cadvi_hub.training.checkpoints import load_complete, probe, prove, save_model
 from cadvi_hub.training.inputs import follow_llava
@@ -113,13 +114,11 @@ def make_processor(language_model: str, vision_tower: str, patch_size: int) -> L
     Raises:
         InputError: one of them does not load, or the tokenizer lacks the template's tokens.
     """
-    place = f"tokenizer of {language_model!r}"
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(language_model)
-        place = f"image processor of {vision_tower!r}"
+    problem, hint = "it does not load", "Put its files beside the weights"
+    with loading(f"tokenizer of {language_model!r}", problem, hint, language_model):
+        tokenizer = AutoTokenizer.from_pretrained(language_model, **NO_REMOTE_CODE)
+    with loading(f"image processor of {vision_tower!r}", problem, hint, vision_tower):
         image_processor = LlavaImageProcessorPil.from_pretrained(vision_tower)
-    except (OSError, ValueError, ImportError) as error:
-        raise InputError(place, f"it does not load ({error})", "Put its files beside the weights") from error
     if (ends := (tokenizer.bos_token, tokenizer.eos_token)) != ("<s>", "</s>"):
         problem = f"texts begin and end with {ends}, but LLaVA-1.5 needs <s> and </s>"
         raise InputError(f"tokenizer of {language_model!r}", problem, "Use Vicuna-1.5")

@@ -23,6 +23,7 @@ from trl.chat_template_utils import (
 )
 
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.models import NO_REMOTE_CODE, loading
 from cadvi_hub.generation.processors import load_pillow_processor
 from cadvi_hub.training.adapters import is_adapter
 from cadvi_hub.training.checkpoints import load_whole
@@ -69,13 +70,11 @@ def load_base(model_args: TuningModel) -> PreTrainedModel:
 
 def _outline(name: str, revision: str | None) -> PreTrainedModel:
     """The model without its weights."""
-    try:
-        config = AutoConfig.from_pretrained(name, revision=revision)
+    problem, hint = "it does not load as a vision-language model", "Start from one that transformers knows"
+    with loading(f"model {name!r}", problem, hint, name, revision):
+        config = AutoConfig.from_pretrained(name, revision=revision, **NO_REMOTE_CODE)
         with torch.device("meta"), set_zero3_state():  # otherwise ZeRO-3 shards weights that are not there
-            outline = AutoModelForImageTextToText.from_config(config)
-    except (OSError, ValueError) as error:
-        problem = f"it does not load as a vision-language model ({error})"
-        raise InputError(f"model {name!r}", problem, "Start from one that transformers knows") from error
+            outline = AutoModelForImageTextToText.from_config(config, **NO_REMOTE_CODE)
     outline.name_or_path = name
     found: PreTrainedModel = outline
     return found
@@ -118,11 +117,9 @@ def load_processor(model_args: TuningModel, chat_template: Path | None) -> Proce
     """
     name = str(model_args.model_name_or_path)
     place = f"model {name!r}"
-    try:
+    hint = "Save one beside it, or install what it needs"
+    with loading(place, "its processor does not load", hint, name, model_args.model_revision):
         processor = load_pillow_processor(name, model_args.model_revision)
-    except (OSError, ValueError, ImportError) as error:
-        hint = "Save one beside it, or install what it needs"
-        raise InputError(place, f"its processor does not load ({error})", hint) from error
     if not all(hasattr(processor, part) for part in ("image_processor", "tokenizer")):
         raise InputError(place, "it has no processor of images and texts", "Save one beside it")
     if chat_template is not None:

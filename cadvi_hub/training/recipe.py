@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,7 +17,38 @@ from trl import ModelConfig, SFTConfig, TrlParser
 from yaml import YAMLError
 
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.ranges import MOST, Range, check_range
+from cadvi_hub.core.recipe_file import check_recipes
 from cadvi_hub.training.settings import DataArguments
+
+# Of TRL's numbers, which have no range of their own. -1 steps means that the epochs decide.
+_ABOVE_ZERO, _OR_ZERO, _SHARE = Range(0, open_below=True), Range(0), Range(0, 1)
+RANGES = {
+    "per_device_train_batch_size": Range(1, 100_000),
+    "per_device_eval_batch_size": Range(1, 100_000),
+    "gradient_accumulation_steps": Range(1, 1_000_000),
+    "dataset_num_proc": Range(1, 10_000),
+    "dataloader_num_workers": Range(0, 10_000),
+    "max_steps": Range(-1, MOST),
+    "num_train_epochs": _ABOVE_ZERO,
+    "logging_steps": _ABOVE_ZERO,
+    "save_steps": _ABOVE_ZERO,
+    "save_total_limit": Range(1, MOST),
+    "learning_rate": _OR_ZERO,
+    "projector_lr": _OR_ZERO,
+    "weight_decay": _OR_ZERO,
+    "max_grad_norm": _OR_ZERO,
+    "warmup_steps": _OR_ZERO,
+    "adam_beta1": _SHARE,
+    "adam_beta2": _SHARE,
+    "adam_epsilon": _OR_ZERO,
+    "pad_to_multiple_of": Range(1, 100_000),
+    "seed": Range(0, 2**32 - 1),
+    "data_seed": Range(0, 2**32 - 1),
+    "lora_r": Range(1, 100_000),
+    "lora_alpha": Range(1, MOST),
+    "lora_dropout": Range(0, 1),
+}
 
 
 @dataclass
@@ -90,23 +124,36 @@ def parse(argv: list[str] | None = None) -> tuple[DataArguments, TuningConfig, T
     Raises:
         InputError: the file is missing or not YAML, or a key or value is unknown.
     """
+    argv = sys.argv[1:] if argv is None else argv
+    if wants_traceback(argv):
+        argv = [argument for argument in argv if argument != "--debug"]
+    check_recipes(argv)
     groups: Any = (DataArguments, TuningConfig, TuningModel)
     parser = RecipeParser(groups, prog="cadvi_hub.training.sft")
     try:
         data, args, model_args = parser.parse_args_and_config(argv)
     except InputError:
         raise
-    except (ValueError, TypeError, OSError, ImportError, YAMLError) as error:
+    except (ValueError, TypeError, AttributeError, OSError, ImportError, YAMLError) as error:
         raise InputError("settings", str(error), "See --help for every key") from error
     return data, args, model_args
+
+
+def wants_traceback(argv: Sequence[str]) -> bool:
+    """Whether `--debug` is given without a value; with one it is a setting of transformers."""
+    return any(key == "--debug" and value.startswith("--") for key, value in pairwise([*argv, "--"]))
 
 
 def check_settings(args: TuningConfig, model_args: TuningModel) -> None:
     """Refuse settings that this method does not support, instead of overriding them.
 
     Raises:
-        InputError: a setting cannot work here, or holds a secret.
+        InputError: a number is out of its range, or a setting cannot work here or holds a secret.
     """
+    for key, allowed in RANGES.items():
+        value = getattr(args, key, None) if hasattr(args, key) else getattr(model_args, key, None)
+        if value is not None:
+            check_range(key, value, allowed)
     if model_args.model_name_or_path is None:
         raise InputError("settings", "model_name_or_path is not set", "Name the base model")
     if args.max_length is not None:

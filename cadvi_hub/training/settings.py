@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.ranges import Ranged, Tokens
 
 
 @dataclass
@@ -61,7 +62,7 @@ class Source:
 
 
 @dataclass
-class DataArguments:
+class DataArguments(Ranged):
     """What to train on.
 
     Attributes:
@@ -72,10 +73,11 @@ class DataArguments:
     """
 
     mixture: dict[str, Any] | str | None = None
-    max_tokens: int = 2048
+    max_tokens: Tokens = 2048
     streaming: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self.mixture = json.loads(self.mixture) if isinstance(self.mixture, str) else self.mixture or {}
         if not isinstance(self.mixture, dict):
             raise ValueError("mixture must map the name of each source to its settings")

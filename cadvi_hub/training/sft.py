@@ -30,7 +30,7 @@ from typing import cast
 from peft import PeftModel
 from transformers import set_seed
 
-from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.ends import ending_in_one_line
 from cadvi_hub.core.files import write_json
 from cadvi_hub.core.output import NEW, OutputFolder
 from cadvi_hub.core.processes import die_with_launcher
@@ -42,7 +42,7 @@ from cadvi_hub.training.adapters import merge
 from cadvi_hub.training.collator import Collator
 from cadvi_hub.training.mixture import load_mixture, pin
 from cadvi_hub.training.models import base_commit, load_base, load_processor, lora_config, template_file
-from cadvi_hub.training.recipe import TuningConfig, TuningModel, check_settings, parse
+from cadvi_hub.training.recipe import TuningConfig, TuningModel, check_settings, parse, wants_traceback
 from cadvi_hub.training.runs import (
     MERGED,
     checkpoint_to_resume,
@@ -158,11 +158,9 @@ def push(args: TuningConfig, model_args: TuningModel, sources: Mapping[str, Sour
 
 
 def main(argv: list[str] | None = None) -> None:
-    """The command. Bad input ends it with a message and no traceback."""
-    try:
+    """The command. An error or Ctrl-C ends it with one line; `--debug` shows the traceback."""
+    with ending_in_one_line("training", wants_traceback(sys.argv if argv is None else argv)):
         train(*parse(argv))
-    except InputError as error:
-        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from cadvi_hub.core.ranges import Count, CountOrZero, Ranged, Seed, Share
+
 
 @dataclass
-class WorldSettings:
+class WorldSettings(Ranged):
     """How much of the world to draw.
 
     Attributes:
@@ -22,19 +24,19 @@ class WorldSettings:
         out: Output folder.
     """
 
-    seed: int = 0
-    captioned: int = 3000
-    similar: int = 1500
-    instruct: int = 3000
-    questions: int = 240
-    boxes_share: float = 0.06
-    tell: float = 0.6
-    max_groups: int = 3
+    seed: Seed = 0
+    captioned: CountOrZero = 3000
+    similar: CountOrZero = 1500
+    instruct: CountOrZero = 3000
+    questions: CountOrZero = 240
+    boxes_share: Share = 0.06
+    tell: Share = 0.6
+    max_groups: Count = 3
     out: Path = Path("out/world")
 
 
 @dataclass
-class NlvrSettings:
+class NlvrSettings(Ranged):
     """Which NLVR file to turn into captioned images.
 
     Attributes:
@@ -48,5 +50,5 @@ class NlvrSettings:
     path: Path
     out: Path
     annotations: str = "dev.jsonl"
-    tell: float = 0.7
-    seed: int = 0
+    tell: Share = 0.7
+    seed: Seed = 0

@@ -12,8 +12,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cadvi_hub.core import images
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.core.images import MAX_PIXELS, encode_png, open_image, plain_bytes, read_image
+from cadvi_hub.core.images import (
+    FORMATS,
+    MAX_PIXELS,
+    begins_as_image,
+    encode_png,
+    open_image,
+    plain_bytes,
+    read_image,
+)
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
 
@@ -105,7 +114,7 @@ def bomb(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
 
 
-@pytest.mark.parametrize("size", [(10_000, 5_001), (20_000, 20_000), (2**31 - 1, 2**31 - 1)])
+@pytest.mark.parametrize("size", [(10_000, 6_401), (20_000, 20_000), (2**31 - 1, 2**31 - 1)])
 def test_a_picture_that_is_too_large_is_refused_from_its_header(
     size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,3 +198,33 @@ def test_bytes_that_readers_may_see_otherwise_become_what_we_see(data: bytes) ->
     with Image.open(io.BytesIO(plain)) as image:
         assert (image.format, image.mode, image.info) == ("PNG", "RGB", {})
         assert image.tobytes() == open_image(data, "a").tobytes()
+
+
+def test_only_core_images_opens_pictures_and_only_in_the_allowed_formats() -> None:
+    package = Path(images.__file__).parents[1]
+    users = [str(file.relative_to(package)) for file in package.rglob("*.py") if "Image.open(" in file.read_text()]
+    assert users == ["core/images.py"]
+    assert set(FORMATS) == {"JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "MPO"}
+
+
+@pytest.mark.parametrize("kind", ["EPS", "PPM", "ICO", "PCX", "TGA", "PDF", "SGI", "DDS", "IM"])
+def test_a_picture_of_another_format_is_refused_and_starts_no_program(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(*_: object, **__: object) -> None:
+        raise AssertionError("a program was started")
+
+    monkeypatch.setattr("subprocess.Popen", start)
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), "red").save(buffer, kind)
+    with pytest.raises(InputError, match="none of JPEG, PNG"):
+        open_image(buffer.getvalue(), "a.png")
+    assert not begins_as_image(buffer.getvalue()[:16])
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_every_allowed_format_is_read(kind: str) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), "red").save(buffer, kind)
+    assert open_image(buffer.getvalue(), "picture").size == (8, 8)
+    assert begins_as_image(buffer.getvalue()[:16])

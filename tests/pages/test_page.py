@@ -2,6 +2,7 @@
 
 import re
 import socket
+import struct
 import tomllib
 import urllib.request
 from collections.abc import Iterator
@@ -56,6 +57,11 @@ def data(tmp_path: Path) -> Path:
 def data_tab(data: Path) -> Iterator[DataTab]:
     with gr.Blocks(analytics_enabled=False):
         yield DataTab(open_sets(str(data)), None)
+
+
+def header_of_a_huge_bmp() -> bytes:
+    header = struct.pack("<IiiHHIIiiII", 40, 90_000, 90_000, 1, 24, *[0] * 6)
+    return b"BM" + struct.pack("<IHHI", 54, 0, 0, 54) + header
 
 
 def compare_tab(chat: Saying, data: Path) -> CompareTab:
@@ -127,7 +133,7 @@ def test_uploads_are_checked_before_a_model_sees_them(data: Path, tmp_path: Path
     tab = compare_tab(chat, data)
     good, broken = tmp_path / "good.png", tmp_path / "broken.png"
     good.write_bytes(picture("red")["bytes"])
-    broken.write_bytes(b"P6 90000 90000 255\n")
+    broken.write_bytes(header_of_a_huge_bmp())
 
     def said(*files: Any) -> str:
         return str(list(tab.compare_uploads(*files))[-1][0])

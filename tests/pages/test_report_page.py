@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -14,7 +15,7 @@ from PIL import Image
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.images import encode_png
 from cadvi_hub.eval.benchmarks.writing import write_questions
-from cadvi_hub.pages.samples import MAX_QUESTIONS, PER_FILTER, choose
+from cadvi_hub.pages.samples import MAX_QUESTIONS, PAIRS, PER_FILTER, choose
 from cadvi_hub.pages.settings import ReportSettings
 from tests.support.report_parts import (
     CLOSED,
@@ -196,3 +197,18 @@ def test_a_broken_file_of_a_data_set_is_named(
     with pytest.raises(InputError, match=problem) as raised:
         page_of(settings)
     assert raised.value.where == str(tmp_path / "data/v1" / file)
+
+
+def test_a_picture_that_does_not_decode_is_shown_as_missing_and_counted(
+    settings: ReportSettings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for file in (tmp_path / "data/v1").glob("*.parquet"):
+        table = pq.read_table(file)
+        rows = table.to_pylist()
+        for row in rows:
+            row["images"][0]["bytes"] = b"%!PS-Adobe-3.0 EPSF-3.0"
+        pq.write_table(pa.Table.from_pylist(rows, table.schema), file)
+    text = Page(page_of(settings)).text
+    assert text.count("This picture cannot be shown.") == PAIRS
+    assert f"{PAIRS} pictures of this page cannot be shown." in text
+    assert f"{PAIRS} pictures of the report cannot be shown" in caplog.text

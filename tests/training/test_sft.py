@@ -180,10 +180,10 @@ def test_command_reports_bad_input_without_a_traceback(
     recipe.write_text(
         f"model_name_or_path: {room / 'base'}\noutput_dir: {tmp_path / 'out'}\nuse_cpu: true\nbf16: false\n"
     )
-    with pytest.raises(SystemExit, match="error: mixture: no source is named"):
+    with pytest.raises(SystemExit, match="training: mixture: no source is named"):
         sft.main(["--config", str(recipe)])
     monkeypatch.setattr(sys, "argv", ["sft.py", "--config", str(recipe)])
-    with pytest.raises(SystemExit, match="error: mixture: no source is named"):
+    with pytest.raises(SystemExit, match="training: mixture: no source is named"):
         runpy.run_path(str(Path(__file__).parents[2] / "training" / "sft.py"), run_name="__main__")
 
 

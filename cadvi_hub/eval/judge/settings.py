@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cadvi_hub.core.ranges import BatchSize, Count, Ranged, Seed, Tokens
 from cadvi_hub.generation.settings import EndpointSettings
 
 
@@ -30,14 +31,14 @@ class JudgeModelSettings(EndpointSettings):
     revision: str = ""
     base_url: str | list[str] = "http://127.0.0.1:8000/v1"
     json_schema: bool = True
-    max_tokens: int = 256
-    max_chars: int = 4000
-    batch_size: int = 8
+    max_tokens: Tokens = 256
+    max_chars: Tokens = 4000
+    batch_size: BatchSize = 8
     retry_unreadable: bool = False
 
 
 @dataclass
-class JudgeSettings:
+class JudgeSettings(Ranged):
     """What is rated, and by whom.
 
     Attributes:
@@ -54,7 +55,7 @@ class JudgeSettings:
 
 
 @dataclass
-class JudgeCheckSettings:
+class JudgeCheckSettings(Ranged):
     """How a judge is checked.
 
     Attributes:
@@ -69,6 +70,6 @@ class JudgeCheckSettings:
     data: dict[str, str] | str
     out: Path
     tasks: Sequence[str] = ()
-    questions: int = 50
-    seed: int = 0
+    questions: Count = 50
+    seed: Seed = 0
     judge: JudgeModelSettings = field(default_factory=JudgeModelSettings)

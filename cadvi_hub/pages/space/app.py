@@ -10,5 +10,6 @@ view(
         data=os.environ.get("CADVI_DATA", ""),
         model=os.environ.get("CADVI_MODEL", ""),
         host="0.0.0.0",  # noqa: S104  (a Space is reached from outside its container)
+        host_names=[os.environ.get("SPACE_HOST", "localhost")],  # the Hub sets it
     )
 )

@@ -1,0 +1,59 @@
+"""How every command ends when it cannot go on: with one line on stderr, and exit status 1."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from cadvi_hub.core.errors import InputError
+
+_START, _END = 800, 400  # characters that are kept of a long text: the place at its start, the hint at its end
+
+
+@contextmanager
+def ending_in_one_line(command: str, debug: bool = False) -> Iterator[None]:
+    """End the program with one line if the block raises or Ctrl-C stops it; with `debug` the error goes through.
+
+    Args:
+        command: what the user called, the start of the line.
+        debug: whether to raise the error, so that Python shows its traceback.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        sys.exit(f"{command}: stopped. Run the same command again to continue")
+    except Exception as error:
+        if debug:
+            raise
+        sys.exit(f"{command}: {one_line(error)}")
+
+
+def one_line(error: Exception) -> str:
+    """What is wrong, and a hint; whatever the error is."""
+    if isinstance(error, InputError):
+        return _in_one_line(str(error))
+    if isinstance(error, ModuleNotFoundError) and (extra := extra_with(error.name or "")):
+        return f"{error.name} is not installed. Run `pip install 'cadvi-hub[{extra}]'`"
+    if isinstance(error, MemoryError):
+        return f"the memory is full ({_in_one_line(str(error))}). Ask for less at once, or use a larger machine"
+    what = _in_one_line(f"{type(error).__name__}: {error}")
+    return f"it failed, and no check foresaw why ({what}). Run it again with --debug to see where"
+
+
+def _in_one_line(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= _START + _END else f"{text[:_START]} … {text[-_END:]}"
+
+
+def extra_with(module: str) -> str | None:
+    """The first extra of this package that installs `module`, or None."""
+    from importlib import metadata
+
+    for requirement in metadata.requires("cadvi-hub") or ():
+        if match := re.fullmatch(rf"{re.escape(module)}\W.*extra == [\"'](\w+)[\"']", requirement):
+            return match[1]
+    return None
