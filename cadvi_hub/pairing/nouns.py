@@ -10,6 +10,7 @@ processes tag captions. Chunks and batches do not depend on the number of proces
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
@@ -18,7 +19,7 @@ from functools import lru_cache
 from importlib.util import find_spec
 from itertools import chain, islice
 from sys import intern
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.processes import usable_cores, worker_pool
@@ -47,6 +48,7 @@ CHUNK = 4_096  # captions that a process tags at a time; spaCy keeps their strin
 BATCH = 128  # captions in one pass of the tagger; more are hardly faster and need more memory
 POOL_FROM = 4 * CHUNK  # smallest number of captions that is worth the seconds that a pool needs to start
 
+_LONG_RUN = re.compile(r"\S{100}(?=\S)")
 _RULES = ["attribute_ruler", "lemmatizer"]
 _CONTRACTED = {"gon", "na", "ta", "y"}  # "gonna", "gotta", "y'all": only their rules look at two tokens
 
@@ -131,7 +133,26 @@ def load_tagger() -> Language:
     import spacy
 
     _require_model()
-    return spacy.load(MODEL, exclude=["parser", "ner"])
+    tagger = spacy.load(MODEL, exclude=["parser", "ner"])
+    tagger.tokenizer = _BoundedTokenizer(tagger.tokenizer)
+    return tagger
+
+
+class _BoundedTokenizer:
+    """spaCy's tokenizer, with a space after every 100 characters that have none.
+
+    It searches the whole rest of a run of brackets again for each bracket: 10,000 of them would take a minute.
+    """
+
+    def __init__(self, tokenizer: Any):
+        self._tokenizer = tokenizer
+
+    def __call__(self, text: str) -> Doc:
+        doc: Doc = self._tokenizer(_LONG_RUN.sub(r"\g<0> ", text))
+        return doc
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tokenizer, name)
 
 
 def _require_model() -> None:
