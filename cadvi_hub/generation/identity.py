@@ -50,15 +50,18 @@ def listed_models(address: str, key: str) -> list[Any] | None:
     """The models that an endpoint lists; none where it lists none, and None where it cannot be reached now."""
     from openai import APIConnectionError, InternalServerError, OpenAI, OpenAIError
 
+    from cadvi_hub.generation.bounded_http import BoundedClient
+
     try:
-        with OpenAI(base_url=address, api_key=key, timeout=_SECONDS, max_retries=0) as client:
+        bounded = BoundedClient(_SECONDS)
+        with OpenAI(base_url=address, api_key=key, timeout=_SECONDS, max_retries=0, http_client=bounded) as client:
             listed = client.get("/models", cast_to=object)
     except (APIConnectionError, InternalServerError) as error:
         if getattr(error, "status_code", None) == 501:  # it does not know this request
             return []
         logger.info("an endpoint does not list its models now (%s)", type(error).__name__)
         return None
-    except (OpenAIError, ValueError) as error:
+    except (OpenAIError, ValueError, RecursionError) as error:
         logger.info("an endpoint does not list its models (%s)", type(error).__name__)
         return []
     models = listed.get("data") if isinstance(listed, dict) else None
