@@ -127,7 +127,7 @@ class OutputFolder:
 
 def _read_record(file: Path) -> Json:
     """A record, with names below its folder alone; InputError if it is no record."""
-    record = {"made": {}} | (read_json(file, _MOVE) if file.is_file() else {})
+    record: Json = {"made": {}} | (read_json(file, _MOVE) if file.is_file() else {})
     try:
         ready = record.get("ready") or {"names": [], "stale": [], "last": "", "command": ""}
         names = [
