@@ -5,12 +5,18 @@
 Both write the same rows (two pictures of 640 × 480 pixels each, as JPEG) and push them to a Hub on loopback.
 Ours also decodes every picture once, filters the summaries, and can be resumed. Each side runs in a process of its
 own, so that its peak memory is its own. Every summary is the same constant: no model is part of the measurement.
+
+    python benchmarks/build.py --pairs 20000 --before ../checkout --runs 3
+
+compares with this script of another checkout instead, in turn: what durability costs since 5841c0d, say. CPU seconds
+include the Hub's.
 """
 
 import argparse
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -119,12 +125,36 @@ def measure(side: str, source: Path, work: Path) -> None:
     print(json.dumps({"seconds": seconds, "peak_mb": peak}))
 
 
+def compare(before: Path, folder: Path, runs: int) -> None:
+    """Run our side of this checkout and of the checkout `before` in turn, and print both with their ratios."""
+    checkouts = {"before": before.resolve(), "now": Path(__file__).resolve().parents[1]}
+    for run in range(runs):
+        seconds, cpu = {}, {}
+        for name, checkout in checkouts.items():
+            work = folder / f"{name}{run}"
+            (work / "ours").mkdir(parents=True)
+            (work / "source").symlink_to(folder / "source")
+            command = [sys.executable, str(checkout / "benchmarks/build.py"), "--side", "ours", "--folder", str(work)]
+            used = resource.getrusage(resource.RUSAGE_CHILDREN)
+            surroundings = {**os.environ, "PYTHONPATH": str(checkout)}
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=surroundings)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            seconds[name] = json.loads(done.stdout.splitlines()[-1])["seconds"]
+            cpu[name] = after.ru_utime + after.ru_stime - used.ru_utime - used.ru_stime
+            shutil.rmtree(work)
+        for unit, of in (("seconds", seconds), ("CPU seconds", cpu)):
+            shown = f"{of['before']:.1f} before, {of['now']:.1f} now"
+            print(f"run {run + 1}: {unit} {shown}, ratio {of['now'] / of['before']:.3f}", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=2_000)
     parser.add_argument("--pictures", type=int, default=1_000)
     parser.add_argument("--side", choices=SIDES)
     parser.add_argument("--folder", type=Path)
+    parser.add_argument("--before", type=Path)
+    parser.add_argument("--runs", type=int, default=1)
     given = parser.parse_args()
     if given.side:
         measure(given.side, given.folder / "source", given.folder / given.side)
@@ -133,6 +163,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         draw_source(folder / "source", given.pairs, given.pictures)
+        if given.before:
+            compare(given.before, folder, given.runs)
+            return
         for side in SIDES:
             (folder / side).mkdir()
             command = [sys.executable, __file__, "--side", side, "--folder", name]
