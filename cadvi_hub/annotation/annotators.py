@@ -67,9 +67,14 @@ def annotator_model(settings: AnnotatorSettings, out: Path) -> Generator:
         settings.model,
         settings if settings.kind == "server" else None,
         batch_size=settings.batch_size,
-        replies=Path(settings.reply_store) if settings.reply_store else out / "replies.sqlite",
+        replies=reply_store(settings, out),
         retry_unreadable=settings.retry_unreadable,
     )
+
+
+def reply_store(settings: AnnotatorSettings, out: Path) -> Path:
+    """The file that keeps the replies; `out` is the output folder."""
+    return Path(settings.reply_store) if settings.reply_store else out / "replies.sqlite"
 
 
 class MentionsAnnotator:

@@ -31,6 +31,16 @@ class DropReason(StrEnum):
     UNGROUNDED = "ungrounded"
 
 
+# Reasons of replies that another try may give in a form that can be read.
+UNREADABLE = {
+    DropReason.CUT_OFF,
+    DropReason.REFUSAL,
+    DropReason.NO_COMMONALITIES,
+    DropReason.NO_DIFFERENCES,
+    DropReason.UNPARSED,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Dropped:
     """A pair without a summary: a `DropReason`, and the words that show it."""

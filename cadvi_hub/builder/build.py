@@ -20,7 +20,7 @@ from cadvi_hub.builder.folder import BuildFolder
 from cadvi_hub.builder.plan import Plan, make_plan, output_errors
 from cadvi_hub.builder.records import stage_graphs, stage_records
 from cadvi_hub.builder.settings import BuildSettings
-from cadvi_hub.builder.shards import lay_out, make_shards, reasons
+from cadvi_hub.builder.shards import lay_out, make_shards, reasons, retry_hint
 from cadvi_hub.builder.stages import RECORDS
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.pairing.explain import explain_mined
@@ -59,7 +59,8 @@ def build(settings: BuildSettings, annotator: Annotator | None = None) -> Path:
                     _make(plan, folder)
                 folder.finish()
             report = folder.report()
-    logger.info("%s: %d rows; dropped: %s", plan.path, report["rows"], reasons(report["drops"]) or "nothing")
+    dropped = (reasons(report["drops"]) or "nothing") + retry_hint(plan, report["drops"])
+    logger.info("%s: %d rows; dropped: %s", plan.path, report["rows"], dropped)
     return plan.path
 
 

@@ -8,7 +8,8 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import cache
 from typing import Any
 
-from cadvi_hub.annotation.annotators import GroundedAnnotator
+from cadvi_hub.annotation.annotators import GroundedAnnotator, reply_store
+from cadvi_hub.annotation.filters import UNREADABLE
 from cadvi_hub.builder.authors import Authors, make_authors
 from cadvi_hub.builder.counts import Counted, StagedRecords, report_of
 from cadvi_hub.builder.folder import BuildFolder
@@ -105,7 +106,8 @@ def lay_out(plan: Plan, folder: BuildFolder, read: StagedRecords) -> None:
     counted = report_of(parts, read)
     if not counted["rows"]:
         problem = f"no row is left ({reasons(counted['drops'], examples=True) or 'no pair or row was found'})"
-        raise InputError(str(plan.settings.source.path), problem, "Look at the source and at the recipe's limits")
+        hint = f"Look at the source and at the recipe's limits{retry_hint(plan, counted['drops'])}"
+        raise InputError(str(plan.settings.source.path), problem, hint)
     if plan.settings.graphs:
         counted["graphs"] = folder.stages.counts(GRAPHS)
     report = {"config": plan.settings.config, "digest": plan.digest, "recipe": plan.recipe, **counted}
@@ -118,3 +120,13 @@ def reasons(drops: Json, examples: bool = False) -> str:
         f"{entry['count']} × {reason}" + (f", as {entry['first'][0]}" if examples else "")
         for reason, entry in drops.items()
     )
+
+
+def retry_hint(plan: Plan, drops: Json) -> str:
+    """Where the replies are that could not be read, and how to ask again; nothing if there are none."""
+    number = sum(entry["count"] for reason, entry in drops.items() if reason in UNREADABLE)
+    annotator = plan.settings.annotator
+    if not number or annotator.kind == "mentions":
+        return ""
+    store = reply_store(annotator, plan.settings.out)
+    return f"; {number} replies in {store} cannot be used (--annotator.retry_unreadable true asks again)"

@@ -31,6 +31,9 @@ def run(settings: JudgeSettings) -> str:
     """`judge_answers`, with its scores as a table."""
     judged = judge_answers(settings)
     lines = [f"judge: {judged['judge']}"]
+    if any(scores["unreadable"] for scores in judged["tasks"].values()):
+        store = Path(settings.results) / "judged" / "replies.sqlite"
+        lines.append(f"unreadable replies are in {store}; --judge.retry_unreadable true asks again")
     return "\n".join([*lines, *(_line(task, scores) for task, scores in judged["tasks"].items())])
 
 
