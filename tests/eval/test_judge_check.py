@@ -168,8 +168,8 @@ def test_the_command_shows_the_table_and_writes_it_with_every_reply(
 
 
 def test_a_check_of_other_weights_under_the_same_name_is_refused(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    served = [[{"id": "judge", "root": "org/a"}], [], [{"id": "judge", "root": "org/b"}]]
-    monkeypatch.setattr("cadvi_hub.eval.judge.model._models", lambda address, key: served.pop(0))
+    served: list[Any] = [[{"id": "judge", "root": "org/a"}], None, [{"id": "judge", "root": "org/b"}]]
+    monkeypatch.setattr("cadvi_hub.generation.identity.listed_models", lambda address, key: served.pop(0))
     checked(data, fair, questions=2)
     file = data.parent / "check/judge/check.json"
     first = file.read_bytes()

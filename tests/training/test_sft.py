@@ -64,7 +64,9 @@ def test_labels_are_the_answers_of_both_turns_with_their_end_tokens(room: Path) 
 
 def test_log_has_settings_rows_and_the_loss_curve(trained: Path) -> None:
     log = json.loads((trained / "training.json").read_text())
-    assert list(log) == ["finished", "settings", "rows", "dropped", "cut", "steps", "wall_seconds", "curve"]
+    keys = ["finished", "settings", "rows", "dropped", "cut", "steps", "wall_seconds", "curve", "files"]
+    assert list(log) == keys
+    assert {"adapter_model.safetensors", "merged/model.safetensors"} <= set(log["files"])
     assert (log["finished"], log["steps"], log["rows"]) == (True, 4, {"v1": 24})
     assert log["dropped"] == {"v1": {"images and question leave no room in 200 tokens": 0}}
     assert log["cut"] == {"v1": {"later turns": 0, "end of an answer": 0}}
