@@ -80,9 +80,6 @@ def make_plan(settings: BuildSettings, annotator: Annotator | None = None) -> Pl
     if settings.turns not in TURNS_OF[settings.config]:
         allowed = ", ".join(TURNS_OF[settings.config])
         raise InputError("turns", f"{settings.config} rows cannot be made of {settings.turns} alone", f"Use {allowed}")
-    for key in ("rows_per_shard", "workers", "max_rows"):
-        if (value := getattr(settings, key)) is not None and value < 1:
-            raise InputError(key, f"{value} is below 1", "Give at least 1")
     source_format = format_of(settings.config, settings.source)
     annotated = source_format.holds in ("captions", "pairs")
     if settings.clip_model and not (annotated and settings.config == "v1"):

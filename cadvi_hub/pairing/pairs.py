@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import CaptionedImage, ImagePair
 from cadvi_hub.pairing.settings import PairSettings
 
@@ -48,13 +47,7 @@ def mine_pairs(images: list[CaptionedImage], nouns: list[tuple[str, ...]], setti
 
     An image is never paired with itself, or twice with the same image. Two images with the same caption are not a
     pair, because their captions do not tell them apart. Equal captions and settings give equal pairs in equal order.
-
-    Raises:
-        InputError: settings below 1.
     """
-    for name in ("min_shared", "max_uses_per_image", "max_pairs", "posting_cap"):
-        if (value := getattr(settings, name)) < 1:
-            raise InputError(f"pairs.{name}", f"{value} is below 1", "Give at least 1")
     incidence = _incidence(nouns)
     worth = _worth(incidence)
     image_of = _numbers(entry.image for entry in images)

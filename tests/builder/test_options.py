@@ -97,7 +97,7 @@ def test_settings_that_would_do_nothing_are_refused(settings: BuildSettings, tmp
     for change, problem in (
         ({"source": rows, "graphs": tmp_path}, "graphs: they filter summaries while these are written"),
         ({"source": rows, "clip_model": "clip"}, "clip_model: it scores pairs of v1"),
-        ({"max_rows": 0}, "max_rows: 0 is below 1"),
+        ({"max_rows": 0}, "setting max_rows: it is 0"),
     ):
         with pytest.raises(InputError, match=problem):
             build(replace(settings, **change), FakeAnnotator())

@@ -178,5 +178,5 @@ def test_captions_without_anything_to_share_give_no_pairs(
 @pytest.mark.parametrize("name", ["min_shared", "max_uses_per_image", "max_pairs", "posting_cap"])
 def test_settings_that_allow_no_pair_are_refused_by_name(name: str) -> None:
     wrong: dict[str, Any] = {name: 0}
-    with pytest.raises(InputError, match=rf"pairs\.{name}: 0 is below 1"):
+    with pytest.raises(InputError, match=rf"setting {name}: it is 0"):
         mine_pairs([], [], replace(PairSettings(), **wrong))
