@@ -1,5 +1,6 @@
 """Whether one model is better than another on the same questions: paired bootstrap, and McNemar's exact test."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -11,7 +12,8 @@ from cadvi_hub.core.json_stream import parse_json
 from cadvi_hub.core.output import check_result_file
 from cadvi_hub.eval.answers import Reading
 from cadvi_hub.eval.benchmarks.registry import benchmark_of
-from cadvi_hub.eval.scoring import PREFIX, Interval, Prediction, group_metric, group_outcomes, token_f1
+from cadvi_hub.eval.intervals import NORMAL_95, Interval, standard_error
+from cadvi_hub.eval.scoring import PREFIX, UNANSWERED, Prediction, clusters, group_metric, group_outcomes, token_f1
 from cadvi_hub.eval.settings import CompareSettings
 
 DRAWS_AT_ONCE = 4_000_000  # numbers in memory
@@ -23,7 +25,9 @@ class Comparison:
 
     `n` counts questions, or groups if `metric` is about groups. `difference` is second minus first, `interval` its
     95 % interval by paired bootstrap. `only_first` and `only_second` count what only one model has right, `p_value`
-    is from McNemar's exact test (two-sided). All three are None for scores that are not right or wrong.
+    is from McNemar's exact test (two-sided), for questions that depend on each other over their clusters. All three
+    are None for scores that are not right or wrong. `detectable` is the smallest difference that so many questions
+    would show in four of five comparisons (`smallest_detectable`).
     """
 
     task: str
@@ -33,6 +37,7 @@ class Comparison:
     second: float
     difference: float
     interval: Interval
+    detectable: float
     only_first: int | None = None
     only_second: int | None = None
     p_value: float | None = None
@@ -95,7 +100,13 @@ def compare_predictions(
             raise InputError(f"set {task}", f"question {a['id']!r} of one is {b['id']!r} of the other", _HINT)
     if len(first) != len(second):
         raise InputError(f"set {task}", f"one model has {len(first)} questions, the other {len(second)}", _HINT)
-    groups = [row["group"] for row in first]
+    both = [(a, b) for a, b in zip(first, second, strict=True) if UNANSWERED not in a and UNANSWERED not in b]
+    if not both:
+        raise InputError(f"set {task}", "no question was answered by both models", "Run both evaluations again")
+    lost = {a["group"] for a in first} - {a["group"] for a, _ in both}
+    lost |= {a["group"] for a, b in zip(first, second, strict=True) if UNANSWERED in a or UNANSWERED in b}
+    first, second = [a for a, _ in both], [b for _, b in both]
+    groups = clusters(task, first)
     if benchmark_of(task).is_open:
         scores = [[token_f1(row["prediction"], row["answer"]) for row in rows] for rows in (first, second)]
         return [_compared(task, "token_f1", scores, groups, resamples, seed)]
@@ -103,11 +114,18 @@ def compare_predictions(
     right = [[bool(row[key]) for row in rows] for rows in (first, second)]
     found = [_compared(task, "accuracy", right, groups, resamples, seed)]
     if metric := group_metric(task, first):
-        whole = [list(group_outcomes(metric, first, each).values()) for each in right]
-        found.append(_compared(task, metric, whole, list(dict.fromkeys(groups)), resamples, seed))
+        kept = [index for index, row in enumerate(first) if row["group"] not in lost]
+        rows = [first[index] for index in kept]
+        whole = [group_outcomes(metric, rows, [each[index] for index in kept]) for each in right]
+        cluster_of = {row["group"]: groups[index] for index, row in zip(kept, rows, strict=True)}
+        of_groups = [cluster_of[group] for group in whole[0]]
+        if whole[0]:
+            found.append(_compared(task, metric, [list(each.values()) for each in whole], of_groups, resamples, seed))
     return found
 
 
+NORMAL_80 = 0.8416212335729143  # one-sided 80 % quantile of the normal distribution
+_FEWEST_DISCORDANT = 6  # 2 / 2⁶ < 5 %
 _HINT = "Evaluate both models on the same questions"
 
 
@@ -124,11 +142,12 @@ def _compared(
     values = sum(first) / n, sum(second) / n
     differences = [float(b) - float(a) for a, b in zip(first, second, strict=True)]
     interval = paired_bootstrap(differences, groups, resamples, seed)
-    compared = Comparison(task, metric, n, *values, values[1] - values[0], interval)
+    detectable = smallest_detectable(differences, groups)
+    compared = Comparison(task, metric, n, *values, values[1] - values[0], interval, detectable)
     if metric == "token_f1":
         return compared
     alone = differences.count(-1.0), differences.count(1.0)
-    return replace(compared, only_first=alone[0], only_second=alone[1], p_value=mcnemar(*alone))
+    return replace(compared, only_first=alone[0], only_second=alone[1], p_value=clustered_mcnemar(differences, groups))
 
 
 def paired_bootstrap(
@@ -166,6 +185,26 @@ def mcnemar(only_first: int, only_second: int) -> float:
     return float(binomtest(only_first, discordant).pvalue) if discordant else 1.0
 
 
+def clustered_mcnemar(differences: Sequence[float], groups: Sequence[str]) -> float:
+    """McNemar's exact test over groups: how many of them are in favour of each model? For groups of one question, the
+    usual test."""
+    favour: defaultdict[str, float] = defaultdict(float)
+    for difference, group in zip(differences, groups, strict=True):
+        favour[group] += difference
+    return mcnemar(sum(each < 0 for each in favour.values()), sum(each > 0 for each in favour.values()))
+
+
+def smallest_detectable(differences: Sequence[float], groups: Sequence[str]) -> float:
+    """The smallest true difference that a comparison of this size finds with a power of 80 % (two-sided, 5 %).
+
+    (z₀.₉₇₅ + z₀.₈) standard errors of the mean difference, cluster-robust; where the models hardly differ, at least as
+    much as six clusters, because McNemar's exact test finds nothing in fewer; at most 1.
+    """
+    number = len(set(groups))
+    of_test = _FEWEST_DISCORDANT / number
+    return min(1.0, max(of_test, (NORMAL_95 + NORMAL_80) * standard_error(differences, groups)))
+
+
 def read_predictions(folder: Path, task: str) -> list[dict[str, Any]]:
     """The predictions of set `task` in the folder of an evaluation.
 
@@ -190,7 +229,8 @@ def _sets(folder: Path) -> set[str]:
 
 
 def _table(comparisons: Sequence[Comparison]) -> list[str]:
-    lines = [f"{'':<32}{'n':>6}  {'first':>6}  {'second':>6}  {'difference':<22}{'only one right':<18}McNemar p"]
+    heading = f"{'difference':<22}{'detectable':<12}{'only one right':<18}McNemar p"
+    lines = [f"{'':<32}{'n':>6}  {'first':>6}  {'second':>6}  {heading}"]
     for each in comparisons:
         low, high = each.interval
         difference = f"{100 * each.difference:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
@@ -198,6 +238,6 @@ def _table(comparisons: Sequence[Comparison]) -> list[str]:
         p_value = "–" if each.p_value is None else f"{each.p_value:.2g}"
         lines.append(
             f"{f'{each.task} {each.metric}':<32}{each.n:>6}  {100 * each.first:>6.1f}  {100 * each.second:>6.1f}"
-            f"  {difference:<22}{alone:<18}{p_value}"
+            f"  {difference:<22}{f'±{100 * each.detectable:.1f}':<12}{alone:<18}{p_value}"
         )
     return lines

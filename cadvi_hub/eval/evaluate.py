@@ -52,9 +52,11 @@ def evaluate(settings: EvaluateSettings, model: "EvalModel | None" = None) -> di
         position_bias), "n" → number of questions; "<metric>_n" where a metric has its own n. Closed sets: accuracy,
         unreadable (answers that are no option; they are wrong), pair_accuracy or consistency, by category too, each
         also as tolerant_<metric>. With `both_orders`, "<task>_swapped" is a task of its own, and the task itself has
-        both_orders_accuracy (right in both), position_bias (−1 to 1), and not_swapped_n: questions that were asked in
-        one order only, because their answer in the other is unknown. "images" and "questions" say in words that
-        pictures were blanked or questions are missing, and "served" what the endpoint says about the model.
+        both_orders_accuracy (right in both), position_bias (1: always the first image, −1: always the second), and
+        not_swapped_n: questions that were asked in one order only, because their answer in the other is unknown.
+        "unanswered" is the share of questions that got no reply, if there are any; all else is then about the rest.
+        "images" and "questions" say in words that pictures were blanked or questions are missing,
+        and "served" what the endpoint says about the model.
 
     Raises:
         InputError: unknown task, question set that does not load or is partial, folder that cannot be written, that

@@ -7,7 +7,7 @@ from typing import Any
 
 from cadvi_hub.eval.benchmarks.benchmark import MODELS_OF_PAPER, PaperResults
 from cadvi_hub.eval.benchmarks.registry import BENCHMARKS
-from cadvi_hub.eval.scoring import wilson_interval
+from cadvi_hub.eval.intervals import wilson_interval
 
 
 def paper_results() -> dict[str, dict[str, dict[str, Any]]]:

@@ -12,9 +12,9 @@ from lighteval.tasks.requests import Doc
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.eval.benchmarks.registry import SWAPPED
+from cadvi_hub.eval.intervals import Share
 from cadvi_hub.eval.models.base import specific
 from cadvi_hub.eval.models.row_images import LazyRows
-from cadvi_hub.eval.scoring import Share
 from cadvi_hub.eval.tasks import READING, predicted
 
 with torch.set_grad_enabled(torch.is_grad_enabled()):

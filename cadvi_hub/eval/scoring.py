@@ -13,39 +13,15 @@ from typing import Any
 from cadvi_hub.eval.answers import IMAGE_LETTERS, READINGS, Reading, read_answer
 from cadvi_hub.eval.benchmarks.benchmark import CONSISTENCY, PAIRS, Grouping
 from cadvi_hub.eval.benchmarks.registry import BENCHMARKS, SWAPPED, benchmark_of
+from cadvi_hub.eval.intervals import Share, clustered_share, mean_and_interval
 
-Interval = tuple[float, float]
 Prediction = Mapping[str, Any]  # as `prediction` makes it
 
-NORMAL_95 = 1.959963984540054  # two-sided 95 % quantile of the normal distribution
+UNANSWERED = "unanswered"  # in a prediction, and the metric that counts them
 PREFIX: dict[Reading, str] = {"strict": "", "tolerant": "tolerant_"}  # of the metrics of a reading
 
 
-class Share(float):
-    """`successes` of `n` (at least 1): a number that lighteval can average, with the counts that intervals need."""
-
-    successes: int
-    n: int
-
-    def __new__(cls, successes: int, n: int) -> "Share":
-        share = super().__new__(cls, successes / n)
-        share.successes, share.n = successes, n
-        return share
-
-    def __eq__(self, other: object) -> bool:
-        same_counts = not isinstance(other, Share) or (self.successes, self.n) == (other.successes, other.n)
-        return super().__eq__(other) and same_counts
-
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
-    __hash__ = float.__hash__
-
-    def __reduce__(self) -> tuple[type["Share"], tuple[int, int]]:
-        return Share, (self.successes, self.n)
-
-
-def prediction(task: str, question: Mapping[str, Any], answer: str, text: str) -> dict[str, Any]:
+def prediction(task: str, question: Mapping[str, Any], answer: str, text: str, unanswered: str = "") -> dict[str, Any]:
     """One answered question, as the predictions file has it.
 
     Args:
@@ -53,18 +29,27 @@ def prediction(task: str, question: Mapping[str, Any], answer: str, text: str) -
         question: with `id`, `category`, `group` and `options`.
         answer: the right answer.
         text: what the model wrote.
+        unanswered: why it wrote nothing, where the question got no reply; "" if it got one.
 
     Returns:
         id, category, group, answer, prediction (the text) and `correct` (strictly read); of closed questions also
-        `tolerant_correct` and the option that each reading finds (`strict`, `tolerant`; None if it finds none).
+        `tolerant_correct` and the option that each reading finds (`strict`, `tolerant`; None if it finds none); of a
+        question without a reply, `unanswered`.
     """
     row = {key: question[key] for key in ("id", "category", "group")} | {"answer": answer, "prediction": text}
+    if unanswered:
+        row[UNANSWERED] = unanswered
     if benchmark_of(task).is_open:
         return {**row, "correct": text.strip() == answer.strip()}
     for reading in READINGS:
         said, right = (read_answer(each, question["options"], reading) for each in (text, answer))
         row |= {reading: said, f"{PREFIX[reading]}correct": said is not None and said == right}
     return row
+
+
+def answered(rows: Iterable[Prediction]) -> list[Prediction]:
+    """The rows of questions that got a reply; only these are scored."""
+    return [row for row in rows if UNANSWERED not in row]
 
 
 def group_metric(task: str, rows: Sequence[Prediction]) -> Grouping:
@@ -82,21 +67,28 @@ def closed_shares(task: str, rows: Sequence[Prediction]) -> dict[str, Share]:
 
     Returns:
         Metric → share; those of the tolerant reading begin with `tolerant_`, those of a category end in `_<category>`.
+        Where questions got no reply, `unanswered` is their share, and all other shares are of the rest: without
+        these questions, and without their groups.
     """
     shares: dict[str, Share] = {}
+    everything, rows = rows, answered(rows)
+    if len(rows) < len(everything):
+        shares[UNANSWERED] = Share(len(everything) - len(rows), len(everything))
+    if not rows:
+        return shares
+    lost = {row["group"] for row in everything if UNANSWERED in row}
     grouped = group_metric(task, rows)
     for reading in READINGS:
         prefix = PREFIX[reading]
-        shares[f"{prefix}accuracy"] = _share(_right(rows, reading))
-        if grouped:
-            shares[f"{prefix}{grouped}"] = _share(group_outcomes(grouped, rows, _right(rows, reading)).values())
-        shares[f"{prefix}unreadable"] = _share(row[reading] is None for row in rows)
-        for category in sorted({row["category"] for row in rows} - {""}):
-            members = [row for row in rows if row["category"] == category]
-            right = _right(members, reading)
-            shares[f"{prefix}accuracy_{category}"] = _share(right)
-            if grouped:
-                shares[f"{prefix}{grouped}_{category}"] = _share(group_outcomes(grouped, members, right).values())
+        for category in ["", *sorted({row["category"] for row in rows} - {""})]:
+            ending = f"_{category}" if category else ""
+            members = [row for row in rows if category in ("", row["category"])]
+            shares[f"{prefix}accuracy{ending}"] = _share(task, members, _right(members, reading))
+            whole = [row for row in members if row["group"] not in lost]
+            if grouped and whole:
+                shares[f"{prefix}{grouped}{ending}"] = _of_groups(grouped, whole, _right(whole, reading))
+            if not category:
+                shares[f"{prefix}unreadable"] = _share(task, rows, [row[reading] is None for row in rows])
     return shares
 
 
@@ -105,15 +97,18 @@ def both_orders_shares(task: str, rows: Sequence[Prediction], swapped: Sequence[
 
     Only questions count that were asked in both orders; at least one.
     """
-    there, back = both_orders(rows, swapped)
+    there, back = both_orders(answered(rows), answered(swapped))
     shares: dict[str, Share] = {}
+    if not there:
+        return shares
+    lost = {row["group"] for row in (*rows, *swapped) if UNANSWERED in row}
     grouped = group_metric(task, there)
     for reading in READINGS:
         right = [a and b for a, b in zip(_right(there, reading), _right(back, reading), strict=True)]
-        shares[f"{PREFIX[reading]}both_orders_accuracy"] = _share(right)
-        if grouped:
-            outcomes = group_outcomes(grouped, there, right)
-            shares[f"{PREFIX[reading]}both_orders_{grouped}"] = _share(outcomes.values())
+        shares[f"{PREFIX[reading]}both_orders_accuracy"] = _share(task, there, right)
+        whole = [(row, is_right) for row, is_right in zip(there, right, strict=True) if row["group"] not in lost]
+        if grouped and whole:
+            shares[f"{PREFIX[reading]}both_orders_{grouped}"] = _of_groups(grouped, *zip(*whole, strict=True))
     return shares
 
 
@@ -126,19 +121,19 @@ def both_orders(
     return there, [found[row["index"]] for row in there]
 
 
-def position_bias(rows: Sequence[Prediction], swapped: Sequence[Prediction], reading: Reading) -> list[float]:
-    """Per question read in both orders, how much more often than it is right the first image was chosen, from −1 to 1.
+def position_bias(rows: Sequence[Prediction], swapped: Sequence[Prediction], reading: Reading) -> dict[int, float]:
+    """Question (by its `index`) read in both orders → 1 where the first image is chosen in both, −1 for the second.
 
-    Its mean is the share of answers "A" minus the share of questions whose right answer is "A", over both orders.
-    Questions whose options do not name an image (NLVR2) have none.
+    0 where the choice follows the images. A model that always says the same letter has a mean of 1 or −1. Questions
+    whose options do not name an image (NLVR2) have none.
     """
     first, second = IMAGE_LETTERS
     pairs = zip(*both_orders(rows, swapped), strict=True)
-    return [
-        sum((row[reading] == first) - (row["answer"] == first) for row in pair) / 2
-        for pair in pairs
-        if all(row[reading] is not None and row["answer"] in (first, second) for row in pair)
-    ]
+    return {
+        there["index"]: float((there[reading] == first) + (back[reading] == first) - 1)
+        for there, back in pairs
+        if all(row[reading] is not None and row["answer"] in (first, second) for row in (there, back))
+    }
 
 
 def group_outcomes(metric: str, rows: Sequence[Prediction], right: Sequence[bool]) -> dict[str, bool]:
@@ -153,26 +148,19 @@ def _right(rows: Sequence[Prediction], reading: Reading) -> list[bool]:
     return [row[f"{PREFIX[reading]}correct"] for row in rows]
 
 
-def _share(outcomes: Iterable[bool]) -> Share:
-    counted = list(outcomes)
-    return Share(sum(counted), len(counted))
+def clusters(task: str, rows: Sequence[Prediction]) -> list[str]:
+    """Per row, what it shares with the questions that depend on it: its group, or more where the set says so."""
+    cluster = benchmark_of(task).cluster
+    return [row["group"] if cluster is None else cluster(row["id"], row["group"]) for row in rows]
 
 
-def wilson_interval(successes: int, n: int) -> Interval:
-    """Wilson's 95 % interval of a proportion (E. B. Wilson, 1927)."""
-    from scipy.stats import binomtest
-
-    interval = binomtest(successes, n).proportion_ci(0.95, method="wilson")
-    return float(interval.low), float(interval.high)
+def _share(task: str, rows: Sequence[Prediction], outcomes: Sequence[bool]) -> Share:
+    return clustered_share(outcomes, clusters(task, rows))
 
 
-def mean_and_interval(scores: Sequence[float], lowest: float = 0.0) -> tuple[float, Interval]:
-    """The mean of scores between `lowest` and 1 and its normal 95 % interval, cut to that range."""
-    import numpy as np
-
-    mean = float(np.mean(scores))
-    error = float(np.std(scores, ddof=1)) / len(scores) ** 0.5 if len(scores) > 1 else float("inf")
-    return mean, (max(lowest, mean - NORMAL_95 * error), min(1.0, mean + NORMAL_95 * error))
+def _of_groups(metric: str, rows: Sequence[Prediction], right: Sequence[bool]) -> Share:
+    outcomes = group_outcomes(metric, rows, right).values()
+    return Share(sum(outcomes), len(outcomes))
 
 
 def token_f1(prediction: str, answer: str) -> float:
@@ -207,9 +195,7 @@ def task_scores(
     own, swapped = rows[task], rows.get(task + SWAPPED, [])
     n = len(own)
     if benchmark_of(task).is_open:
-        value, interval = mean_and_interval([token_f1(row["prediction"], row["answer"]) for row in own])
-        exact = Share(sum(row["correct"] for row in own), n)
-        return {"token_f1": value, "token_f1_interval": list(interval)} | _values({"exact_match": exact}, n) | {"n": n}
+        return _open_scores(own) | {"n": n}
     shares = dict(closed_shares(task, own) if closed is None else closed)
     if "ranked" in own[0]:
         shares["ranked_accuracy"] = Share(sum(row["ranked"] == row["answer"] for row in own), n)
@@ -218,7 +204,8 @@ def task_scores(
     scores = _values(shares, n)
     for reading in READINGS:
         if bias := position_bias(own, swapped, reading):
-            value, interval = mean_and_interval(bias, lowest=-1.0)
+            of = clusters(task, [row for row in own if row["index"] in bias])
+            value, interval = mean_and_interval(list(bias.values()), lowest=-1.0, clusters=of)
             name = f"{PREFIX[reading]}position_bias"
             scores |= {name: value, f"{name}_interval": list(interval), f"{name}_n": len(bias)}
     if both_orders and task in BENCHMARKS and BENCHMARKS[task].swaps:
@@ -226,10 +213,22 @@ def task_scores(
     return scores | {"n": n}
 
 
+def _open_scores(own: Sequence[Prediction]) -> dict[str, Any]:
+    n, rows = len(own), answered(own)
+    shares = {UNANSWERED: Share(n - len(rows), n)} if len(rows) < n else {}
+    if not rows:
+        return _values(shares, n)
+    value, interval = mean_and_interval([token_f1(row["prediction"], row["answer"]) for row in rows])
+    scores = {"token_f1": value, "token_f1_interval": list(interval)}
+    if shares:
+        scores["token_f1_n"] = len(rows)
+    return scores | _values(shares | {"exact_match": Share(sum(row["correct"] for row in rows), len(rows))}, n)
+
+
 def _values(shares: Mapping[str, Share], n: int) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for metric, share in shares.items():
-        values |= {metric: float(share), f"{metric}_interval": list(wilson_interval(share.successes, share.n))}
+        values |= {metric: float(share), f"{metric}_interval": list(share.interval)}
         if share.n != n:
             values[f"{metric}_n"] = share.n
     return values

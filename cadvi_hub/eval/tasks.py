@@ -28,9 +28,10 @@ from lighteval.tasks.requests import Doc, SamplingMethod
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import IMAGE_PLACEHOLDER
 from cadvi_hub.eval.benchmarks.registry import BENCHMARKS, SWAPPED
-from cadvi_hub.eval.models.base import specific
+from cadvi_hub.eval.intervals import Share
+from cadvi_hub.eval.models.base import Unanswered, specific
 from cadvi_hub.eval.models.row_images import RowImages
-from cadvi_hub.eval.scoring import Share, closed_shares, prediction, token_f1
+from cadvi_hub.eval.scoring import closed_shares, prediction, token_f1
 from cadvi_hub.eval.swapping import swap_images
 
 READING = "reading"  # the metric whose sample values are predictions, and whose corpus values are shares
@@ -47,8 +48,8 @@ def prompt(row: Mapping[str, Any], task_name: str) -> Doc:
     """The question with its images in prompt order; the only choice of an open question is its reference answer.
 
     Raises:
-        InputError: the row lacks a column, is of another set, has other images than placeholders or more than two, or
-            its answer is no option.
+        InputError: the row lacks a column, is of another set, has other images than placeholders, or its answer is
+            no option.
     """
     if missing := {"id", "images", "question", "options", "answer", "category", "group"} - set(row):
         problem = f"a row has no {', '.join(sorted(missing))}"
@@ -57,9 +58,9 @@ def prompt(row: Mapping[str, Any], task_name: str) -> Doc:
     if (found := row.get("task")) not in (None, task_name.partition("|")[0].removesuffix(SWAPPED)):
         raise InputError(place, f"it is a question of {found}", "Name the right set, or make it anew")
     placeholders = row["question"].count(IMAGE_PLACEHOLDER)
-    if not len(images) == placeholders <= 2:
+    if not len(images) == placeholders > 0:
         problem = f"{len(images)} image(s) and {placeholders} {IMAGE_PLACEHOLDER} in the text"
-        raise InputError(place, problem, "Use questions about one or two images, each with its place in the text")
+        raise InputError(place, problem, "Give each image its place in the text")
     choices = list(row["options"]) or [row["answer"]]
     if row["answer"] not in choices:
         raise InputError(place, f"the answer {row['answer']!r} is not one of its options", "Fix the set")
@@ -82,7 +83,8 @@ def swapped_prompt(row: Mapping[str, Any], task_name: str) -> Doc | None:
 
 def predicted(doc: Doc, response: ModelResponse) -> dict[str, Any]:
     """The row of the predictions file; the whole text is read, including reasoning in tags."""
-    return prediction(doc.task_name.partition("|")[0], specific(doc), doc.get_golds()[0], response.text[0])
+    reason = response.reason if isinstance(response, Unanswered) else ""
+    return prediction(doc.task_name.partition("|")[0], specific(doc), doc.get_golds()[0], response.text[0], reason)
 
 
 class Score(SampleLevelComputation):

@@ -80,8 +80,8 @@ def test_a_constant_answer_is_right_in_one_order_and_biased(settings: EvaluateSe
     scores = evaluate(settings)
     bison = scores["bison"]
     assert bison["accuracy"] == scores["bison_swapped"]["accuracy"] == 0.5
-    assert (bison["both_orders_accuracy"], bison["position_bias"], bison["tolerant_position_bias"]) == (0, 0.5, 0.5)
-    assert bison["position_bias_interval"] == [0.5, 0.5]
+    assert (bison["both_orders_accuracy"], bison["position_bias"], bison["tolerant_position_bias"]) == (0, 1, 1)
+    assert bison["position_bias_interval"] == [1, 1]
 
 
 def test_statements_of_which_none_can_be_swapped_are_asked_in_one_order(settings: EvaluateSettings) -> None:

@@ -9,9 +9,11 @@ import pandas
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from cadvi_hub.eval import scoring
-from cadvi_hub.eval.scoring import Share, both_orders_shares, closed_shares, position_bias, prediction
+from cadvi_hub.eval.intervals import Share, mean_and_interval, wilson_interval
+from cadvi_hub.eval.scoring import both_orders_shares, closed_shares, position_bias, prediction
 
 QUESTIONS = Path(__file__).parents[3] / "shared/data/questions"
 LETTERS = ["A", "B"]
@@ -46,23 +48,30 @@ def wilson_by_formula(successes: int, n: int, z: float = 1.959963984540054) -> t
 def test_wilson_interval_gives_the_intervals_of_the_papers_table(
     successes: int, n: int, low: float, high: float
 ) -> None:
-    assert [round(100 * end, 1) for end in scoring.wilson_interval(successes, n)] == [low, high]
+    assert [round(100 * end, 1) for end in wilson_interval(successes, n)] == [low, high]
 
 
 @given(n=st.integers(1, 3000), data=st.data())
 def test_wilson_interval_agrees_with_the_closed_formula(n: int, data: st.DataObject) -> None:
     successes = data.draw(st.integers(0, n))
-    assert scoring.wilson_interval(successes, n) == pytest.approx(wilson_by_formula(successes, n), abs=1e-9)
+    assert wilson_interval(successes, n) == pytest.approx(wilson_by_formula(successes, n), abs=1e-9)
+
+
+@given(n=st.integers(1, 3000), data=st.data())
+def test_wilson_interval_agrees_with_scipys(n: int, data: st.DataObject) -> None:
+    successes = data.draw(st.integers(0, n))
+    expected = binomtest(successes, n).proportion_ci(0.95, method="wilson")
+    assert wilson_interval(successes, n) == pytest.approx((expected.low, expected.high), abs=1e-9)
 
 
 def test_the_interval_of_a_mean_stays_in_its_range() -> None:
     scores = [0.0, 0.5, 1.0, 0.5]
-    mean, (low, high) = scoring.mean_and_interval(scores)
+    mean, (low, high) = mean_and_interval(scores)
     assert mean == 0.5
     assert (low, high) == pytest.approx((0.5 - 1.96 * 0.2041, 0.5 + 1.96 * 0.2041), abs=1e-3)
-    assert scoring.mean_and_interval([0.9, 1.0])[1][1] == 1.0
-    assert scoring.mean_and_interval([0.5]) == (0.5, (0.0, 1.0))
-    assert scoring.mean_and_interval([0.0], lowest=-1.0) == (0.0, (-1.0, 1.0))
+    assert mean_and_interval([0.9, 1.0])[1][1] == 1.0
+    assert mean_and_interval([0.5]) == (0.5, (0.0, 1.0))
+    assert mean_and_interval([0.0], lowest=-1.0) == (0.0, (-1.0, 1.0))
 
 
 def test_a_prediction_says_what_was_read_and_whether_it_is_right() -> None:
@@ -112,17 +121,17 @@ def test_both_orders_count_only_what_was_asked_in_both() -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "then", "bias"), [("A", "A", 0.5), ("B", "B", -0.5), ("A", "B", 0.0), ("B", "A", 0.0)]
+    ("first", "then", "bias"), [("A", "A", 1.0), ("B", "B", -1.0), ("A", "B", 0.0), ("B", "A", 0.0)]
 )
 def test_position_bias_is_what_is_chosen_too_often(first: str, then: str, bias: float) -> None:
     rows = [predicted("bison", 0, "A", first), predicted("bison", 1, "A", "?")]
     swapped = [predicted("bison", 0, "B", then), predicted("bison", 1, "B", "A")]
-    assert position_bias(rows, swapped, "strict") == [bias]  # the second question was not read in both orders
+    assert position_bias(rows, swapped, "strict") == {0: bias}  # the second question was not read in both orders
 
 
 def test_statements_have_no_position_bias() -> None:
     rows = [predicted("nlvr2", 0, "True", "True")]
-    assert position_bias(rows, rows, "strict") == []
+    assert position_bias(rows, rows, "strict") == {}
 
 
 SPOILS: dict[str, Callable[[str, str], str]] = {

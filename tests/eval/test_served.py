@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from PIL import Image
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.eval.models import served as served_model
-from cadvi_hub.eval.models.base import EvalModel
+from cadvi_hub.eval.models.base import EvalModel, Unanswered
 from cadvi_hub.eval.models.load import load_model
 from cadvi_hub.eval.models.row_images import LazyRows, RowImages
 from cadvi_hub.eval.models.served import ServedModel
@@ -151,15 +152,20 @@ def test_what_an_endpoint_answered_before_it_died_is_kept_and_a_rerun_asks_the_r
         assert {request["model"] for request in server.requests} == {"served/tiny"}
 
 
-def test_a_question_that_the_endpoint_refuses_is_named_with_its_reason() -> None:
+def test_a_question_that_the_endpoint_refuses_is_named_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:
     def two_at_most(request: dict[str, Any], number: int) -> Answer:
         if len(pictures(request)) > 2:
             return Answer("At most 2 image(s) may be provided in one prompt.", status=400)
         return echo(request, number)
 
     three = question("three <image>", "1", (RED, BLUE, RED))
-    with openai_server(two_at_most) as server, pytest.raises(InputError, match=r"cola\|0, question three.*At most 2"):
-        model_at(server, concurrency=1).greedy_until([question("a dog"), three])
+    with openai_server(two_at_most) as server:
+        model = model_at(server, concurrency=1)
+        said_of = model.greedy_until([question("a dog"), three])
+        with pytest.raises(InputError, match=r"cola\|0, question three.*At most 2"):
+            model.greedy_until([three])
+    assert [isinstance(each, Unanswered) for each in said_of] == [False, True]
+    assert re.search(r"cola\|0, question three.*At most 2", caplog.text)
 
 
 @pytest.fixture

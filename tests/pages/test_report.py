@@ -11,8 +11,8 @@ from cadvi_hub.cli import parse_settings
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.eval.benchmarks.registry import BENCHMARKS
 from cadvi_hub.eval.benchmarks.writing import write_questions
+from cadvi_hub.eval.intervals import wilson_interval
 from cadvi_hub.eval.paper_results import paper_results
-from cadvi_hub.eval.scoring import wilson_interval
 from cadvi_hub.pages.columns import tables
 from cadvi_hub.pages.report import collect, named_folders, report, write_report
 from cadvi_hub.pages.scores import PAPER_NOTE, format_tables

@@ -61,8 +61,11 @@ class Benchmark:
         columns: what a report shows, the main metric first.
         options: what an answer can be; empty where answers are sentences, or where each question has its own.
         own_options: whether a line of the question file may list its own options.
+        own_columns: whether it is made of a file whose columns the user names, with any number of images.
         images: how many images a question is about.
         grouping: the metric of the questions that count together; `PAIRS` also means ids `i_0` and `i_1`.
+        cluster: (id, group) of a question → what it shares with those that depend on it; None takes the group.
+            Intervals are wider where questions depend on each other.
         compares: whether questions compare two images; in a report, sets that do come first.
         swaps: whether questions can be asked with their two images in the other order.
         categories: in the order that a report shows them; others follow by name.
@@ -81,8 +84,10 @@ class Benchmark:
     columns: tuple[ReportColumn, ...]
     options: tuple[str, ...] = ()
     own_options: bool = False
+    own_columns: bool = False
     images: int = 2
     grouping: Grouping = ""
+    cluster: Callable[[str, str], str] | None = None
     compares: bool = True
     swaps: bool = False
     categories: tuple[str, ...] = ()

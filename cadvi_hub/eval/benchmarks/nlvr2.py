@@ -44,6 +44,12 @@ def read_nlvr2(path: Path, _seed: int) -> Iterator[Question]:
     return make_all(path, json_lines(path), make)
 
 
+def _cluster(question_id: str, group: str) -> str:
+    """Sentences of one set are asked of the same images, and the same sentence of several pairs."""
+    identifier = _IDENTIFIER.fullmatch(question_id)
+    return f"{identifier['split']}-{identifier['set']}" if identifier else group
+
+
 BENCHMARK = Benchmark(
     name="nlvr2",
     columns=(
@@ -54,6 +60,7 @@ BENCHMARK = Benchmark(
     ),
     options=OPTIONS,
     grouping=CONSISTENCY,
+    cluster=_cluster,
     swaps=True,
     upstream=read_nlvr2,
     paper=PaperResults("accuracy", 150, (58.00, 52.00, 56.67, 60.00, 66.67, 58.67, 60.00, 61.33, 66.00, 66.67, 69.33)),

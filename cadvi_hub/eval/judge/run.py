@@ -18,11 +18,12 @@ from cadvi_hub.core.output import open_output
 from cadvi_hub.eval.benchmarks.stored import read_texts
 from cadvi_hub.eval.comparison import read_predictions
 from cadvi_hub.eval.evaluate import question_places
+from cadvi_hub.eval.intervals import mean_and_interval, wilson_interval
 from cadvi_hub.eval.judge.files import check_open, open_judged, rate_sets, read_judged, written_before_records
 from cadvi_hub.eval.judge.model import Judge
 from cadvi_hub.eval.judge.rating import HIGHEST, PROMPTS, Answered
 from cadvi_hub.eval.judge.settings import JudgeSettings
-from cadvi_hub.eval.scoring import mean_and_interval, wilson_interval
+from cadvi_hub.eval.scoring import answered
 
 Row = dict[str, Any]
 
@@ -60,7 +61,7 @@ def judge_answers(settings: JudgeSettings) -> dict[str, Any]:
     results = Path(settings.results)
     chosen = _chosen(settings)
     places = question_places(settings.data, chosen)
-    answered = {task: list(_answered(results, task, place)) for task, place in places.items()}
+    to_rate = {task: list(_answered(results, task, place)) for task, place in places.items()}
     judge = Judge(settings.judge, results / "judged" / "replies.sqlite")
 
     def scores_of(task: str, rows: list[Row]) -> Row:
@@ -68,11 +69,11 @@ def judge_answers(settings: JudgeSettings) -> dict[str, Any]:
 
     file = results / "judged" / judge.folder_name / "judge.json"
     with open_output(file.parent, "cadvi judge run", written_before_records(file.name, "predictions")) as output:
-        output.claim([file.name, *(f"{task}.jsonl" for task in answered)])
+        output.claim([file.name, *(f"{task}.jsonl" for task in to_rate)])
         identity, earlier = open_judged(file, judge, "predictions")
         judged = identity | {"tasks": earlier}
         write_json(file, judged)  # it says who rates before anything is asked
-        return rate_sets(judge, file, judged, answered, scores_of)
+        return rate_sets(judge, file, judged, to_rate, scores_of)
 
 
 def read_ratings(results: Path) -> dict[str, dict[str, Row]]:
@@ -131,8 +132,8 @@ def _chosen(settings: JudgeSettings) -> list[str]:
 
 
 def _answered(results: Path, task: str, place: str) -> Iterator[tuple[Row, Answered]]:
-    """Index and id of each prediction of a set, and its texts."""
-    rows, questions = read_predictions(results, task), read_texts(place, task)
+    """Index and id of each prediction of a set that has an answer, and its texts."""
+    rows, questions = answered(read_predictions(results, task)), read_texts(place, task)
     for row in rows:
         asked = questions[row["index"]] if 0 <= row["index"] < len(questions) else {}
         if any(asked.get(key) != row[key] for key in ("id", "answer")):

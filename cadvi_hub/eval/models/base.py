@@ -1,5 +1,6 @@
 """What all our models for lighteval share."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from lighteval.models.abstract_model import LightevalModel, ModelConfig
@@ -15,6 +16,13 @@ def specific(doc: Doc) -> dict[str, Any]:
     """What the prompt function of a task keeps of the row: id, group, category, options."""
     assert doc.specific is not None  # noqa: S101  (lighteval's type allows None, the prompt function never sets it)
     return doc.specific
+
+
+@dataclass
+class Unanswered(ModelResponse):
+    """Stands for the reply that a question did not get; `reason` says why. Its text is empty."""
+
+    reason: str = ""
 
 
 class NoSampleCache:

@@ -1,6 +1,7 @@
 """Questions as chats: what a model, local or served, is asked, in which order, and how its answers come back."""
 
 import io
+import logging
 from collections import defaultdict
 from typing import Literal
 
@@ -10,12 +11,17 @@ from PIL import Image
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import message
-from cadvi_hub.eval.models.base import specific
+from cadvi_hub.eval.models.base import Unanswered, specific
 from cadvi_hub.eval.models.row_images import RowImages
 from cadvi_hub.generation.chat import ChatRequest, Decoding, Failed, Generator, ask
 
 IMAGE = "<image>"  # stands in a question where an image goes
+_HINT = "Use a model that takes such prompts, or leave the question out of the set"
+_SHOWN = 5  # questions without an answer that the log names
 PictureFormat = Literal["PPM", "PNG"]
+
+
+logger = logging.getLogger(__name__)
 
 
 def greedy_answers(generator: Generator, docs: list[Doc], picture_format: PictureFormat) -> list[ModelResponse]:
@@ -30,15 +36,26 @@ def greedy_answers(generator: Generator, docs: list[Doc], picture_format: Pictur
         picture_format: PPM is the bare pixels, for a model in this process; PNG is what every endpoint reads, as it
             does the bytes that a question set holds.
 
+    A question without a reply (a content filter, an error that it alone causes) is `Unanswered`; a rerun asks it
+    again.
+
     Raises:
-        InputError: `chat_request` cannot make a request, or a question got no answer.
+        InputError: `chat_request` cannot make a request, or no question at all got an answer.
     """
     order, answers = asking_order(docs), dict[int, ModelResponse]()
+    failed: list[InputError] = []
     for index, outcome in ask(generator, order, lambda index: chat_request(docs[index], picture_format)):
         if isinstance(outcome, Failed):
-            hint = "Use a model that takes such prompts, or leave the question out of the set"
-            raise InputError(_place(docs[index]), f"no answer ({outcome.reason})", hint)
-        answers[index] = ModelResponse(input=docs[index].query, text=[outcome.text])
+            failed.append(InputError(_place(docs[index]), f"no answer ({outcome.reason})", _HINT))
+            answers[index] = Unanswered(input=docs[index].query, text=[""], reason=outcome.reason)
+        else:
+            answers[index] = ModelResponse(input=docs[index].query, text=[outcome.text])
+    if failed and len(failed) == len(docs):
+        raise failed[0]
+    for fault in failed[:_SHOWN]:
+        logger.warning("%s: %s", fault.where, fault.problem)
+    if failed:
+        logger.warning("%d of %d questions got no answer; run again to ask only these", len(failed), len(docs))
     return [answers[index] for index in range(len(docs))]
 
 
