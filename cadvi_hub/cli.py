@@ -92,6 +92,9 @@ COMMANDS = {
         "make a benchmark for the tasks from question files or upstream annotations, and pictures",
         Positional("NAME", "task"),
     ),
+    "benchmarks list": Command(
+        "eval.benchmarks.listing", "ListSettings", "list_benchmarks", "list the benchmark sets and what each asks"
+    ),
     "evaluate": Command(
         "eval.evaluate", "EvaluateSettings", "evaluate_and_show", "run the lighteval tasks on a model"
     ),

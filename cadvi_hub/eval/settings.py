@@ -15,12 +15,40 @@ Format = Literal["question_file", "upstream"]
 
 
 @dataclass
+class ChoiceSettings:
+    """The columns of a set of your own (task `choices`), and how its options are shown.
+
+    Attributes:
+        question: column of the question.
+        answer: column of the right answer: an option, or its letter.
+        images: columns of the image files; one that holds a list counts as several.
+        option_columns: columns of the options; one that holds a list counts as several. None for open questions.
+        options: the options of all questions, instead of columns.
+        letters: whether options are shown under the letters A, B, C …, which the model then answers with; otherwise it
+            answers with the option's own words.
+        id: column of the question's id; "" numbers the questions from 1.
+        category: column by which results are counted, too; "" for none.
+        group: column that joins questions which depend on each other; "" for none.
+    """
+
+    question: str = "question"
+    answer: str = "answer"
+    images: Sequence[str] = ("image",)
+    option_columns: Sequence[str] = ()
+    options: Sequence[str] = ()
+    letters: bool = True
+    id: str = ""
+    category: str = ""
+    group: str = ""
+
+
+@dataclass
 class BenchmarkSettings(Ranged):
     """One benchmark set to make ready for evaluation.
 
     Attributes:
-        task: name of the set: bison, svo_probes, nlvr2, eqben, cola, seed_image, seed_video, cad_qa, cad_summary or
-            single_image.
+        task: name of the set: bison, svo_probes, nlvr2, eqben, cola, seed_image, seed_video, cad_qa, cad_summary,
+            single_image, or choices for a set of your own.
         questions: the question file or the upstream annotations (eqben: a file or a folder of them); for cad_summary
             the folder of a built data set, as data/cad_qa.
         out: data set folder; the set becomes `out/<task>/`. A build that was stopped continues there.
@@ -30,6 +58,7 @@ class BenchmarkSettings(Ranged):
             published; by default question_file if the paper has one.
         seed: decides which of two images comes first, where the annotations leave it open. Scores of different seeds
             are over different questions.
+        columns: the columns of a set of your own (`choices`), and how its options are shown.
     """
 
     task: str
@@ -38,6 +67,7 @@ class BenchmarkSettings(Ranged):
     images: Path | list[Path] = field(default_factory=list)
     format: Format | None = None
     seed: Seed = 0
+    columns: ChoiceSettings = field(default_factory=ChoiceSettings)
 
 
 @dataclass

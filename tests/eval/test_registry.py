@@ -70,7 +70,7 @@ def test_every_record_is_consistent_and_carries_its_own_name() -> None:
         assert benchmark.name == name
         assert benchmark.images in (1, 2)
         assert not (benchmark.swaps and (benchmark.is_open or benchmark.images == 1))
-        assert benchmark.question_file or benchmark.upstream or benchmark.summaries
+        assert benchmark.question_file or benchmark.upstream or benchmark.summaries or benchmark.own_columns
         if benchmark.options:
             (guess, *_) = (column.chance for column in benchmark.columns)
             assert guess == (1 / len(benchmark.options)) ** (2 if benchmark.in_pairs else 1)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,6 +20,7 @@ from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.files import digest_of_files, replacing, write_json
 from cadvi_hub.core.manifest import manifest_of
 from cadvi_hub.core.output import open_output
+from cadvi_hub.eval.benchmarks.choices import read_choices
 from cadvi_hub.eval.benchmarks.faults import Faults
 from cadvi_hub.eval.benchmarks.pictures import PictureError, Pictures, embedded_rows
 from cadvi_hub.eval.benchmarks.question import PictureSource, Question
@@ -95,8 +97,10 @@ def _format(settings: BenchmarkSettings) -> Format:
     """
     benchmark = find_benchmark(settings.task, "task")
     chosen = settings.format or ("question_file" if benchmark.question_file else "upstream")
-    if chosen == "upstream" and not (benchmark.upstream or benchmark.summaries):
+    if chosen == "upstream" and not (benchmark.upstream or benchmark.summaries or benchmark.own_columns):
         raise InputError("format", f"{benchmark.name} has no upstream annotations", "Use question_file")
+    if chosen == "question_file" and benchmark.own_columns:
+        raise InputError("format", f"{benchmark.name} is made of columns that you name", "Leave format out")
     if chosen == "question_file" and benchmark.summaries:
         raise InputError("format", f"{benchmark.name} is made of a built data set", "Leave format out")
     return chosen
@@ -104,6 +108,8 @@ def _format(settings: BenchmarkSettings) -> Format:
 
 def _questions(settings: BenchmarkSettings, flags: Drops) -> Iterator[Question]:
     benchmark = find_benchmark(settings.task, "task")
+    if benchmark.own_columns and _format(settings):
+        return read_choices(settings.questions, settings.columns)
     if _format(settings) == "upstream" and benchmark.upstream:
         return benchmark.upstream(settings.questions, settings.seed)
     if benchmark.summaries:
@@ -130,6 +136,7 @@ def _inputs(settings: BenchmarkSettings) -> dict[str, Any]:
         "seed": settings.seed,
         "questions": digest_of_files([file for file in files if file.is_file()]),
         "images": [str(root.resolve()) for root in _roots(settings)],
+        **({"columns": asdict(settings.columns)} if find_benchmark(settings.task, "task").own_columns else {}),
     }
 
 

@@ -18,6 +18,7 @@ _FILES = (
     "cad_qa",
     "cad_summary",
     "single_image",
+    "choices",
 )
 BENCHMARKS: dict[str, Benchmark] = {name: import_module(f"{__package__}.{name}").BENCHMARK for name in _FILES}
 
