@@ -78,7 +78,7 @@ def test_a_question_without_a_reply_is_counted_and_asked_again(
 def test_a_model_that_answers_nothing_is_an_error(settings: EvaluateSettings) -> None:
     with openai_server(lambda request, number: Answer(None)) as server:
         settings.endpoint = EndpointSettings(server.base_url, concurrency=1, max_retries=0)
-        with pytest.raises(InputError, match="no answer"):
+        with pytest.raises(InputError, match="refuses every request"):
             evaluate(settings)
 
 
