@@ -108,7 +108,9 @@ def both_orders_shares(task: str, rows: Sequence[Prediction], swapped: Sequence[
         shares[f"{PREFIX[reading]}both_orders_accuracy"] = _share(task, there, right)
         whole = [(row, is_right) for row, is_right in zip(there, right, strict=True) if row["group"] not in lost]
         if grouped and whole:
-            shares[f"{PREFIX[reading]}both_orders_{grouped}"] = _of_groups(grouped, *zip(*whole, strict=True))
+            shares[f"{PREFIX[reading]}both_orders_{grouped}"] = _of_groups(
+                grouped, [row for row, _ in whole], [is_right for _, is_right in whole]
+            )
     return shares
 
 

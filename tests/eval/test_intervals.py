@@ -91,14 +91,13 @@ def test_mcnemars_test_counts_groups() -> None:
 
 
 def test_the_smallest_detectable_difference_is_found_four_times_in_five() -> None:
-    rng, n, shift = np.random.default_rng(3), 400, None
-    found = 0
+    rng, n = np.random.default_rng(3), 400
+    alone = list(map(str, range(n)))
+    equal = rng.choice([-1.0, 0.0, 1.0], p=[0.15, 0.7, 0.15], size=n)
+    shift, found = smallest_detectable(equal.tolist(), alone), 0
     for _ in range(300):
-        if shift is None:
-            differences = rng.choice([-1.0, 0.0, 1.0], p=[0.15, 0.7, 0.15], size=n)
-            shift = smallest_detectable(list(differences), list(map(str, range(n))))
         differences = rng.choice([-1.0, 0.0, 1.0], p=[0.15 - shift / 2, 0.7, 0.15 + shift / 2], size=n)
-        found += clustered_mcnemar(list(differences), list(map(str, range(n)))) < 0.05
+        found += clustered_mcnemar(differences.tolist(), alone) < 0.05
     assert 0.7 < found / 300 < 0.9
 
 
