@@ -16,16 +16,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cadvi_hub.core.files import read_json, write_text
-from cadvi_hub.demo.base_data import LEXICON, collate, draw_conversation, world_digest
+from cadvi_hub.demo.base_data import LEXICON, draw_conversation, world_digest
+from cadvi_hub.demo.base_measures import answers_right, read_where
 from cadvi_hub.demo.base_recipe import IMAGE_PIXELS, IMAGE_TOKENS, PATCH_PIXELS, BaseRecipe
-from cadvi_hub.world.instruct import Turn, short_turns
-from cadvi_hub.world.scene import Scene, draw_scene
 
 if TYPE_CHECKING:
     from transformers import LlavaForConditionalGeneration, LlavaProcessor, PreTrainedTokenizerFast
 
 SPECIAL_TOKENS = ("<pad>", "<s>", "<unk>", "<image>", "<|user|>", "<|assistant|>", "<|end|>")
 PROBE_QUESTIONS = 300
+READ_QUESTIONS = 100  # of each kind, at each place of the picture
 
 
 def build_tokenizer(recipe: BaseRecipe) -> PreTrainedTokenizerFast:
@@ -153,25 +153,7 @@ def save_base(model: Any, processor: Any, recipe: BaseRecipe, training: dict[str
         "world": world_digest(recipe),
         "weights": hashlib.sha256((out / "model.safetensors").read_bytes()).hexdigest(),
         "answers_right": answers_right(model.float(), processor, PROBE_QUESTIONS),
+        "reads": read_where(model, processor, READ_QUESTIONS),
         "training": training,
     }
     write_text(out / "recipe.json", json.dumps(record, indent=1) + "\n")
-
-
-def answers_right(model: Any, processor: Any, number: int) -> float:
-    """Share of `number` short questions about evaluation scenes that the model answers word for word."""
-    import torch
-
-    rng = random.Random("probe")
-    drawn: list[tuple[Scene | None, list[Turn]]] = []
-    while len(drawn) < number:
-        scene = draw_scene(rng, "eval")
-        drawn += [(scene, [turn]) for turn in short_turns(rng, scene, 1)]
-    right = 0
-    for start in range(0, number, 50):
-        inputs, weights = collate(processor, drawn[start : start + 50])
-        with torch.inference_mode():
-            predicted = model(**inputs).logits[:, :-1].argmax(-1)
-        answers = weights[:, 1:] > 0
-        right += int(((predicted == inputs["input_ids"][:, 1:]) | ~answers).all(1).sum())
-    return round(right / number, 4)

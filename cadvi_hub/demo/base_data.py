@@ -7,8 +7,9 @@ import random
 from typing import TYPE_CHECKING, Any
 
 from cadvi_hub.demo.base_recipe import IMAGE_TOKENS, BaseRecipe
-from cadvi_hub.world.captions import describe
+from cadvi_hub.world.captions import describe, make_caption
 from cadvi_hub.world.instruct import Turn, claim_turn, image_conversation, short_turns, text_conversation
+from cadvi_hub.world.near_turns import bound_claim_turn, near_caption_turn, near_texts_turn
 from cadvi_hub.world.render import render
 from cadvi_hub.world.scene import ACTIONS, ANIMATE, BOX_SIZES, COLORS, FILLS, SHAPES, THINGS, Look, Scene, draw_scene
 
@@ -100,13 +101,71 @@ def draw_claims(rng: random.Random, recipe: BaseRecipe, progress: float) -> tupl
     return scene, turns
 
 
+# Numbers, places, relations and backdrops more often: the base of the claims is least sure of them.
+BINDING_CLAIMS = (0.5, 0.5, 0.8, 0.8, 1, 1.5, 1.5, 2.5, 2)
+LABELS = ("Image 1: ", "Image 2: ", "Image: ", "Picture 1: ", "Picture 2: ", "Here is a picture: ", "A: ", "B: ")
+
+
+def draw_binding(rng: random.Random, recipe: BaseRecipe) -> tuple[Scene | None, list[Turn]]:
+    """Questions whose wrong option is nearly right, the picture anywhere in the conversation.
+
+    An eighth is reading practice on two near texts, a quarter conversations as before.
+    """
+    kind = rng.random()
+    if kind < 0.13:
+        while (turn := near_texts_turn(rng, "train")) is None:
+            pass
+        return None, [turn]
+    if kind < 0.38:
+        scene, turns = draw_conversation(rng, recipe, 1.0)
+    else:
+        scene = draw_scene(rng, "train", "sketch", rng.choice((2, 2, 3)))
+        turns = []
+        while not turns:
+            drawn = [near_caption_turn(rng, scene)] if rng.random() < 0.6 else []
+            for _ in range(CLAIMS_EACH):
+                bound = rng.random() < 0.5
+                drawn.append(bound_claim_turn(rng, scene) if bound else claim_turn(rng, scene, BINDING_CLAIMS))
+            turns = [turn for turn in drawn if turn is not None]
+            rng.shuffle(turns)
+    if scene is not None and rng.random() < 0.06:
+        return None, [(f"{describe(scene).text}\n{turns[0][0]}", turns[0][1]), *turns[1:]]
+    return scene, turns if scene is None else place_picture(rng, turns)
+
+
+def place_picture(rng: random.Random, turns: list[Turn]) -> list[Turn]:
+    """The same conversation, its picture first, after a label, a text or an earlier turn, or after the question."""
+    (question, answer), rest = turns[0], turns[1:]
+    kind = rng.random()
+    if kind < 0.2:
+        return [(f"<image>\n{question}", answer), *rest]
+    if kind < 0.3:
+        return [(f"{question}\n<image>", answer), *rest]
+    label = rng.choice(LABELS) if rng.random() < 0.7 else ""
+    shown = f"{label}<image>\n{question}"
+    if kind < 0.5:
+        return [(shown, answer), *rest]
+    if kind < 0.75:  # sentences about other pictures: not to be believed of this one
+        others = [make_caption(rng, draw_scene(rng, "train"), 0.7).text for _ in range(rng.choice((1, 1, 2, 3)))]
+        first = rng.choice(LABELS) if rng.random() < 0.4 else ""
+        return [(f"{first}{' '.join(others)}\n{shown}", answer), *rest]
+    earlier = [copy_practice(rng)[0] for _ in range(rng.choice((1, 2)))]
+    if rng.random() < 0.4:
+        other = draw_scene(rng, "train")
+        (asked, answered), *_ = short_turns(rng, other, 1)
+        earlier = [(f"{describe(other).text}\n{asked}", answered)]
+    return [*earlier, (shown, answer), *rest]
+
+
 def conversation_text(turns: list[Turn], image: bool) -> str:
-    """The conversation as the chat template writes it, the image before the first question."""
-    text = "<s>"
-    for index, (question, answer) in enumerate(turns):
-        picture = "<image>" * IMAGE_TOKENS + "\n" if image and index == 0 else ""
-        text += f"<|user|>{picture}{question}<|assistant|>{answer}<|end|>"
-    return text
+    """The conversation as the chat template writes it.
+
+    The image is where a question has `<image>`, or before the first question.
+    """
+    if image and not any("<image>" in question for question, _ in turns):
+        turns = [(f"<image>\n{turns[0][0]}", turns[0][1]), *turns[1:]]
+    text = "".join(f"<|user|>{question}<|assistant|>{answer}<|end|>" for question, answer in turns)
+    return "<s>" + text.replace("<image>", "<image>" * IMAGE_TOKENS)
 
 
 def world_digest(recipe: BaseRecipe) -> str:
@@ -121,6 +180,8 @@ def world_digest(recipe: BaseRecipe) -> str:
         _, turns = draw_claims(rng, recipe, index / 200)
         digest.update(conversation_text(turns, image=True).encode())
         digest.update(conversation_text(draw_reading(rng, recipe, index / 200), image=False).encode())
+        scene, turns = draw_binding(rng, recipe)
+        digest.update(conversation_text(turns, scene is not None).encode())
     return digest.hexdigest()
 
 

@@ -22,11 +22,14 @@ class BaseRecipe:
         steps: Optimizer steps of projector and language model on single images and text.
         claims_steps: Optimizer steps of both on claims, each about one property: without them the base accepts any
             wrong action, place and number, and a model tuned on it cannot use them to tell two images apart.
+        binding_steps: Optimizer steps of both on questions whose wrong option is nearly right, the picture anywhere in
+            the conversation: without them the base finds a "red cat" wherever something is red and there is a cat, and
+            reads no places in a picture that comes after other words.
         batch_size: Conversations per step; twice as many while reading, where they are short.
         learning_rate: Peak of AdamW's rate; linear warm-up over 200 steps, then cosine to a twentieth.
-        claims_learning_rate: The same for the claims, which start with a new optimizer.
+        claims_learning_rate: The same for the claims and for the binding, which start with a new optimizer each.
         question_weight: Weight of a question's tokens in the loss; an answer's have 1. Half of the questions' claims
-            are true of the image, so predicting them teaches looking, too. 0 in the last stage.
+            are true of the image, so predicting them teaches looking, too. 0 in the last two stages.
         curriculum_share: Share of the steps (of each kind) over which scenes grow from one group of items to three.
         text_share: Share of conversations without a picture.
         boxes_share: Share of pictures in the look of NLVR's boxes.
@@ -41,6 +44,7 @@ class BaseRecipe:
     reading_steps: int = 2_000
     steps: int = 4_500
     claims_steps: int = 3_000
+    binding_steps: int = 4_000
     batch_size: int = 32
     learning_rate: float = 1.5e-3
     claims_learning_rate: float = 1e-3

@@ -1,4 +1,4 @@
-"""Training the base model from scratch: its vision tower, plain text, single images, then claims about them."""
+"""Training the base from scratch: its vision tower, plain text, single images, claims about them, then binding."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch import nn
 
 from cadvi_hub.core.files import replacing
 from cadvi_hub.demo.base import build_model, build_processor, save_base
-from cadvi_hub.demo.base_data import collate, draw_claims, draw_conversation, draw_look, draw_reading
+from cadvi_hub.demo.base_data import collate, draw_binding, draw_claims, draw_conversation, draw_look, draw_reading
 from cadvi_hub.demo.base_recipe import BaseRecipe
 from cadvi_hub.world import scene as graph
 from cadvi_hub.world.instruct import Turn
@@ -122,10 +122,14 @@ def _schedule(step: int, steps: int) -> float:
     return warm * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / steps)))
 
 
-def weighted_loss(logits: torch.Tensor, ids: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of the next token, averaged with `weights` (batch, length)."""
-    losses = nn.functional.cross_entropy(logits[:, :-1].transpose(1, 2), ids[:, 1:], reduction="none")
-    return (losses * weights[:, 1:]).sum() / weights[:, 1:].sum()
+def weighted_loss(model: LlavaForConditionalGeneration, inputs: dict[str, Any], weights: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of the next token, averaged with `weights` (batch, length); other tokens get no logits."""
+    hidden = model.model(**inputs).last_hidden_state[:, :-1]
+    weighted = weights[:, 1:] > 0
+    losses = nn.functional.cross_entropy(
+        model.lm_head(hidden[weighted]), inputs["input_ids"][:, 1:][weighted], reduction="none"
+    )
+    return (losses * weights[:, 1:][weighted]).sum() / weights[:, 1:].sum()
 
 
 def train_base(recipe: BaseRecipe, out: Path) -> None:
@@ -151,10 +155,11 @@ def train_base(recipe: BaseRecipe, out: Path) -> None:
     first, curve = _resume(checkpoint, model, optimizer) if checkpoint.exists() else (0, [])
 
     total_steps = recipe.reading_steps + recipe.steps
-    last_steps = total_steps + recipe.claims_steps
+    claims_end = total_steps + recipe.claims_steps
+    last_steps = claims_end + recipe.binding_steps
 
     def make(rng: random.Random, progress: float) -> list[Any]:
-        step = progress * last_steps
+        step = round(progress * last_steps)
         drawn: list[tuple[Scene | None, list[Turn]]]
         if step < recipe.reading_steps:
             size = 2 * recipe.batch_size
@@ -162,9 +167,12 @@ def train_base(recipe: BaseRecipe, out: Path) -> None:
         elif step < total_steps:
             size, seen = recipe.batch_size, (step - recipe.reading_steps) / recipe.steps
             drawn = [draw_conversation(rng, recipe, seen) for _ in range(Pools.POOL * size)]
-        else:
+        elif step < claims_end:
             size, seen = recipe.batch_size, (step - total_steps) / recipe.claims_steps
             drawn = [draw_claims(rng, recipe, seen) for _ in range(Pools.POOL * size)]
+        else:
+            size = recipe.batch_size
+            drawn = [draw_binding(rng, recipe) for _ in range(Pools.POOL * size)]
         drawn.sort(key=lambda pair: sum(len(q) + len(a) for q, a in pair[1]))  # little padding within a batch
         batches = [drawn[start : start + size] for start in range(0, len(drawn), size)]
         rng.shuffle(batches)
@@ -178,11 +186,13 @@ def train_base(recipe: BaseRecipe, out: Path) -> None:
         rate = recipe.learning_rate * _schedule(step, total_steps)
         if step >= total_steps:
             rate = recipe.claims_learning_rate * _schedule(step - total_steps, recipe.claims_steps)
-        if step == total_steps:
+        if step >= claims_end:
+            rate = recipe.claims_learning_rate * _schedule(step - claims_end, recipe.binding_steps)
+        if step in (total_steps, claims_end):
             optimizer.state.clear()
         for group in optimizer.param_groups:
             group["lr"] = rate
-        loss = weighted_loss(model(**inputs).logits, inputs["input_ids"], weights)
+        loss = weighted_loss(model, inputs, weights)
         loss.backward()
         nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()

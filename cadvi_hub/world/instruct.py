@@ -134,10 +134,11 @@ def verify_turn(rng: random.Random, scene: Scene) -> Turn | None:
     """Whether a claim is true; half of the answers are yes or no, half True or False."""
     true = rng.random() < 0.5
     statement = statement_about(rng, scene, true)
-    return None if statement is None else _asked(rng, statement, true)
+    return None if statement is None else asked(rng, statement, true)
 
 
-def _asked(rng: random.Random, statement: str, true: bool) -> Turn:
+def asked(rng: random.Random, statement: str, true: bool) -> Turn:
+    """A question about `statement`: half of the answers are yes or no, half True or False."""
     if rng.random() < 0.5:
         if statement.startswith("there "):
             _, verb, rest = statement.split(" ", 2)
@@ -160,12 +161,12 @@ def claim_turn(rng: random.Random, scene: Scene, weights: Sequence[float]) -> Tu
     name = rng.choices(CLAIMED, weights)[0]
     if name == "backdrop":
         backdrops = [b for b in graph.BACKDROPS if (b == scene.backdrop) == true]
-        return _asked(rng, f"it is all {Setting(rng.choice(backdrops)).text()}", true)
+        return asked(rng, f"it is all {Setting(rng.choice(backdrops)).text()}", true)
     if name == "relation":
         relation = find_relation(rng, scene)
         if relation is not None and not true:
             relation = Relation(relation.second, relation.relation, relation.first)
-        return _asked(rng, relation.text(), true) if relation and relation.holds(scene) == true else None
+        return asked(rng, relation.text(), true) if relation and relation.holds(scene) == true else None
     group = rng.choice(groups(scene))
     phrase = partial_phrase(rng, group, 0.25)
     if name == "count":
@@ -180,7 +181,7 @@ def claim_turn(rng: random.Random, scene: Scene, weights: Sequence[float]) -> Tu
     impossible = phrase.kind not in graph.ANIMATE and phrase.action
     if silent or impossible or phrase.holds(scene) != true:
         return None
-    return _asked(rng, f"there {'is' if phrase.count == 1 else 'are'} {phrase.text()}", true)
+    return asked(rng, f"there {'is' if phrase.count == 1 else 'are'} {phrase.text()}", true)
 
 
 def wrong_caption(rng: random.Random, scene: Scene, caption: Caption) -> Caption | None:

@@ -1,6 +1,7 @@
 """The shipped base model belongs to its recipe, its world and its tokenizer."""
 
 import hashlib
+import random
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from cadvi_hub.core.files import Json, read_json
-from cadvi_hub.demo import base_training
-from cadvi_hub.demo.base import PROBE_QUESTIONS, answers_right, build_model, build_processor
-from cadvi_hub.demo.base_data import collate, conversation_text, world_digest
+from cadvi_hub.demo import base, base_training
+from cadvi_hub.demo.base import PROBE_QUESTIONS, build_model, build_processor
+from cadvi_hub.demo.base_data import collate, conversation_text, draw_binding, draw_claims, draw_reading, world_digest
+from cadvi_hub.demo.base_measures import answers_right, read_where
 from cadvi_hub.demo.base_recipe import IMAGE_TOKENS, BaseRecipe, base_folder
 
 MEGABYTE = 2**20
@@ -44,6 +46,35 @@ def test_the_world_is_the_one_that_the_base_learned_from(record: Json) -> None:
 
 def test_the_model_still_answers_as_well_as_when_it_was_saved(record: Json, model: Any, processor: Any) -> None:
     assert answers_right(model, processor, PROBE_QUESTIONS) == pytest.approx(record["answers_right"], abs=0.01)
+
+
+def test_it_reads_a_picture_wherever_it_is_and_binds(record: Json, model: Any, processor: Any) -> None:
+    reads = record["reads"]
+    assert min(of["place"] for of in reads.values()) >= 0.8, reads
+    assert min(of["binding"] for of in reads.values()) >= 0.85, reads
+    again = read_where(model, processor, 20)
+    for before, kinds in reads.items():
+        assert sum(again[before].values()) / len(kinds) == pytest.approx(sum(kinds.values()) / len(kinds), abs=0.06)
+
+
+def test_it_never_sees_two_pictures() -> None:
+    rng, recipe = random.Random(0), BaseRecipe()
+    for index in range(500):
+        for scene, turns in (draw_binding(rng, recipe), draw_claims(rng, recipe, index / 500)):
+            pictures = conversation_text(turns, scene is not None).count("<image>") / IMAGE_TOKENS
+            assert pictures == (0 if scene is None else 1)
+        assert "<image>" not in conversation_text(draw_reading(rng, recipe, index / 500), image=False)
+
+
+def test_the_picture_comes_first_last_and_after_other_words() -> None:
+    rng = random.Random(0)
+    starts = []
+    for _ in range(400):
+        scene, turns = draw_binding(rng, BaseRecipe())
+        if scene is not None:
+            starts.append(conversation_text(turns, image=True).index("<image>"))
+    assert 0.1 < sum(start == len("<s><|user|>") for start in starts) / len(starts) < 0.4
+    assert sum(start > 60 for start in starts) / len(starts) > 0.3
 
 
 def test_the_recipe_makes_the_same_tokenizer_and_shapes(model: Any, processor: Any) -> None:
@@ -83,8 +114,9 @@ def test_the_loss_covers_answers_and_their_end_tokens_alone(processor: Any) -> N
 
 def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = {"batch_size": 2, "hidden_size": 32, "vision_layers": 1, "text_layers": 1}
-    recipe = BaseRecipe(vision_steps=10, reading_steps=10, steps=10, claims_steps=20, **small)
+    recipe = BaseRecipe(vision_steps=10, reading_steps=10, steps=10, claims_steps=10, binding_steps=10, **small)
     monkeypatch.setattr(base_training, "STEPS_PER_CHECKPOINT", 10)
+    monkeypatch.setattr(base, "READ_QUESTIONS", 1)
     base_training.train_base(recipe, tmp_path / "whole")
     write = base_training._write
 

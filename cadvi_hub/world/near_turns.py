@@ -1,0 +1,106 @@
+"""Questions whose wrong option is nearly right: bound to another item, or true of a scene one edit away.
+
+A model that only notes which words fit a picture somewhere answers them like a coin. It has to bind each property to
+its item, count, and find places and backdrops.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from typing import Any
+
+from cadvi_hub.world.captions import Caption, describe, groups, make_caption, partial_phrase
+from cadvi_hub.world.comparisons import pair_statement
+from cadvi_hub.world.instruct import LETTER, Turn, asked
+from cadvi_hub.world.scene import ANIMATE, Edit, Scene, Split, draw_scene, edit_scene
+
+BOUND = ("color", "size", "fill", "action", "place", "count")
+# What a near scene differs in: more often what is hard to see.
+EDIT_WEIGHTS: dict[Edit, float] = {
+    "count": 3,
+    "place": 3,
+    "swap": 3,
+    "backdrop": 1.5,
+    "kind": 1,
+    "color": 1,
+    "size": 1,
+    "fill": 1,
+    "action": 1,
+}
+
+
+def bound_claim_turn(rng: random.Random, scene: Scene) -> Turn | None:
+    """Whether a claim about one item is true; a false one borrows a property from another item of the scene.
+
+    Returns:
+        None if the drawn items do not differ in the drawn property.
+    """
+    true = rng.random() < 0.5
+    found = groups(scene)
+    group = rng.choice(found)
+    name = rng.choice(BOUND)
+
+    def value_of(items: list[Any]) -> Any:
+        return len(items) if name == "count" else getattr(items[0], name)
+
+    own = value_of(group)
+    others = [value for other in found if other is not group and (value := value_of(other)) != own]
+    if not others:
+        return None
+    phrase = partial_phrase(rng, group, 0.25)
+    claimed: dict[str, Any] = {name: own if true else rng.choice(others)}
+    if name == "place":  # a group has several places
+        claimed["count"] = 1
+    phrase = replace(phrase, **claimed)
+    if phrase.count > 1:
+        phrase = replace(phrase, place="")
+    silent = phrase.fill == "plain" or phrase.action == "standing"
+    impossible = phrase.kind not in ANIMATE and phrase.action
+    if silent or impossible or phrase.holds(scene) != true:
+        return None
+    return asked(rng, f"there {'is' if phrase.count == 1 else 'are'} {phrase.text()}", true)
+
+
+def draw_near_scene(rng: random.Random, scene: Scene) -> Scene | None:
+    """A scene that differs from `scene` by one edit; None if the drawn edit does not apply."""
+    return edit_scene(rng, scene, rng.choices(list(EDIT_WEIGHTS), list(EDIT_WEIGHTS.values()))[0])
+
+
+def near_captions(
+    rng: random.Random, scenes: tuple[Scene, Scene], tell: float = 0.9
+) -> tuple[Caption, Caption] | None:
+    """A caption of each scene in the same wording; None unless each is false of the other scene."""
+    state = rng.getrandbits(32)
+    first, second = (make_caption(random.Random(state), scene, tell) for scene in scenes)
+    return None if first.holds(scenes[1]) or second.holds(scenes[0]) else (first, second)
+
+
+def near_caption_turn(rng: random.Random, scene: Scene) -> Turn | None:
+    """Which of two captions fits the image; the wrong one describes a scene one edit away, in the same wording."""
+    other = draw_near_scene(rng, scene)
+    captions = other and near_captions(rng, (scene, other), rng.choice((0.4, 0.7, 1.0)))
+    if not captions:
+        return None
+    shown = [caption.text for caption in captions]
+    right = rng.randrange(2)
+    options = "\n".join(f"{letter}. {shown[k != right]}" for k, letter in enumerate("AB"))
+    return f"Which caption suits the image better?\n{options}\n{LETTER}", "AB"[right]
+
+
+def near_texts_turn(rng: random.Random, split: Split) -> Turn | None:
+    """Reading practice: which of two near descriptions agrees with a caption, or a statement about both."""
+    first = draw_scene(rng, split)
+    second = draw_near_scene(rng, first) or draw_scene(rng, split)
+    scenes = (first, second) if rng.random() < 0.5 else (second, first)
+    texts = "\n".join(f"Text {k}: {describe(scene).text}" for k, scene in enumerate(scenes, 1))
+    if rng.random() < 0.4:
+        statement, true = pair_statement(rng, scenes)
+        statement = statement.replace("Both images show", "Both texts mention").replace("shows", "mentions")
+        statement = statement.replace("Image", "Text").replace("image", "text")
+        return f"{texts}\nTrue or False: {statement}", str(true)
+    captions = near_captions(rng, scenes, rng.choice((0.4, 0.7, 1.0)))
+    if captions is None:
+        return None
+    which = rng.randrange(2)
+    return f'{texts}\nWhich text agrees with "{captions[which].text}"? Answer 1 or 2.', str(which + 1)
