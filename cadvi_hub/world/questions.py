@@ -1,7 +1,7 @@
 """Questions about scenes as rows of each benchmark's question file (`image`, `text`, `answer`, `question_id`).
 
-Answers are true of the scene graphs. The scenes belong to the evaluation split and have up to `max_groups` groups of
-equal items.
+Answers are true of the scene graphs. The scenes belong to one split, the evaluation split unless a maker is told
+otherwise.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from cadvi_hub.world import scene as graph
 from cadvi_hub.world.captions import Phrase, Relation, Setting, Statement, make_caption, partial_phrase, relations, say
 from cadvi_hub.world.comparisons import open_turn, pair_statement
 from cadvi_hub.world.instruct import LETTER, caption_turn, count_turn, kind_turn, property_turn, verify_turn
-from cadvi_hub.world.scene import ANIMATE, BACKDROPS, Edit, Item, Scene, draw_scene, edit_scene, make_scene
+from cadvi_hub.world.scene import ANIMATE, BACKDROPS, Edit, Item, Scene, Split, draw_scene, edit_scene, make_scene
 
 PAIR_PROMPT = "Image 1: <image>\nImage 2: <image>\n"
 VERBS = ("sleeping", "jumping", "running", "eating")
@@ -33,6 +33,17 @@ class Question:
     category: str = ""
 
 
+class Scenes(NamedTuple):
+    """Where a set's scenes come from: their split, and their largest number of groups of equal items."""
+
+    split: Split
+    max_groups: int
+
+    def draw(self, rng: random.Random) -> Scene:
+        """A random one of them."""
+        return draw_scene(rng, self.split, max_groups=self.max_groups)
+
+
 def which_image(caption: str) -> str:
     """The question of BISON, SVO Probes, EQBEN and COLA."""
     return f'{PAIR_PROMPT}Which image suits the caption "{caption}" better?\nA. Image 1\nB. Image 2\n{LETTER}'
@@ -42,7 +53,7 @@ def _ordered(rng: random.Random, right: Scene, wrong: Scene) -> tuple[tuple[Scen
     return ((right, wrong), "A") if rng.random() < 0.5 else ((wrong, right), "B")
 
 
-def _related(rng: random.Random, scene: Scene, max_groups: int) -> Scene:
+def _related(rng: random.Random, scene: Scene, scenes: Scenes) -> Scene:
     """A scene that is similar to `scene`: two edits away, or another scene with the same kinds of items."""
     if rng.random() < 0.5:
         first = edit_scene(rng, scene, rng.choice(("color", "place", "kind", "size")))
@@ -50,19 +61,19 @@ def _related(rng: random.Random, scene: Scene, max_groups: int) -> Scene:
         if second and second.digest != scene.digest:  # the second edit may undo the first
             return second
     while True:
-        other = draw_scene(rng, "eval", max_groups=max_groups)
+        other = scenes.draw(rng)
         kinds = [item.kind for item in scene.items]
         items = [replace(item, kind=rng.choice(kinds)) for item in other.items]
         items = [item if item.kind in ANIMATE else replace(item, action="standing") for item in items]
         renamed = make_scene(items, other.backdrop)
-        if renamed.split == "eval" and renamed.digest != scene.digest:
+        if renamed.split == scenes.split and renamed.digest != scene.digest:
             return renamed
 
 
-def _bison(rng: random.Random, count: int, max_groups: int) -> list[Question]:
+def _bison(rng: random.Random, count: int, source: Scenes) -> list[Question]:
     """One caption and two similar images (BISON: COCO captions and near neighbours)."""
-    scene = draw_scene(rng, "eval", max_groups=max_groups)
-    other = _related(rng, scene, max_groups)
+    scene = source.draw(rng)
+    other = _related(rng, scene, source)
     caption = make_caption(rng, scene, 0.7)
     if caption.holds(other):
         return []
@@ -70,27 +81,27 @@ def _bison(rng: random.Random, count: int, max_groups: int) -> list[Question]:
     return [Question(str(count), scenes, which_image(caption.text), answer)]
 
 
-def _acting(rng: random.Random, subject: str, verb: str, backdrop: str, max_groups: int) -> Scene | None:
-    """Somebody who does something somewhere, among other things; None if the scene is in the training split."""
-    scene = draw_scene(rng, "train", max_groups=max_groups)  # only material for another scene
+def _acting(rng: random.Random, subject: str, verb: str, backdrop: str, source: Scenes) -> Scene | None:
+    """Somebody who does something somewhere, among other things; None if the scene is in the other split."""
+    scene = draw_scene(rng, "train", max_groups=source.max_groups)  # only material for another scene
     items = [item for item in scene.items if item.kind not in ANIMATE]
-    kept = {item.look for item in items[: max_groups - 1]}  # the actor is a group of its own
+    kept = {item.look for item in items[: source.max_groups - 1]}  # the actor is a group of its own
     items = [item for item in items if item.look in kept]
     free = [cell for cell in graph.CELLS if cell not in {item.cell for item in items}]
     row, column = rng.choice(free)
     color, size, fill = rng.choice(graph.COLORS), rng.choice(graph.SKETCH_SIZES), rng.choice(graph.FILLS)
     actor = Item((row + 0.5) / 3, (column + 0.5) / 3, subject, color, size, fill, verb)
     acted = make_scene([*items, actor], backdrop)
-    return acted if acted.split == "eval" else None
+    return acted if acted.split == source.split else None
 
 
-def _svo_probes(rng: random.Random, count: int, max_groups: int) -> list[Question]:
+def _svo_probes(rng: random.Random, count: int, source: Scenes) -> list[Question]:
     """A sentence, its image, and an image with another subject, verb or object (a third each)."""
     others: dict[str, tuple[str, ...]] = {"subject": ANIMATE, "verb": VERBS, "object": BACKDROPS}
     category = ("subject", "verb", "object")[count % 3]
     triple = {name: rng.choice(values) for name, values in others.items()}
     negative = {**triple, category: rng.choice([v for v in others[category] if v != triple[category]])}
-    right, wrong = (_acting(rng, t["subject"], t["verb"], t["object"], max_groups) for t in (triple, negative))
+    right, wrong = (_acting(rng, t["subject"], t["verb"], t["object"], source) for t in (triple, negative))
     if right is None or wrong is None:
         return []
     acting = Phrase(triple["subject"], action=triple["verb"])
@@ -99,10 +110,10 @@ def _svo_probes(rng: random.Random, count: int, max_groups: int) -> list[Questio
     return [Question(str(count), scenes, which_image(sentence), answer, category=category)]
 
 
-def _nlvr2(rng: random.Random, count: int, max_groups: int) -> list[Question]:
+def _nlvr2(rng: random.Random, count: int, source: Scenes) -> list[Question]:
     """A true and a false statement about two images."""
-    first = draw_scene(rng, "eval", max_groups=max_groups)
-    scenes = (first, _related(rng, first, max_groups))
+    first = source.draw(rng)
+    scenes = (first, _related(rng, first, source))
     found: dict[bool, str] = {}
     for _ in range(30):
         sentence, true = pair_statement(rng, scenes)
@@ -182,18 +193,18 @@ def _caption_pair(count: int, scenes: tuple[Scene, Scene], captions: tuple[str, 
 EQBEN_EDITS: tuple[Edit, ...] = ("count", "place", "color", "size", "action", "kind", "backdrop", "fill")
 
 
-def _eqben(rng: random.Random, count: int, max_groups: int) -> list[Question]:
+def _eqben(rng: random.Random, count: int, source: Scenes) -> list[Question]:
     """Two images that differ by one edit, with a caption for each (EqBen's minimal changes)."""
     edit = EQBEN_EDITS[count % len(EQBEN_EDITS)]
-    scene = draw_scene(rng, "eval", max_groups=max_groups)
+    scene = source.draw(rng)
     other = edit_scene(rng, scene, edit)
     captions = other and _edited_captions(rng, (scene, other), edit)
     return _caption_pair(count, (scene, other), captions, edit) if other and captions else []
 
 
-def _cola(rng: random.Random, count: int, max_groups: int) -> list[Question]:
+def _cola(rng: random.Random, count: int, source: Scenes) -> list[Question]:
     """Two images in which two items swap colours; the captions combine the same words in another way."""
-    scene = draw_scene(rng, "eval", max_groups=max_groups)
+    scene = source.draw(rng)
     other = edit_scene(rng, scene, "swap")
     changed = [item for item in scene.items if other and item not in other.items]
     if other is None or len(changed) != 2:
@@ -210,18 +221,18 @@ def _cola(rng: random.Random, count: int, max_groups: int) -> list[Question]:
     return _caption_pair(count, (scene, other), captions, "") if captions else []
 
 
-def _cad_qa(rng: random.Random, count: int, max_groups: int) -> list[Question]:
+def _cad_qa(rng: random.Random, count: int, source: Scenes) -> list[Question]:
     """An open question about similar images with a reference answer of one sentence."""
-    first = draw_scene(rng, "eval", max_groups=max_groups)
-    scenes = (first, _related(rng, first, max_groups))
+    first = source.draw(rng)
+    scenes = (first, _related(rng, first, source))
     turn = open_turn(rng, scenes)
     return [Question(str(count), scenes, PAIR_PROMPT + turn[0], turn[1])] if turn else []
 
 
-def _single_image(rng: random.Random, count: int, max_groups: int) -> list[Question]:
+def _single_image(rng: random.Random, count: int, source: Scenes) -> list[Question]:
     """A short closed question about one image, as in the base model's training, which tuning must not erase."""
     makers = (property_turn, verify_turn, count_turn, verify_turn, kind_turn, caption_turn)
-    scene = draw_scene(rng, "eval", max_groups=max_groups)
+    scene = source.draw(rng)
     turn = makers[count % len(makers)](rng, scene)
     return [Question(str(count), (scene,), f"<image>\n{turn[0]}", turn[1])] if turn else []
 
@@ -229,16 +240,18 @@ def _single_image(rng: random.Random, count: int, max_groups: int) -> list[Quest
 class Maker(Protocol):
     """Yields the first `number` questions of a task, or pairs of them for EQBEN and COLA."""
 
-    def __call__(self, rng: random.Random, number: int, max_groups: int = 3) -> Iterator[Question]: ...
+    def __call__(
+        self, rng: random.Random, number: int, max_groups: int = 3, split: Split = "eval"
+    ) -> Iterator[Question]: ...
 
 
-def _repeat(draw: Callable[[random.Random, int, int], list[Question]], per_draw: int = 1) -> Maker:
+def _repeat(draw: Callable[[random.Random, int, Scenes], list[Question]], per_draw: int = 1) -> Maker:
     """A maker that draws until there are enough; a draw gets the count so far and can return nothing."""
 
-    def make(rng: random.Random, number: int, max_groups: int = 3) -> Iterator[Question]:
-        count = 0
+    def make(rng: random.Random, number: int, max_groups: int = 3, split: Split = "eval") -> Iterator[Question]:
+        count, source = 0, Scenes(split, max_groups)
         while count < number:
-            if questions := draw(rng, count, max_groups):
+            if questions := draw(rng, count, source):
                 yield from questions
                 count += per_draw
 
