@@ -29,15 +29,17 @@ def _moved(rng: random.Random, before: str, turn: Turn) -> list[Turn]:
 
 
 def right_share(model: Any, processor: Any, drawn: list[Drawn]) -> float:
-    """Share of conversations in which the model answers every question word for word."""
+    """Share of conversations in which the model answers the last question word for word."""
     import torch
 
+    assistant = processor.tokenizer.convert_tokens_to_ids("<|assistant|>")
     right = 0
     for start in range(0, len(drawn), 50):
         inputs, weights = collate(processor, drawn[start : start + 50])
         with torch.inference_mode():
             predicted = model(**inputs).logits[:, :-1].argmax(-1)
-        answers = weights[:, 1:] > 0
+        begun = (inputs["input_ids"] == assistant).cumsum(1)
+        answers = ((weights > 0) & (begun == begun[:, -1:]))[:, 1:]
         right += int(((predicted == inputs["input_ids"][:, 1:]) | ~answers).all(1).sum())
     return round(right / len(drawn), 4)
 
