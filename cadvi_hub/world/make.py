@@ -1,6 +1,7 @@
 """The drawn world as files, in the formats of the upstream sources that it replaces.
 
     captioned/   captions.jsonl + images/   Localized Narratives' light files           → V1
+    edited/      pairs/train.jsonl + images/  VisMin's edited pairs                     → V1's hard pairs
     similar/     pairs.jsonl + images/      MIMIC-IT's difference pairs (mimic_cgd)      → V2
     instruct/    instruct.jsonl + images/   the LLaVA mix                                → single-image data
     questions/   <task>.jsonl + images/     the benchmarks' question files               → evaluation
@@ -22,6 +23,7 @@ from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.images import encode_png
 from cadvi_hub.core.output import open_output
 from cadvi_hub.world.captions import make_caption
+from cadvi_hub.world.edited import draw_edited_pair
 from cadvi_hub.world.instruct import image_conversation
 from cadvi_hub.world.questions import MAKERS
 from cadvi_hub.world.render import render
@@ -50,7 +52,9 @@ class SceneFolder:
 
     def write_lines(self, name: str, rows: list[dict[str, Any]]) -> None:
         """Write `rows` to `name` as JSON lines."""
-        files.write_json_lines(self.folder / name, rows)
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write_json_lines(path, rows)
 
     def close(self) -> None:
         """Write the scene graphs."""
@@ -79,6 +83,19 @@ def _captioned(folder: SceneFolder, settings: WorldSettings) -> None:
         ids = {"dataset_id": "scenes", "image_id": image_id, "annotator_id": 0}
         rows.append({**ids, "caption": caption, "image": image})
     folder.write_lines("captions.jsonl", rows)
+
+
+def _edited(folder: SceneFolder, settings: WorldSettings) -> None:
+    rng = _rng(settings, "edited")
+    rows = []
+    for index in range(settings.edited):
+        pair = draw_edited_pair(rng, "train", settings.max_groups)
+        row = {"id": f"{index:06d}"}
+        for side, (scene, caption) in enumerate(zip(pair.scenes, pair.captions, strict=True)):
+            row[f"image_{side}"] = folder.add(f"images/edited_{index:06d}_{side}.png", scene)
+            row[f"text_{side}"] = caption
+        rows.append(row)
+    folder.write_lines("pairs/train.jsonl", rows)
 
 
 def _similar(folder: SceneFolder, settings: WorldSettings) -> None:
@@ -124,7 +141,13 @@ def _questions(folder: SceneFolder, settings: WorldSettings) -> None:
         folder.write_lines(f"{task}.jsonl", rows)
 
 
-PARTS = {"captioned": _captioned, "similar": _similar, "instruct": _instruct, "questions": _questions}
+PARTS = {
+    "captioned": _captioned,
+    "edited": _edited,
+    "similar": _similar,
+    "instruct": _instruct,
+    "questions": _questions,
+}
 
 
 MARKER = "world.json"

@@ -15,6 +15,7 @@ class WorldSettings(Ranged):
     Attributes:
         seed: Random seed; another seed draws other scenes.
         captioned: Number of captioned images, the source of V1.
+        edited: Number of edited pairs with a caption of each picture, V1's hard pairs.
         similar: Number of similar pairs with difference notes, the source of V2.
         instruct: Number of single-image conversations.
         questions: Questions per benchmark (pairs of questions for EQBEN and COLA).
@@ -26,6 +27,7 @@ class WorldSettings(Ranged):
 
     seed: Seed = 0
     captioned: CountOrZero = 3000
+    edited: CountOrZero = 3000
     similar: CountOrZero = 1500
     instruct: CountOrZero = 3000
     questions: CountOrZero = 240

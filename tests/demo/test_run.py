@@ -41,7 +41,7 @@ def test_an_output_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 def test_every_question_set_of_the_world_becomes_rows(tmp_path: Path) -> None:
     from datasets import load_dataset
 
-    settings = WorldSettings(captioned=2, similar=2, instruct=2, questions=4, out=tmp_path / "world")
+    settings = WorldSettings(captioned=2, edited=2, similar=2, instruct=2, questions=4, out=tmp_path / "world")
     folder = _questions(make_world(settings) / "questions", tmp_path / "questions")
     for task in MAKERS:
         rows = load_dataset(str(folder), task, split="test", cache_dir=str(tmp_path / "cache"))
@@ -50,7 +50,7 @@ def test_every_question_set_of_the_world_becomes_rows(tmp_path: Path) -> None:
 
 
 def test_a_world_is_drawn_once_and_never_mixed_with_another(tmp_path: Path) -> None:
-    settings = WorldSettings(captioned=2, similar=2, instruct=2, questions=2, out=tmp_path / "world")
+    settings = WorldSettings(captioned=2, edited=2, similar=2, instruct=2, questions=2, out=tmp_path / "world")
     folder = make_world(settings)
     stamp = (folder / "captioned" / "captions.jsonl").stat().st_mtime_ns
     make_world(settings)
@@ -61,7 +61,7 @@ def test_a_world_is_drawn_once_and_never_mixed_with_another(tmp_path: Path) -> N
 
 
 def test_a_world_that_was_cut_off_is_completed(tmp_path: Path) -> None:
-    settings = WorldSettings(captioned=3, similar=2, instruct=2, questions=2, out=tmp_path / "one")
+    settings = WorldSettings(captioned=3, edited=2, similar=2, instruct=2, questions=2, out=tmp_path / "one")
     whole = make_world(settings)
     cut = replace(settings, out=tmp_path / "two")
     make_world(cut)

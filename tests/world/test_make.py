@@ -23,11 +23,11 @@ from cadvi_hub.world.scene import Scene
 from cadvi_hub.world.settings import WorldSettings
 from tests.support.scene_reader import true_of
 
-TRAINING = ("captioned", "similar", "instruct")
+TRAINING = ("captioned", "edited", "similar", "instruct")
 
 
 def settings(out: Path, **changed: Any) -> WorldSettings:
-    small = WorldSettings(captioned=60, similar=40, instruct=40, questions=6, boxes_share=0.2, out=out)
+    small = WorldSettings(captioned=60, edited=30, similar=40, instruct=40, questions=6, boxes_share=0.2, out=out)
     return dataclasses.replace(small, **changed)
 
 
@@ -52,7 +52,7 @@ def contents(folder: Path) -> dict[str, str]:
 def test_training_and_evaluation_never_share_a_scene(made: Path) -> None:
     train = [scene for part in TRAINING for scene in scenes(made / part).values()]
     evaluation = list(scenes(made / "questions").values())
-    assert len(train) == 60 + 2 * 40 + 40
+    assert len(train) == 60 + 2 * 30 + 2 * 40 + 40
     assert {scene.split for scene in train} == {"train"}
     assert {scene.split for scene in evaluation} == {"eval"}
     assert {scene.digest for scene in train}.isdisjoint(scene.digest for scene in evaluation)
@@ -76,6 +76,19 @@ def test_captions_have_the_fields_of_localized_narratives_and_are_true(made: Pat
     }
     assert all(true_of(row["caption"], drawn[row["image"]]) for row in captions)
     assert {scene.look for scene in drawn.values()} == {"sketch", "boxes"}
+
+
+def test_edited_pairs_have_the_fields_of_vismin_and_a_true_caption_each(made: Path) -> None:
+    drawn = scenes(made / "edited")
+    pairs = rows(made / "edited/pairs/train.jsonl")
+    assert len(pairs) == 30
+    for row in pairs:
+        assert set(row) == {"id", "image_0", "text_0", "image_1", "text_1"}
+        first, second = drawn[row["image_0"]], drawn[row["image_1"]]
+        assert true_of(row["text_0"], first)
+        assert true_of(row["text_1"], second)
+        assert not true_of(row["text_0"], second)
+        assert not true_of(row["text_1"], first)
 
 
 def test_similar_pairs_have_the_fields_of_mimic_cgd(made: Path) -> None:
