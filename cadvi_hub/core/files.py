@@ -16,7 +16,7 @@ import shutil
 import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -80,8 +80,13 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             aside.replace(path)
         remove(temporary)
         temporary.mkdir(parents=True)
-    with writing(path):
-        yield temporary
+    try:
+        with writing(path):
+            yield temporary
+    except BaseException:
+        with suppress(OSError):
+            temporary.rmdir()  # if nothing was written yet, there is nothing to inspect
+        raise
     with writing(path, every_error=True):
         sync_folder(temporary)
         if path.exists():

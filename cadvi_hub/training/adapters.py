@@ -129,12 +129,13 @@ def merge(
             others, or is written by another process.
         RuntimeError: the merged model gives other logits (`checkpoints.TOLERANCE`).
     """
-    adapted, processor = load_adapted(adapter), load_processor(adapter)
-    base = Path(str(adapted.peft_config["default"].base_model_name_or_path))
-    for part in (adapter, base):
-        if part.exists() and part.resolve().is_relative_to(out.resolve()):
-            raise InputError(str(out), f"the merged model would replace {part}", "Choose another folder")
+    if adapter.resolve().is_relative_to(out.resolve()):
+        raise InputError(str(out), f"the merged model would replace {adapter}", "Choose another folder")
     with replacing_output(out, "cadvi merge", former) as partial:
+        adapted, processor = load_adapted(adapter), load_processor(adapter)
+        base = Path(str(adapted.peft_config["default"].base_model_name_or_path))
+        if base.exists() and base.resolve().is_relative_to(out.resolve()):
+            raise InputError(str(out), f"the merged model would replace {base}", "Choose another folder")
         inputs = probe(processor)
         expected = logits(adapted, inputs)
         save_model(adapted.merge_and_unload(), partial)
