@@ -80,11 +80,13 @@ class Commands:
         evaluate(EvaluateSettings("constant", str(self._once("sets", sets)), out, "constant", tasks))
 
     def _judge_run(self, out: Path, changed: bool = False) -> None:
-        rows = self._once("sets", lambda folder: write_set(folder, 3))
-        data = str(self.folder / "sets")
-        write_predictions(out, rows[:3], [reference(0)] * 3)
+        rows = self._once("judged", lambda folder: write_set(folder, 3))
+        data = str(self.folder / "judged")
+        write_predictions(out, rows, [reference(0)] * 3)
         with openai_server(fair) as server:
-            judge_answers(JudgeSettings(out, data, ["cad_qa"], JudgeModelSettings("judge", base_url=server.base_url)))
+            judge_answers(
+                JudgeSettings(out, data, ["cad_qa"], JudgeModelSettings(model="judge", base_url=server.base_url))
+            )
 
     def _report(self, out: Path, changed: bool = False) -> None:
         settings = self._once("reported", reported)
