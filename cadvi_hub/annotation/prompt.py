@@ -86,5 +86,5 @@ def seeded(pair: ImagePair, seed: int, purpose: str) -> random.Random:
 def decoding_of(generator: Generator, prompt: str, settings: SamplingSettings) -> tuple[Decoding, Provenance]:
     """How replies to `prompt` are sampled, and what each row that comes from one records."""
     decoding = Decoding(settings.temperature, settings.max_tokens, settings.top_p, settings.seed)
-    recorded = json.dumps({**asdict(decoding), "json_schema": settings.json_schema}, sort_keys=True)
-    return decoding, Provenance(generator.name, prompt_hash(prompt), recorded)
+    recorded = {**asdict(decoding), "json_schema": settings.json_schema, **generator.request_changes}
+    return decoding, Provenance(generator.name, prompt_hash(prompt), json.dumps(recorded, sort_keys=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import operator
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -64,6 +65,26 @@ class Reply:
     completion_tokens: int
     ranking: Ranking | None = None
 
+    @property
+    def answer(self) -> str:
+        """`text` without a reasoning model's thoughts, and without the end-of-turn tokens that some servers leave in.
+
+        Empty where the model never stopped thinking.
+        """
+        text = _END_OF_TURN.sub("", self.text)
+        *_, answer = _THOUGHTS_END.split(text)
+        return "" if _THOUGHTS_BEGIN.match(answer) else answer
+
+
+_THOUGHTS_BEGIN = re.compile(r"\s*(?:<(?:think|thinking|thought|reasoning)>|\[THINK\])", re.IGNORECASE)
+# Qwen, DeepSeek and others; Magistral; gpt-oss
+_THOUGHTS_END = re.compile(
+    r"</(?:think|thinking|thought|reasoning)>|\[/THINK\]|<\|channel\|>final<\|message\|>", re.IGNORECASE
+)
+_END_OF_TURN = re.compile(
+    r"(?:\s*(?:<\|(?:im_end|end|eot_id|eom_id|endoftext|end_of_text|return|eot)\|>|</s>|<end_of_turn>))+\s*\Z"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Failed:
@@ -99,6 +120,11 @@ class Generator(Protocol):
         """Model name and, where known, revision, as the rows of a data set record it; never a path of a machine."""
         ...
 
+    @property
+    def request_changes(self) -> Mapping[str, Any]:
+        """What settings add to every request, rename in it or leave out of it; empty where they do not."""
+        ...
+
     def generate(
         self, requests: Iterable[ChatRequest], on_replies: OnReplies | None = None
     ) -> Iterator[Reply | Failed]:
@@ -124,10 +150,27 @@ def public_name(model: str) -> str:
     return "/".join(path.parts[1:][-2:]) if path.is_absolute() else model
 
 
-def request_key(model: str, request: ChatRequest, served: Mapping[str, str | int] | None = None) -> str:
+def without_system_role(messages: Sequence[Message]) -> list[Message]:
+    """The chat with its system text at the start of the first user turn, for models that know no system role."""
+    system = [part for turn in messages if turn["role"] == "system" for part in turn["content"]]
+    turns = [turn for turn in messages if turn["role"] != "system"]
+    if not system:
+        return turns
+    rules: list[dict[str, Any]] = [*system, {"type": "text", "text": "\n\n"}]
+    if not turns or turns[0]["role"] != "user":
+        return [{"role": "user", "content": rules}, *turns]
+    return [{"role": "user", "content": [*rules, *turns[0]["content"]]}, *turns[1:]]
+
+
+def request_key(
+    model: str,
+    request: ChatRequest,
+    served: Mapping[str, str | int] | None = None,
+    changes: Mapping[str, Any] | None = None,
+) -> str:
     """SHA-256 over everything that decides a reply: model, messages, pictures, decoding, schema and options.
 
-    `served` is what an endpoint says about the model (`identity.py`).
+    `served` is what an endpoint says about the model (`identity.py`), `changes` the `request_changes` of the generator.
     """
     content = {
         "model": model,
@@ -137,6 +180,7 @@ def request_key(model: str, request: ChatRequest, served: Mapping[str, str | int
         "json_schema": request.json_schema,
         **({"options": request.options} if request.options else {}),
         **({"served": served} if served else {}),
+        **({"changes": changes} if changes else {}),
     }
     return hashlib.sha256(_CANONICAL(content).encode()).hexdigest()
 

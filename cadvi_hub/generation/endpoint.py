@@ -5,25 +5,37 @@ The API: https://platform.openai.com/docs/api-reference/chat; vLLM, llama.cpp an
 
 from __future__ import annotations
 
-import base64
+import asyncio
+import logging
 import os
+from contextlib import suppress
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.core.images import FORMATS, open_encoded
 from cadvi_hub.core.schema import message
-from cadvi_hub.generation.chat import ChatRequest, Failed, Reply
+from cadvi_hub.generation.chat import ChatRequest, Failed, Reply, without_system_role
+from cadvi_hub.generation.completions import (
+    ReplyError,
+    check_for_error,
+    check_parameters,
+    read_completion,
+    request_body,
+)
 from cadvi_hub.generation.settings import EndpointSettings
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 REFUSED = (400, 413, 422)  # about this one request, such as a too long one; not sent again
-MAX_REFUSALS = 8  # after this many refusals without an answer, a short request tests whether it answers at all
-BROKEN_OFF = ("abort", "content_filter", "error")  # finish reasons of replies that the model did not finish
+MAX_REFUSALS = 8  # after this many refusals in a row, a short request of the same form tests whether it is answered
+PASSING = (408, 429, 500, 502, 503, 504)  # asked again where a response with status 200 holds them
+PAUSES = (1, 2, 4, 8, 15, 30, 60)  # seconds between further tries at an endpoint that limits the rate: two minutes
+
+logger = logging.getLogger(__name__)
 
 
 class EndpointError(InputError):
@@ -36,19 +48,21 @@ class Endpoint:
     Args:
         url: its address, up to and including `/v1`.
         model: name of the model there.
-        settings: key, time-out and retries. The client pauses longer and longer between retries, or as long as the
-            endpoint asks for (`Retry-After`).
+        settings: key, time-out, retries and parameters. The client pauses longer and longer between retries, or as
+            long as the endpoint asks for (`Retry-After`).
 
     Raises:
-        InputError: `url` is not an address.
+        InputError: `url` is not an address, or a parameter of `settings` cannot be changed.
     """
 
     def __init__(self, url: str, model: str, settings: EndpointSettings):
         address = http_address(url)
+        check_parameters(settings)
         self.problem: EndpointError | None = None
         self._url, self._model, self._settings = url, model, settings
         self.shown_url = address._replace(netloc=address.netloc.rpartition("@")[2], query="").geturl()
-        self._replies = self._refusals = 0
+        self._replies = self._refusals = 0  # refusals since the last reply
+        self._has_system_role = True  # until it turns out not to
 
     def connect(self) -> AsyncOpenAI:
         """A client for `answer`, to be used in one event loop and closed there."""
@@ -72,10 +86,10 @@ class Endpoint:
             InputError: a picture of the request cannot be read.
         """
         try:
-            outcome = await self._post(client, request)
+            outcome = await self._post_in_its_form(client, request)
             if isinstance(outcome, Reply):
-                self._replies += 1
-            elif not self._replies:
+                self._replies, self._refusals = self._replies + 1, 0
+            else:
                 self._refusals += 1
                 await self._blame_form(client, request, outcome)
             return outcome
@@ -87,48 +101,92 @@ class Endpoint:
                 return Failed(f"the endpoint {problem}, though it answers others")
             raise self._unusable(problem, hint) from None
 
+    async def _post_in_its_form(self, client: AsyncOpenAI, request: ChatRequest) -> Reply | Failed:
+        """The outcome of `request`; if the model has no system role, of the request without one.
+
+        Only a real request shows whether it has one, because the chat template refuses the role, not the endpoint.
+        """
+        from openai import APIStatusError
+
+        if not any(turn["role"] == "system" for turn in request.messages):
+            return await self._post(client, request)
+        merged = replace(request, messages=without_system_role(request.messages))
+        if not self._has_system_role:
+            return await self._post(client, merged)
+        refusal: Failed | Exception
+        try:
+            outcome = await self._post(client, request)
+            if isinstance(outcome, Reply):
+                return outcome
+            refusal = outcome
+        except (APIStatusError, ReplyError) as error:
+            if error.status_code != 500:  # as some servers answer where a template raises
+                raise
+            refusal = error
+        if not self._replies or not self._has_system_role:  # the role has been taken by none so far
+            with suppress(APIStatusError, ReplyError):
+                if isinstance(answer := await self._post(client, merged), Reply):
+                    if self._has_system_role:
+                        logger.warning("%s: the model has no system role; the first user turn gets it", self.shown_url)
+                    self._has_system_role = False
+                    return answer
+        if isinstance(refusal, Exception):
+            raise refusal
+        return refusal
+
     async def _post(self, client: AsyncOpenAI, request: ChatRequest) -> Reply | Failed:
         from openai import APIStatusError
 
-        decoding = request.decoding
-        body: dict[str, Any] = {
-            "model": self._model,
-            "messages": chat_messages(request),
-            "temperature": decoding.temperature,
-            "max_tokens": decoding.max_tokens,
-            "top_p": decoding.top_p,
-            "seed": decoding.seed,
-        }
-        if decoding.stop:
-            body["stop"] = list(decoding.stop)
-        if request.json_schema:
-            schema = {"name": "reply", "schema": request.json_schema, "strict": True}
-            body["response_format"] = {"type": "json_schema", "json_schema": schema}
-        try:  # as JSON: the client's typed call takes 50 % longer, to check what `_read` checks
-            completion = await client.post("/chat/completions", body=body, cast_to=object)
-        except APIStatusError as error:
+        try:
+            completion = await self._completion(client, request_body(self._model, request, self._settings))
+        except (APIStatusError, ReplyError) as error:
             if error.status_code not in REFUSED:
                 raise
             return Failed(f"{error.status_code}: {self._without_key(error.message)[:500]}")
         try:
-            return _read(completion)
+            return read_completion(completion)
         except (AttributeError, LookupError, TypeError) as error:
             begin = self._without_key(" ".join(str(completion).split()))[:60]
             raise ValueError(f"it begins with {begin!r}") from error
 
+    async def _completion(self, client: AsyncOpenAI, body: dict[str, Any]) -> Any:
+        """The response to `body`. An endpoint that limits the rate is asked again after `PAUSES`, beyond the client's
+        retries; so is one whose response holds a passing error."""
+        from openai import RateLimitError
+
+        for number, pause in enumerate(chain(PAUSES, [None])):
+            try:  # as JSON: the client's typed call takes 50 % longer, to check what `read_completion` checks
+                completion = await client.post("/chat/completions", body=body, cast_to=object)
+                check_for_error(completion)
+                return completion
+            except RateLimitError as error:
+                if pause is None or error.code == "insufficient_quota" or "retry-after" in error.response.headers:
+                    raise
+            except ReplyError as error:
+                out_of_tries = pause is None or (number >= self._settings.max_retries and error.status_code != 429)
+                if out_of_tries or error.status_code not in PASSING:
+                    raise
+            await asyncio.sleep(pause or 0)
+        raise AssertionError("the last try returns or raises")
+
     async def _blame_form(self, client: AsyncOpenAI, request: ChatRequest, refusal: Failed) -> None:
-        """Raise if the endpoint, which has answered nothing so far, refuses every request of this form."""
-        if self._refusals == 1 and request.json_schema:
+        """Raise if the endpoint refuses every request of this form."""
+        if not self._has_system_role:
+            request = replace(request, messages=without_system_role(request.messages))
+        if self._refusals == 1 and not self._replies and request.json_schema:
             plain = replace(request, json_schema=None)
             if not await self._answers_short(client, request) and await self._answers_short(client, plain):
                 raise self._unusable(f"takes no JSON schema ({refusal.reason})", "Set json_schema to false")
-        if self._refusals == MAX_REFUSALS and not await self._answers_short(client, request):
-            raise self._unusable(f"refuses every request ({refusal.reason})", "Check the model and the settings")
+        if self._refusals % MAX_REFUSALS == 0 and not await self._answers_short(client, request):
+            hint = "Check the model and the settings; extra_body and rename_parameters change what is sent"
+            raise self._unusable(f"refuses every request ({refusal.reason})", hint)
 
     async def _answers_short(self, client: AsyncOpenAI, request: ChatRequest) -> bool:
-        """Whether it answers the shortest request of the same form as `request`."""
-        short = message("user", "<image>\n" * len(request.images) + "Hello.")
-        return isinstance(await self._post(client, replace(request, messages=[short])), Reply)
+        """Whether it answers a short request of the same form: the roles of its turns, and its pictures."""
+        turns = [message(turn["role"], "Hello.") for turn in request.messages]
+        last = max((k for k, turn in enumerate(turns) if turn["role"] == "user"), default=0)
+        turns[last] = message("user", "<image>\n" * len(request.images) + "Hello.")
+        return isinstance(await self._post(client, replace(request, messages=turns)), Reply)
 
     async def _is_alive(self, client: AsyncOpenAI, request: ChatRequest) -> bool:
         try:
@@ -150,12 +208,12 @@ class Endpoint:
             case APIStatusError(status_code=403) if proxy := proxy_of(self._url):
                 hint = f"Ask the proxy's owner, set NO_PROXY, or set {self._settings.api_key_env}"
                 return f"is refused (403), by itself or by the proxy {proxy}", hint
-            case APIStatusError(status_code=401 | 403):
+            case APIStatusError(status_code=401 | 403) | ReplyError(status_code=401 | 403):
                 return "does not take the key", f"Set {self._settings.api_key_env} to a key that is valid there"
-            case APIStatusError(status_code=404):
+            case APIStatusError(status_code=404) | ReplyError(status_code=404):
                 hint = "Check the model's name, and that the address ends in /v1"
                 return f"knows no model {self._model!r} or no chat completions (404)", hint
-            case APIStatusError(status_code=status):
+            case APIStatusError(status_code=status) | ReplyError(status_code=status):
                 hint = "Lower the concurrency" if status == 429 else "Look at its log"
                 said = self._without_key(error.message)[:200]
                 return (
@@ -234,59 +292,10 @@ def _cause(error: BaseException, kind: type[_Error]) -> _Error | None:
     return found
 
 
-def chat_messages(request: ChatRequest) -> list[dict[str, Any]]:
-    """The messages in the form of the chat completions API, images as data URLs where the prompt has them."""
-    images = iter(request.images)
-
-    def content(parts: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
-        if all(part["type"] == "text" for part in parts):
-            return _whole("".join(part["text"] for part in parts))
-        return [
-            {"type": "text", "text": _whole(part["text"])}
-            if part["type"] == "text"
-            else {"type": "image_url", "image_url": {"url": _data_url(next(images))}}
-            for part in parts
-        ]
-
-    return [{"role": turn["role"], "content": content(turn["content"])} for turn in request.messages]
-
-
-def _data_url(data: bytes) -> str:
-    try:
-        with open_encoded(data) as image:
-            mime = image.get_format_mimetype()
-    except Exception as error:  # Pillow's readers raise OSError, SyntaxError, struct.error, ValueError …
-        problem = f"it is damaged, or none of {', '.join(FORMATS)}"
-        raise InputError("picture of a request", problem, "Give PNG or JPEG pictures") from error
-    return f"data:{mime};base64,{base64.b64encode(data).decode()}"
-
-
-def _read(completion: Any) -> Reply | Failed:
-    """What a completion says; raises AttributeError, LookupError or TypeError if it is not a completion."""
-    choice, usage = completion["choices"][0], completion.get("usage") or {}
-    text, finish_reason = choice["message"].get("content"), choice.get("finish_reason")
-    if finish_reason in BROKEN_OFF or (text is None and finish_reason != "length"):
-        return Failed(f"the reply has no {'end' if text else 'text'} (finish_reason {finish_reason!r})")
-    return Reply(
-        text=_whole(text or ""),
-        finish_reason="length" if finish_reason == "length" else "stop",
-        prompt_tokens=_tokens(usage.get("prompt_tokens")),
-        completion_tokens=_tokens(usage.get("completion_tokens")),
-    )
-
-
-def _tokens(number: Any) -> int:
-    """A number of tokens; 0 for a value that cannot be one, which is no reason to lose the reply."""
-    return number if isinstance(number, int) and 0 <= number < 2**31 else 0
-
-
 def _may_be_the_requests_own(error: Exception) -> bool:
     """Whether one request can cause this while the endpoint answers others; an overloaded one fails them all."""
     from openai import APIConnectionError, APIStatusError
 
-    return error.status_code == 500 if isinstance(error, APIStatusError) else not isinstance(error, APIConnectionError)
-
-
-def _whole(text: str) -> str:
-    """`text` without lone surrogates, which JSON can carry and UTF-8 cannot."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(error, APIStatusError | ReplyError):
+        return error.status_code == 500
+    return not isinstance(error, APIConnectionError)

@@ -7,6 +7,7 @@ import itertools
 import operator
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,8 @@ from tqdm import tqdm
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.images import open_image
 from cadvi_hub.core.models import NO_REMOTE_CODE, loading
-from cadvi_hub.generation.chat import ChatRequest, Failed, OnReplies, Reply, public_name
+from cadvi_hub.core.schema import Message
+from cadvi_hub.generation.chat import ChatRequest, Failed, OnReplies, Reply, public_name, without_system_role
 from cadvi_hub.generation.processors import load_pillow_processor
 from cadvi_hub.generation.reuse import PictureReuse
 from cadvi_hub.generation.usage import Usage
@@ -48,6 +50,7 @@ class LocalGenerator:
     def __init__(self, model: str, revision: str = "main", batch_size: int = 8):
         self._model_name, self._revision, self._batch_size = model, revision, batch_size
         self.name = _name(model, revision)
+        self.request_changes: dict[str, Any] = {}
         self._loaded: tuple[Any, Any, Any] | None = None
         self._reuse: PictureReuse | None = None
 
@@ -156,7 +159,7 @@ class LocalGenerator:
                     for turn in request.messages
                 ]
             with loading(f"model {self.name}", "its chat template fails", "Correct the template", self._model_name):
-                prompts.append(processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+                prompts.append(_prompt(processor, messages))
         begins = bool(tokenizer.bos_token) and prompts[0].startswith(tokenizer.bos_token)
         try:
             inputs = processor(
@@ -227,6 +230,19 @@ class LocalGenerator:
             if sees:
                 self._reuse = PictureReuse(model, tokenizer.pad_token_id)
         return self._loaded
+
+
+def _prompt(processor: Any, messages: list[Message]) -> str:
+    """The chat in the model's own form; where its template refuses a system role, the first user turn holds that."""
+    from jinja2 import TemplateError
+
+    write = partial(processor.apply_chat_template, tokenize=False, add_generation_prompt=True)
+    try:
+        return str(write(messages))
+    except TemplateError:
+        if not any(turn["role"] == "system" for turn in messages):
+            raise
+        return str(write(without_system_role(messages)))
 
 
 def _name(model: str, revision: str) -> str:

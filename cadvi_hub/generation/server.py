@@ -54,6 +54,8 @@ class ServerGenerator:
         if not settings.addresses:
             raise InputError("base_url", "no endpoint is named", "Name one or several")
         self._model, self._settings = model, settings
+        changes = {"extra_body": settings.extra_body, "rename_parameters": settings.rename_parameters}
+        self.request_changes = {name: change for name, change in changes.items() if change}
         self._endpoints = [Endpoint(url, model, settings) for url in settings.addresses]
         self._concurrency = settings.concurrency
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from cadvi_hub.core.ranges import Parallel, Ranged, Retries, Seconds, Seed, ShareAboveZero, Temperature, Tokens
 
@@ -18,7 +19,12 @@ class EndpointSettings(Ranged):
         api_key_env: name of the environment variable that holds the key; unset means no key.
         concurrency: requests at an endpoint at once.
         timeout: seconds until a request counts as lost.
-        max_retries: times that a request is sent again after a timeout, a lost connection, 408, 409, 429 or 5xx.
+        max_retries: times that a request is sent again after a timeout, a lost connection, 408, 409, 429 or 5xx. After
+            them, an endpoint that only limits the rate (429) is still waited for, for two minutes.
+        extra_body: keys that are added to the body of every request, such as `chat_template_kwargs: {enable_thinking:
+            false}` or `reasoning_effort: low`. Replies are stored apart for each value, and rows record it.
+        rename_parameters: the server's names of parameters, such as `max_tokens: max_completion_tokens`; null leaves
+            one out (`seed: null`). The parameters: temperature, max_tokens, top_p, seed, stop, response_format.
     """
 
     base_url: str | list[str] = ""
@@ -26,6 +32,8 @@ class EndpointSettings(Ranged):
     concurrency: Parallel = 32
     timeout: Seconds = 300.0
     max_retries: Retries = 6
+    extra_body: dict[str, Any] = field(default_factory=dict)
+    rename_parameters: dict[str, str | None] = field(default_factory=dict)
 
     @property
     def addresses(self) -> list[str]:

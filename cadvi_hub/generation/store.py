@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.generation.chat import ChatRequest, Failed, Generator, MadeAsRead, OnReplies, Reply, request_key
@@ -56,6 +57,10 @@ class StoredGenerator:
     def name(self) -> str:
         return self.generator.name
 
+    @property
+    def request_changes(self) -> Mapping[str, Any]:
+        return self.generator.request_changes
+
     def served(self) -> Facts:
         """What the endpoint says about the model, or said last; nothing for a model in this process."""
         if self._served is None:
@@ -83,7 +88,7 @@ class StoredGenerator:
             claims.close()
 
     def _look_up(self, request: ChatRequest) -> _Awaited:
-        key = request_key(self.name, request, self.served())
+        key = request_key(self.name, request, self.served(), self.request_changes)
         reply = self.store.get(key)
         if reply and self._retry and key not in self._retried and not _can_be_used(reply, request):
             self._retried.add(key)

@@ -9,7 +9,8 @@ from typing import Any, Protocol, cast
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.generation.chat import ChatRequest
-from cadvi_hub.generation.endpoint import Endpoint, chat_messages
+from cadvi_hub.generation.completions import chat_messages
+from cadvi_hub.generation.endpoint import Endpoint
 from cadvi_hub.generation.local import LocalGenerator
 from cadvi_hub.generation.settings import EndpointSettings
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from types import MappingProxyType
+from typing import Any, Literal
 
 import pytest
 
@@ -41,6 +42,7 @@ class FakeModel:
     """Gives the replies that it was made with, one after the other, and keeps the requests."""
 
     name = "fake@1"
+    request_changes: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, *replies: Reply | Failed):
         self.replies, self.requests = replies, list[ChatRequest]()

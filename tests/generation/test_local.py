@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.generation.chat import ChatRequest, Decoding, Failed, Reply
+from cadvi_hub.core.schema import message
+from cadvi_hub.generation.chat import ChatRequest, Decoding, Failed, Reply, without_system_role
 from cadvi_hub.generation.local import LocalGenerator
 from tests.generation.test_server import SHORT, ask, picture, texts
 from tests.support.tiny_llava import make_tiny_llava
@@ -84,6 +85,21 @@ def test_a_local_model_stops_at_its_end_token_and_at_stop_strings(local: LocalGe
     reply = local._reply([*written[:3], ends, tokenizer.pad_token_id], prompt_tokens=9, stop=())
     assert (reply.finish_reason, reply.completion_tokens) == ("stop", 4)
     assert reply.text == tokenizer.decode(written[:3])
+
+
+def test_a_template_that_refuses_the_system_role_gets_its_text_in_the_first_user_turn(tmp_path: Path) -> None:
+    local = LocalGenerator(str(make_tiny_llava(tmp_path / "tiny")))
+    _, processor, _ = local.load()
+    assert "system" not in processor.chat_template or "raise_exception" not in processor.chat_template
+    processor.chat_template = (
+        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+        + processor.chat_template
+    )
+    chat = [message("system", "Be brief."), message("user", "hi")]
+    (reply,) = local.generate([ChatRequest(chat, decoding=SHORT)])
+    (merged,) = local.generate([ChatRequest(without_system_role(chat), decoding=SHORT)])
+    assert isinstance(reply, Reply)
+    assert reply == merged
 
 
 def test_a_prompt_beyond_the_models_positions_fails_alone(local: LocalGenerator) -> None:

@@ -40,6 +40,7 @@ def texts(outcomes: Iterable[Reply | Failed]) -> list[str]:
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """The client's pauses between retries grow from half a second; tests need not wait."""
     monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
+    monkeypatch.setattr("cadvi_hub.generation.endpoint.PAUSES", (0.01, 0.02, 0.03))
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.generation.chat import ChatRequest, Failed, OnReplies, Reply
@@ -16,6 +18,7 @@ class Echo:
     """Answers at once; fails what is named in `failing`, and stops at `deadly`."""
 
     name = "echo"
+    request_changes: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, failing: Iterable[str] = (), deadly: str = ""):
         self.failing, self.deadly = set(failing), deadly

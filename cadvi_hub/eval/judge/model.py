@@ -65,7 +65,8 @@ class Judge:
 
     def described(self, task: str) -> dict[str, str]:
         """What is recorded with every score: the judge, its prompt's SHA-256, and how it is asked."""
-        decoding = {**asdict(self._decoding), "json_schema": self._schema, "max_chars": self._settings.max_chars}
+        asked = {"json_schema": self._schema, "max_chars": self._settings.max_chars}
+        decoding = {**asdict(self._decoding), **asked, **self._generator.request_changes}
         return {
             "judge": self.name,
             "judge_prompt": prompt_hash(PROMPTS[task]),

@@ -49,7 +49,7 @@ def greedy_answers(generator: Generator, docs: list[Doc], picture_format: Pictur
             failed.append(InputError(_place(docs[index]), f"no answer ({outcome.reason})", _HINT))
             answers[index] = Unanswered(input=docs[index].query, text=[""], reason=outcome.reason)
         else:
-            answers[index] = ModelResponse(input=docs[index].query, text=[outcome.text])
+            answers[index] = ModelResponse(input=docs[index].query, text=[outcome.answer])
     if failed and len(failed) == len(docs):
         raise failed[0]
     for fault in failed[:_SHOWN]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import torch
 from lighteval.models.model_output import ModelResponse
@@ -22,6 +23,10 @@ class OptionRanker:
     @property
     def name(self) -> str:
         return f"{self._local.name}, ranking"
+
+    @property
+    def request_changes(self) -> dict[str, Any]:
+        return self._local.request_changes
 
     def generate(self, requests: Iterable[ChatRequest], on_replies: OnReplies | None = None) -> Iterator[Reply]:
         for number, request in enumerate(requests):
