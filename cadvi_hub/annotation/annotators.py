@@ -86,8 +86,7 @@ class MentionsAnnotator:
         self.provenance = Provenance(annotator="mentions", prompt_hash="", decoding="{}")
 
     def annotate(self, pairs: Sequence[ImagePair], images: ImageStore) -> Summarized:
-        for pair in pairs:
-            summary = self._mentions.summarize(captions_of(pair))
+        for pair, summary in zip(pairs, self._mentions.summarize_all(list(map(captions_of, pairs))), strict=True):
             yield pair, check_summary(summary, min_words=self._min_words, max_words=self._max_words) or summary
 
 

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+from cadvi_hub.core.non_answers import refusal, refusal_within, source_talk
 from cadvi_hub.core.schema import CadSummary
 from cadvi_hub.core.summaries import parse_summary, parse_summary_json, render_summary
 from cadvi_hub.generation.chat import Reply
@@ -49,13 +50,6 @@ class Dropped:
     detail: str
 
 
-REFUSAL = re.compile(
-    r"\W*(?:i'?m sorry|i am sorry|sorry\b|i (?:cannot|can'?t|am unable|am not able)|as an ai\b|unfortunately)",
-    re.IGNORECASE,
-)
-_MENTIONS_CAPTION = re.compile(
-    r"\b(?:captions?|(?:image |text )?descriptions?|(?:the|this|given|provided|difference) notes?)\b", re.IGNORECASE
-)
 LEAKED_TURN = re.compile(r"\b(?:USER|ASSISTANT|HUMAN|GPT|SYSTEM):|\[/?INST\]|</?s>|<\|")
 
 GARBLED = "\ufffd"  # replaces what is not a character in a reply: half of one, or a lone surrogate
@@ -65,10 +59,11 @@ def read_summary(reply: Reply, as_json: bool) -> CadSummary | Dropped:
     """The summary in a model's reply, or why there is none: cut off, a refusal, a missing section, unreadable."""
     if reply.finish_reason == "length":
         return Dropped(DropReason.CUT_OFF, f"stopped after {reply.completion_tokens} tokens")
-    if REFUSAL.match(reply.text):
-        return Dropped(DropReason.REFUSAL, reply.text[:80])
+    text = reply.answer
+    if refusal(text):
+        return Dropped(DropReason.REFUSAL, text.strip()[:80])
     try:
-        return parse_summary_json(reply.text) if as_json else parse_summary(reply.text)
+        return parse_summary_json(text) if as_json else parse_summary(text)
     except ValueError as error:
         reason = {
             "no commonalities": DropReason.NO_COMMONALITIES,
@@ -95,8 +90,11 @@ def check_summary(summary: CadSummary, *, min_words: int, max_words: int) -> Dro
         return Dropped(DropReason.TOO_SHORT, f"{words} words")
     if words > max_words:
         return Dropped(DropReason.TOO_LONG, f"{words} words")
-    if mention := _MENTIONS_CAPTION.search(text):
-        return Dropped(DropReason.MENTIONS_CAPTION, mention[0])
+    for part in (summary.commonalities, *(difference.text for difference in summary.differences)):
+        if said := refusal_within(part):
+            return Dropped(DropReason.REFUSAL, said)
+    if mention := source_talk(text):
+        return Dropped(DropReason.MENTIONS_CAPTION, mention)
     if leak := LEAKED_TURN.search(text):
         return Dropped(DropReason.LEAKED_TURN, leak[0])
     if GARBLED in text:

@@ -1,123 +1,203 @@
 """Summaries from captions without a model: exactly what the two captions mention, aspect by aspect.
 
 This is the best that an LLM could write from the captions alone, so it is as coarse as they are: what neither mentions
-is not in the summary, and a thing that only one mentions counts as a difference.
+is not in the summary, and a thing that only one mentions counts as a difference. What is uncertain in a caption is
+left out (`cadvi_hub.annotation.caption_reader`), and so is a thing whose name, or a wider or narrower one, is among
+the words of the other caption.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Iterator, Sequence
 
+from cadvi_hub.annotation.caption_reader import CaptionReading, read_captions
+from cadvi_hub.annotation.caption_things import Thing
 from cadvi_hub.core.schema import Aspect, CadSummary, Difference
-from cadvi_hub.grounding.phrases import WORDS, Mention, PhraseReader, Reading, singular
+from cadvi_hub.grounding.phrases import WORDS
+from cadvi_hub.grounding.words import NARROWER, PERSON
 
+Captions = tuple[str, str]
 
-def _plural(kind: str) -> str:
-    return kind + ("es" if kind.endswith(("s", "x", "ch", "sh")) else "s")
-
-
-def _join(parts: list[str]) -> str:
-    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+_VOWEL = re.compile(r"(?!uni(?!n)|us[aeu]|eu|one\b)[aeiou]|hour|honest|heir", re.IGNORECASE)
 
 
 class Mentions:
-    """The `mentions` annotator: two captions in, a summary out; deterministic and offline."""
+    """The `mentions` annotator: pairs of captions in, summaries out; deterministic and offline."""
 
-    def __init__(self) -> None:
-        self._reader = PhraseReader()
-
-    def summarize(self, captions: tuple[str, str]) -> CadSummary:
+    def summarize(self, captions: Captions) -> CadSummary:
         """The summary of two captions; a text is empty where they share nothing or do not differ."""
-        readings = self._reader.read(captions[0]), self._reader.read(captions[1])
-        texts = {
-            Aspect.OBJECT_TYPES: self._kinds(*readings),
-            Aspect.ATTRIBUTES: self._attributes(*readings),
-            Aspect.COUNTS: self._counts(*readings),
-            Aspect.ACTIONS: self._actions(*readings),
-            Aspect.LOCATIONS: self._locations(*readings),
-            Aspect.RELATIVE_POSITIONS: self._relations(*readings),
-        }
-        differences = tuple(Difference(aspect, text) for aspect, text in texts.items() if text)
-        return CadSummary(self._commonalities(*readings), differences)
+        (summary,) = self.summarize_all([captions])
+        return summary
 
-    def _singular(self, mention: Mention) -> str:
-        if mention.count <= 1:
-            return mention.kind
-        return singular(mention.kind)
+    def summarize_all(self, pairs: Sequence[Captions]) -> Iterator[CadSummary]:
+        """One summary per pair, in order; a caption that several pairs have is parsed once."""
+        captions = list(dict.fromkeys(caption for pair in pairs for caption in pair))
+        readings = dict(zip(captions, read_captions(captions), strict=True))
+        for first, second in pairs:
+            yield _summary(readings[first], readings[second])
 
-    def _kind_set(self, reading: Reading) -> list[str]:
-        return list(dict.fromkeys(self._singular(mention) for mention in reading.mentions))
 
-    def _shared(self, first: Reading, second: Reading) -> list[str]:
-        other = self._kind_set(second)
-        return [kind for kind in self._kind_set(first) if kind in other]
+def _summary(*readings: CaptionReading) -> CadSummary:
+    texts = {
+        Aspect.OBJECT_TYPES: _kinds(*readings),
+        Aspect.ATTRIBUTES: _attributes(*readings),
+        Aspect.COUNTS: _counts(*readings),
+        Aspect.ACTIONS: _differ([[f"{_bare(t)} {t.action}" for t in r.things if t.action] for r in readings]),
+        Aspect.LOCATIONS: _locations(*readings),
+        Aspect.RELATIVE_POSITIONS: _relations(*readings),
+    }
+    differences = tuple(Difference(aspect, text) for aspect, text in texts.items() if text)
+    return CadSummary(_commonalities(*readings), differences)
 
-    def _commonalities(self, first: Reading, second: Reading) -> str:
-        sentences: list[str] = []
-        looks = [Counter((m.named, m.action, m.place) for m in reading.mentions) for reading in (first, second)]
-        equal = list((looks[0] & looks[1]).keys())
-        shared = self._shared(first, second)
-        if shared:
-            same = {self._singular(m): " ".join(filter(None, (m.named, m.action, m.place)))
-                    for m in first.mentions if (m.named, m.action, m.place) in equal}  # fmt: skip
-            named = [same.get(kind, f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}") for kind in shared]
-            sentences.append(f"Both images show {_join(named)}.")
-        settings = [setting for setting in first.settings if setting in second.settings]
-        if settings:
-            sentences.append(f"Both images are {_join(settings)}.")
-        return " ".join(sentences)
 
-    def _sides(self, first: list[str], second: list[str], *, verb: str = "shows") -> str:
-        sides = [f"image {k} {verb} {_join(named)}" for k, named in ((1, first), (2, second)) if named]
-        text = ", while ".join(sides)
-        return text and text[0].upper() + text[1:] + "."
+def _join(parts: Sequence[str]) -> str:
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
-    def _kinds(self, first: Reading, second: Reading) -> str:
-        shared = self._shared(first, second)
-        only = [[k for k in self._kind_set(reading) if k not in shared] for reading in (first, second)]
-        named = [[f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}" for kind in kinds] for kinds in only]
-        return self._sides(*named)
 
-    def _attributes(self, first: Reading, second: Reading) -> str:
-        named = [[m.named for m in reading.mentions if m.attributes] for reading in (first, second)]
-        common = set(named[0]) & set(named[1])
-        return self._sides(*([name for name in names if name not in common] for names in named))
+def _with_article(article: str, words: str) -> str:
+    if article == "a" and _VOWEL.match(words):
+        article = "an"
+    return f"{article} {words}".strip()
 
-    def _counts(self, first: Reading, second: Reading) -> str:
-        counted: list[list[str]] = []
-        tallies = []
-        for reading in (first, second):
-            tally: Counter[str] = Counter()
-            for mention in reading.mentions:
-                tally[self._singular(mention)] += max(mention.count, 1)
-            tallies.append(tally)
-        plurals = {self._singular(m): m.kind for r in (first, second) for m in r.mentions if m.count > 1}
-        different = [kind for kind in self._shared(first, second) if tallies[0][kind] != tallies[1][kind]]
-        for tally in tallies:
-            names = [kind if tally[kind] == 1 else plurals.get(kind, _plural(kind)) for kind in different]
-            numbers = [WORDS.get(tally[kind], str(tally[kind])) for kind in different]
-            counted.append([f"{number} {name}" for number, name in zip(numbers, names, strict=True)])
-        return self._sides(*counted)
 
-    def _actions(self, first: Reading, second: Reading) -> str:
-        doing = [[f"{m.bare} {m.action}" for m in reading.mentions if m.action] for reading in (first, second)]
-        common = set(doing[0]) & set(doing[1])
-        return self._sides(*([text for text in texts if text not in common] for texts in doing))
+def _named(thing: Thing) -> str:
+    """The thing with its number and attributes, "two small red cats"."""
+    if thing.count > 1:
+        return " ".join((WORDS.get(thing.count, str(thing.count)), *thing.attributes, thing.plural))
+    return _with_article(thing.article, " ".join((*thing.attributes, thing.kind)))
 
-    def _locations(self, first: Reading, second: Reading) -> str:
-        placed = [[f"{m.bare} {m.place}" for m in reading.mentions if m.place] for reading in (first, second)]
-        common = set(placed[0]) & set(placed[1])
-        texts = [self._sides(*([text for text in side if text not in common] for side in placed))]
-        shared = set(first.settings) & set(second.settings)
-        texts.append(self._sides(*([s for s in r.settings if s not in shared] for r in (first, second)), verb="is"))
-        return " ".join(text for text in texts if text)
 
-    def _relations(self, first: Reading, second: Reading) -> str:
-        shared = set(first.relations) & set(second.relations)
-        sides = [
-            f"in image {k} {_join([text for text in reading.relations if text not in shared])}"
-            for k, reading in ((1, first), (2, second))
-            if set(reading.relations) - shared
-        ]
-        text = ", while ".join(sides)
-        return text and text[0].upper() + text[1:] + "."
+def _bare(thing: Thing) -> str:
+    """The thing without its attributes, "two cats"."""
+    if thing.count > 1:
+        return f"{WORDS.get(thing.count, str(thing.count))} {thing.plural}"
+    return _with_article(thing.article, thing.kind)
+
+
+def _as_kind(thing: Thing) -> str:
+    """The kind of thing, "a cat", whatever its number."""
+    return _with_article(thing.article, thing.kind)
+
+
+def _by_lemma(reading: CaptionReading) -> dict[str, Thing]:
+    """The first thing of each kind, in the caption's order."""
+    kinds: dict[str, Thing] = {}
+    for thing in reading.things:
+        kinds.setdefault(thing.lemma, thing)
+    return kinds
+
+
+def _shared(first: CaptionReading, second: CaptionReading) -> list[str]:
+    other = _by_lemma(second)
+    return [lemma for lemma in _by_lemma(first) if lemma in other]
+
+
+def _shared_by_head(first: CaptionReading, second: CaptionReading) -> dict[str, tuple[Thing, Thing]]:
+    """What both captions show under two names with one head: "flower" for a hibiscus flower and a pink flower."""
+    shared = {lemma.rpartition(" ")[2] for lemma in _shared(first, second)}
+    others = {thing.head: thing for thing in reversed(second.things)}
+    ours = {thing.head: thing for thing in reversed(first.things)}
+    return {head: (ours[head], others[head]) for head in ours if head in others and head not in shared}
+
+
+def _commonalities(first: CaptionReading, second: CaptionReading) -> str:
+    sentences: list[str] = []
+    looks = [
+        {thing.lemma: Counter(_look(t) for t in reading.things if t.lemma == thing.lemma) for thing in reading.things}
+        for reading in (first, second)
+    ]
+    named = []
+    for lemma in _shared(first, second):
+        equal = list((looks[0][lemma] & looks[1][lemma]).keys())
+        one, other = _by_lemma(first)[lemma], _by_lemma(second)[lemma]
+        several = one if not one.article and not one.count else other
+        named.append(" ".join(filter(None, equal[-1])) if equal else _as_kind(several))
+    for things in _shared_by_head(first, second).values():
+        several = next((thing for thing in things if not thing.article and not thing.count), things[0])
+        named.append(_with_article(several.article, several.kind.rpartition(" ")[2]))
+    if named:
+        sentences.append(f"Both images show {_join(named)}.")
+    settings = [setting for setting in first.settings if setting in second.settings]
+    if settings:
+        sentences.append(f"Both images are {_join(settings)}.")
+    return " ".join(sentences)
+
+
+def _look(thing: Thing) -> tuple[str, str, str]:
+    return _named(thing), thing.action, thing.place
+
+
+def _sides(first: Sequence[str], second: Sequence[str], *, says: str = "image {} shows") -> str:
+    sides = [f"{says.format(k)} {_join(told)}" for k, told in ((1, first), (2, second)) if told]
+    text = ", while ".join(sides)
+    return text and text[0].upper() + text[1:] + "."
+
+
+def _differ(told: Sequence[Sequence[str]], **form: str) -> str:
+    """What only one of the two captions says."""
+    first, second = (list(dict.fromkeys(texts)) for texts in told)
+    return _sides([t for t in first if t not in second], [t for t in second if t not in first], **form)
+
+
+def _kinds(first: CaptionReading, second: CaptionReading) -> str:
+    def only(reading: CaptionReading, other: CaptionReading) -> list[str]:
+        return [_as_kind(thing) for lemma, thing in _by_lemma(reading).items() if not _may_be_in(lemma, other)]
+
+    return _sides(only(first, second), only(second, first))
+
+
+def _attributes(first: CaptionReading, second: CaptionReading) -> str:
+    by_head = {id(thing) for things in _shared_by_head(first, second).values() for thing in things}
+
+    def told(reading: CaptionReading) -> list[str]:
+        return [_named(t) for t in reading.things if t.attributes or (id(t) in by_head and " " in t.kind)]
+
+    return _differ([told(first), told(second)])
+
+
+def _may_be_in(lemma: str, other: CaptionReading) -> bool:
+    """Whether the other caption may speak of such a thing, too, perhaps by another name."""
+    name = lemma.split()
+    known = other.words | {thing.lemma for thing in other.things}
+    if any(word in known for word in name):
+        return True
+    wider = {word for word, narrower in NARROWER.items() if name[-1] in narrower}
+    alike = NARROWER.get(name[-1], set()) | wider | {"person", "people"} & set(PERSON.split() if wider else ())
+    return bool(alike & known)
+
+
+def _counts(first: CaptionReading, second: CaptionReading) -> str:
+    tallies: list[dict[str, int]] = []
+    plurals: dict[str, tuple[str, str]] = {}
+    for reading in (first, second):
+        tally: Counter[str] = Counter()
+        unsure = set(reading.recounted)
+        for thing in reading.things:
+            tally[thing.lemma] += thing.count
+            if not thing.count:
+                unsure.add(thing.lemma)
+            if thing.count > 1 or thing.lemma not in plurals:
+                plurals[thing.lemma] = (thing.kind, thing.plural)
+        tallies.append({lemma: number for lemma, number in tally.items() if lemma not in unsure})
+    different = [
+        lemma
+        for lemma in _shared(first, second)
+        if lemma in tallies[0] and lemma in tallies[1] and tallies[0][lemma] != tallies[1][lemma]
+    ]
+    told = [
+        [f"{WORDS.get(tally[lemma], str(tally[lemma]))} {plurals[lemma][tally[lemma] > 1]}" for lemma in different]
+        for tally in tallies
+    ]
+    return _sides(*told)
+
+
+def _locations(*readings: CaptionReading) -> str:
+    things = _differ([[f"{_bare(t)} {t.place}" for t in r.things if t.place] for r in readings])
+    settings = _differ([r.settings for r in readings], says="image {} is")
+    return " ".join(text for text in (things, settings) if text)
+
+
+def _relations(*readings: CaptionReading) -> str:
+    return _differ([r.relations for r in readings], says="in image {}")

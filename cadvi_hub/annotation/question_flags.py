@@ -10,9 +10,10 @@ import re
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 
-from cadvi_hub.annotation.filters import GARBLED, LEAKED_TURN, REFUSAL
+from cadvi_hub.annotation.filters import GARBLED, LEAKED_TURN
 from cadvi_hub.annotation.question_layout import QuestionAnswer
 from cadvi_hub.core.drops import Drops
+from cadvi_hub.core.non_answers import refusal_within, source_talk
 from cadvi_hub.core.schema import IMAGE_PLACEHOLDER
 from cadvi_hub.sources.cad_qa_file import PairQuestion
 
@@ -37,12 +38,6 @@ _NEXT_TURN = re.compile(
     r"(?:^|\n|(?<=[.!?\"”])\s)[\s*#]*(?:user|human|assistant|gpt|question|answer|q|a)\s*\d*\**\s*:", re.IGNORECASE
 )
 _ASKED_AGAIN = re.compile(r"\n[^\n]*\?")
-_SAID = "(?:described|mentioned|specified|stated)"
-_MENTIONS_TEXT = re.compile(
-    rf"\b(?:captions?|descriptions?|summar(?:y|ies)|(?:is|are|was|were|not|never) {_SAID}"
-    r"|(?:does|do) not (?:describe|mention|provide|specify|state)|(?:given|provided) (?:texts?|information))\b",
-    re.IGNORECASE,
-)
 _PICTURE = "(?:image|picture|photo|photograph)"
 _EACH_IMAGE = tuple(
     re.compile(rf"\b{_PICTURE} {number}\b|\b{ordinal} (?:{_PICTURE}|one)\b", re.IGNORECASE)
@@ -74,14 +69,14 @@ def question_flags(turn: QuestionAnswer, *, max_words: int) -> Iterator[tuple[Fl
     both = f"{question}\n{answer}"
     if len(answer.split()) > _SHORT_ANSWER and not _SENTENCE_END.search(answer):
         yield Flag.CUT_OFF, answer[-40:]
-    if refusal := REFUSAL.match(answer):
-        yield Flag.REFUSAL, refusal[0]
+    if said := refusal_within(answer):
+        yield Flag.REFUSAL, said
     if leak := _NEXT_TURN.search(both) or LEAKED_TURN.search(both) or _ASKED_AGAIN.search(answer):
         yield Flag.LEAKED_TURN, leak[0].strip()
     if GARBLED in both:
         yield Flag.GARBLED, both[max(both.index(GARBLED) - 40, 0) :][:80]
-    if mention := _MENTIONS_TEXT.search(both):
-        yield Flag.MENTIONS_CAPTION, mention[0]
+    if mention := source_talk(both):
+        yield Flag.MENTIONS_CAPTION, mention
     if not _BOTH_IMAGES.search(both) and not all(image.search(both) for image in _EACH_IMAGE):
         yield Flag.ONE_IMAGE, question[:80]
     if (follow_up := _FOLLOW_UP.match(question)) and not _OTHER_THAN.search(both):

@@ -5,12 +5,12 @@ Layout (ours, the paper's is not published): `Question: …`, on the next line `
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from cadvi_hub.core.json_text import read_json, text_of
 from cadvi_hub.core.summaries import normalize, object_schema
 
 
@@ -104,13 +104,11 @@ def parse_questions_json(text: str) -> list[QuestionAnswer]:
         ValueError: not JSON, not of that form, or without a question.
     """
     try:
-        turns = [(turn["question"], turn["answer"]) for turn in json.loads(text)["questions"]]
+        turns = [(turn["question"], turn["answer"]) for turn in read_json(text)["questions"]]
         if not turns:
             raise ValueError("no question in it")
-        read = [QuestionAnswer(normalize(question), normalize(answer)) for question, answer in turns]
-        render_questions(read).encode()  # JSON can escape a lone surrogate, which UTF-8 cannot hold
-        return read
-    except (KeyError, TypeError, RecursionError) as error:
+        return [QuestionAnswer(normalize(text_of(question)), normalize(text_of(answer))) for question, answer in turns]
+    except (KeyError, TypeError) as error:
         raise ValueError(f"JSON of another form ({error!r})") from error
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from cadvi_hub.annotation.filters import REFUSAL, Dropped, DropReason
+from cadvi_hub.annotation.filters import Dropped, DropReason
 from cadvi_hub.annotation.prompt import captions_of, decoding_of, plain, render_prompt, seeded
 from cadvi_hub.annotation.question_flags import Flag, question_flags
 from cadvi_hub.annotation.question_layout import (
@@ -19,6 +19,7 @@ from cadvi_hub.annotation.question_layout import (
     questions_json_schema,
 )
 from cadvi_hub.annotation.settings import QuestionSettings
+from cadvi_hub.core.non_answers import refusal
 from cadvi_hub.core.schema import IMAGE_PLACEHOLDER, CadSummary, ImagePair
 from cadvi_hub.core.summaries import render_summary
 from cadvi_hub.generation.chat import ChatRequest, Failed, Generator, Reply, ask
@@ -91,7 +92,7 @@ def read_questions(reply: Reply, as_json: bool) -> list[QuestionAnswer] | Droppe
     A reply that reached the token limit loses its last turn, which is unfinished.
     """
     cut_off = reply.finish_reason == "length"
-    text = reply.text
+    text = reply.answer
     if as_json and cut_off and not text.rstrip().endswith("]}"):
         text = text[: text.rfind("}") + 1] + "]}"  # up to the last complete turn
     try:
@@ -99,8 +100,8 @@ def read_questions(reply: Reply, as_json: bool) -> list[QuestionAnswer] | Droppe
     except ValueError as error:
         if cut_off:
             return Dropped(DropReason.CUT_OFF, f"stopped after {reply.completion_tokens} tokens")
-        if REFUSAL.match(reply.text):
-            return Dropped(DropReason.REFUSAL, reply.text[:80])
+        if refusal(text):
+            return Dropped(DropReason.REFUSAL, text.strip()[:80])
         return Dropped(DropReason.UNPARSED, str(error))
     return turns[:-1] if cut_off and not as_json else turns
 

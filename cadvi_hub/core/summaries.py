@@ -10,50 +10,36 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from cadvi_hub.core.json_stream import parse_json
+from cadvi_hub.core.json_text import read_json, text_of
+from cadvi_hub.core.non_answers import is_filler
 from cadvi_hub.core.schema import Aspect, CadSummary, Difference
-
-ASPECT_NAMES = {
-    Aspect.OBJECT_TYPES: "object types?|types? of objects?|objects?",
-    Aspect.ATTRIBUTES: "(?:object )?attributes?",
-    Aspect.COUNTS: "(?:object )?counts?|numbers?|quantit(?:y|ies)",
-    Aspect.ACTIONS: "(?:object )?actions?|activit(?:y|ies)",
-    Aspect.LOCATIONS: "(?:object )?locations?|settings?",
-    Aspect.RELATIVE_POSITIONS: (
-        "(?:relative |spatial |object )?positions?|(?:relative|spatial) (?:locations?|relations?|relationships?)"
-    ),
-}
-FILLERS = {"none", "n/a", "na", "not mentioned", "not specified", "not applicable", "no difference", "no differences"}
-
-_MARK = r"[ \t]*(?:(?:[-*•–+]|#+|\(?\d{1,2}[.)]|[a-f][.)])[ \t]+)*"  # bullets, heading signs, numbers
-_NAMES = "|".join(f"(?P<{aspect.name}>{names})" for aspect, names in ASPECT_NAMES.items())
-_PLAIN_NAMES = "|".join(ASPECT_NAMES.values())
-# What may follow the name: "Number of objects", "Actions/Activities", "Locations and settings", "Attributes (colour)".
-_MORE = (
-    r"(?:[ \t]+of[ \t]+(?:the[ \t]+)?(?:objects|items|things|people))?"
-    r"(?:[ \t]*(?:/|&|\band\b|\bor\b)[ \t]*\w+)?(?:[ \t]*\([^()]*\))?"
+from cadvi_hub.core.summary_layouts import (
+    ANY_ASPECT,
+    MARK,
+    aspect_named,
+    image_named,
+    joined,
+    plain_layout,
+    read_items,
 )
-_ASPECT = re.compile(
-    rf"{_MARK}(?:differences?[ \t]+(?:in|of)[ \t]+)?(?:{_NAMES}){_MORE}[ \t]*(?:(?::|[-–—][ \t])[ \t]*(?P<text>.*)|$)",
-    re.IGNORECASE,
-)
+
 _SECTION = re.compile(
-    rf"{_MARK}(?:(?:key|main|the)[ \t]+)*(?:(?P<same>commonalit(?:y|ies)|similarit(?:y|ies))|(?P<differ>differences?))"
-    r"(?:[ \t]+(?:between|of|in)[ \t]+(?:the[ \t]+)?(?:two[ \t]+)?(?:images|pictures|photos))?"
+    rf"{MARK}(?:(?:key|main|notable|major|the|(?:a[ \t]+)?(?:summary|list|overview)[ \t]+of)[ \t]+)*"
+    r"(?:(?P<same>commonalit(?:y|ies)|similarit(?:y|ies))|(?P<differ>differences?))"
+    r"(?:[ \t]+(?:between|of|in|across|among)[ \t]+(?:(?:the[ \t]+)?(?:(?:two|both)[ \t]+)?(?:images|pictures|photos)"
+    r"|image[ \t]+(?:1|a)[ \t]+and[ \t]+(?:image[ \t]+)?(?:2|b)))?"
     r"[ \t]*(?::[ \t]*(?P<text>.*)|$)",
     re.IGNORECASE,
 )
 # Restore the line breaks of a summary on one line.
 _INLINE_SECTION = re.compile(r"(?<=[.!?])(?<!^\d\.)[ \t]+(?=Differences:)", re.MULTILINE)
-_INLINE_ASPECT = re.compile(rf"[ \t]+(?=\d{{1,2}}[.)][ \t]+(?:{_PLAIN_NAMES}):)", re.IGNORECASE)
+_INLINE_ASPECT = re.compile(rf"[ \t]+(?=\d{{1,2}}[.)][ \t]+(?:{ANY_ASPECT}):)", re.IGNORECASE)
 _EMPHASIS = re.compile(
     r"^((?:[ \t]|#|[-*•–+][ \t]|\(?\d{1,2}[.)][ \t])*)(\*|_{1,2})(?=\w)([^*_\n]{1,60})\2", re.MULTILINE
 )
+_JSON = re.compile(r'^\s*\{\s*"(?:commonalit|similarit|differ)', re.IGNORECASE | re.MULTILINE)
+_SECTION_NAME = re.compile("commonalit(?:y|ies)|similarit(?:y|ies)|differences?", re.IGNORECASE)
 _FENCE = re.compile(r"\A\s*`{3}\w*|`{3}\s*\Z")
-_MARKED = re.compile(r"[ \t]*(?:[-*•–+]|\(?\d{1,2}[.)]|[a-z][.)])[ \t]+")
-_ABOUT_ONE_IMAGE = re.compile(r"(?:in )?(?:(?:the )?(?:first|second) image|image [12ab])\b", re.IGNORECASE)
-_NUMBERED = re.compile(r"\(?\d{1,2}[.)][ \t]+")
-
 _CANONICAL = re.compile(r"Commonalities:\n([^\n]+)\n\nDifferences:\n([^\n]+(?:\n[^\n]+)*)")
 _CANONICAL_ITEM = re.compile(rf"\d+\. ({'|'.join(Aspect)}): (.+)")
 
@@ -75,17 +61,20 @@ def render_summary(summary: CadSummary) -> str:
 def parse_summary(text: str) -> CadSummary:
     """Read a summary; the inverse of `render_summary` if texts are normalised and not just fillers.
 
-    It also reads bold, italic or numbered headings, bullets, aspect synonyms, sub-lists per image, a summary on one
-    line, and JSON. Remarks before the first heading or after the list are ignored. A table counts as no differences.
+    It also reads bold, italic or numbered headings, bullets, aspect synonyms, sub-lists per image, aspects per image,
+    a table of aspects, a summary on one line, and JSON. A numbered difference without a heading gets its aspect by
+    rule. Remarks before the first heading or after the list are ignored.
 
     Raises:
-        ValueError: no commonalities, no differences, a section twice, or a numbered difference of an unknown aspect.
+        ValueError: no commonalities, no differences, a section twice, or a numbered difference of an unknown aspect:
+            a reply is read completely or not at all.
     """
     canonical = _parse_canonical(text.strip())
     if canonical is not None:
         return canonical
-    if _FENCE.sub("", text).lstrip().startswith("{"):
+    if _FENCE.sub("", text).lstrip().startswith("{") or _JSON.search(text):
         return parse_summary_json(text)
+    text = plain_layout(text)
     text = _INLINE_SECTION.sub("\n", _EMPHASIS.sub(r"\1\3", re.sub(r"\*{2,}|`{3}\w*", "", text)))
     sections: dict[str, list[str]] = {}
     lines: list[str] | None = None
@@ -103,7 +92,7 @@ def parse_summary(text: str) -> CadSummary:
         raise ValueError("no section headings")
     same = [line for line in sections.get("Commonalities", []) if line.strip()]
     differences = _INLINE_ASPECT.sub("\n", "\n".join(sections.get("Differences", [])))
-    return _summary(_joined(same), _items(differences.split("\n")))
+    return _summary(joined(same), read_items(differences.split("\n")))
 
 
 def parse_summary_json(text: str) -> CadSummary:
@@ -112,12 +101,27 @@ def parse_summary_json(text: str) -> CadSummary:
     Raises:
         ValueError: not JSON, another form, or no commonalities or differences.
     """
+    data = read_json(text)
     try:
-        data = parse_json(_FENCE.sub("", text))
-        pairs = [(_aspect(item["aspect"]), str(item["text"])) for item in data["differences"]]
-        return _summary(str(data["commonalities"]), pairs)
-    except (KeyError, TypeError) as error:
+        same = next(data[name] for name in data if _SECTION_NAME.fullmatch(name) and name[0] in "cCsS")
+        differ = next(data[name] for name in data if _SECTION_NAME.fullmatch(name) and name[0] in "dD")
+        return _summary(text_of(same), list(_json_items(differ)))
+    except (AttributeError, IndexError, KeyError, StopIteration, TypeError) as error:
         raise ValueError(f"JSON of another form ({error!r})") from error
+
+
+def _json_items(differences: Any) -> Iterator[tuple[Aspect, str]]:
+    """Of a list of `{"aspect": …, "text": …}`, or of an object of aspects, perhaps one per image."""
+    if isinstance(differences, list):
+        for item in differences:
+            yield aspect_named(item["aspect"]), text_of(item["text"])
+        return
+    for name, value in differences.items():
+        if image := image_named(name):
+            for aspect, text in _json_items(value):
+                yield aspect, f"{image}: {text}" if text and not is_filler(text) else ""
+        else:
+            yield aspect_named(name), text_of(value)
 
 
 def summary_json_schema(max_commonalities: int = 600, max_difference: int = 300) -> dict[str, Any]:
@@ -148,60 +152,19 @@ def _parse_canonical(text: str) -> CadSummary | None:
     return _summary(found[1], ((Aspect(item[1]), item[2]) for item in items if item))
 
 
-def _aspect(name: str) -> Aspect:
-    found = _ASPECT.fullmatch(name.strip())
-    if found is None or found["text"]:
-        raise ValueError(f"{name!r} is not a known aspect")
-    return next(aspect for aspect in Aspect if found[aspect.name])
-
-
 def _summary(commonalities: str, items: Iterable[tuple[Aspect, str]]) -> CadSummary:
     """One text per aspect, in the order of the enumeration."""
     texts: dict[Aspect, list[str]] = {aspect: [] for aspect in Aspect}
     for aspect, text in items:
         text = normalize(text)
-        if text and text.rstrip(".").casefold() not in FILLERS and text not in texts[aspect]:
+        if not is_filler(text) and text not in texts[aspect]:
             texts[aspect].append(text)
-    differences = tuple(Difference(aspect, " ".join(found)) for aspect, found in texts.items() if found)
+    differences = tuple(
+        Difference(aspect, joined(found) if len(found) > 1 else found[0]) for aspect, found in texts.items() if found
+    )
     commonalities = normalize(commonalities)
-    if not commonalities or commonalities.rstrip(".").casefold() in FILLERS:
+    if is_filler(commonalities):
         raise ValueError("no commonalities")
     if not differences:
         raise ValueError("no differences")
     return CadSummary(commonalities, differences)
-
-
-def _items(lines: Iterable[str]) -> Iterator[tuple[Aspect, str]]:
-    """Aspect and text of every difference; the lines after an aspect heading belong to it."""
-    aspect: Aspect | None = None
-    texts: list[str] = []
-    after_blank = False
-    for line in lines:
-        heading = _ASPECT.fullmatch(line.strip())
-        if heading is not None:
-            if aspect:
-                yield aspect, _joined(texts)
-            aspect = next(name for name in Aspect if heading[name.name])
-            texts = [heading["text"] or ""]
-        elif line.strip():
-            about_one_image = _ABOUT_ONE_IMAGE.match(_MARKED.sub("", line.strip()))
-            if _NUMBERED.match(line) and not about_one_image:
-                raise ValueError(f"difference of no known aspect: {line.strip()[:60]!r}")
-            if after_blank and any(texts) and not about_one_image and not _MARKED.match(line):
-                break  # a closing remark
-            texts.append(line)
-        after_blank = not line.strip()
-    if aspect:
-        yield aspect, _joined(texts)
-
-
-def _joined(lines: Iterable[str]) -> str:
-    """Lines of a paragraph or list as running text; a list item ends with a full stop."""
-    text = ""
-    for line in lines:
-        body = _MARKED.sub("", line, count=1).strip() if _MARKED.match(line) else line.strip()
-        new_item = _MARKED.match(line) or _ABOUT_ONE_IMAGE.match(body)
-        if text and new_item and text[-1] not in ".!?:;,":
-            text += "."
-        text = f"{text} {body}".strip()
-    return text

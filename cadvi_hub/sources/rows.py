@@ -10,6 +10,7 @@ from cadvi_hub.core.drops import Drops
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.images import ImageStore
 from cadvi_hub.core.json_stream import json_object
+from cadvi_hub.core.non_answers import refusal
 from cadvi_hub.core.schema import LONGEST_CAPTION
 from cadvi_hub.sources.settings import SourceSettings
 
@@ -17,6 +18,7 @@ Record = TypeVar("Record")
 Row = dict[str, Any]
 
 UNREADABLE = "unreadable row"
+REFUSED = "caption that refuses to describe the picture"
 NO_IMAGE = "image file not found in the folder"
 
 
@@ -88,6 +90,8 @@ def caption(row: Row, key: str = "caption") -> str:
     value = text(row, key).strip()
     if not value:
         raise EmptyRowError("empty caption")
+    if refusal(value):  # of a model that was asked to describe the picture
+        raise EmptyRowError(REFUSED)
     if len(value) > LONGEST_CAPTION:
         problem = f"{len(value)} characters in {key!r}, more than {LONGEST_CAPTION}"
         raise RowError("caption is too long", problem, "Shorten it")

@@ -1,0 +1,199 @@
+"""The noun phrases of a parsed caption, and the things in the image that they name.
+
+A phrase that touches a noun or an adjective which the parser puts elsewhere is left out, and so is a noun whose role
+in the sentence, or whose form, leaves open whether the image shows such a thing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from cadvi_hub.annotation import caption_words as words
+from cadvi_hub.grounding.phrases import NUMBERS
+
+if TYPE_CHECKING:
+    from spacy.tokens import Span, Token
+
+_NOUNS = ("NN", "NNS", "NNP", "NNPS")
+_MODIFIERS = ("amod", "compound", "nummod", "det", "nmod", "poss", "advmod", "quantmod", "predet")
+_WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
+
+
+@dataclass
+class Thing:
+    """Something that a caption says its image shows.
+
+    Attributes:
+        lemma: of the noun and of the nouns that belong to its name ("fire hydrant").
+        kind: one of them in words, "fire hydrant"; several, where the caption does not count them ("trees").
+        article: "a", "the", or "" before several and before what has no article in the caption.
+        plural: the word for several.
+        count: the number; 0 where the caption gives none.
+        attributes: words for how it looks, in the caption's order.
+        action: what it does, "holding two apples".
+        place: where it is, "in a bathroom".
+    """
+
+    lemma: str
+    kind: str
+    article: str
+    plural: str
+    count: int
+    attributes: tuple[str, ...] = ()
+    action: str = ""
+    place: str = ""
+
+    @property
+    def head(self) -> str:
+        """The lemma of what it is a kind of: "flower" for "hibiscus flower", but "sea lion" for "sea lion"."""
+        name, _, head = self.lemma.rpartition(" ")
+        return head if name and not words.OTHERWISE & set(name.split()) else self.lemma
+
+
+class Phrase(NamedTuple):
+    """A noun with the words before it that belong to it."""
+
+    root: Token
+    modifiers: list[Token]
+
+    @property
+    def start(self) -> int:
+        return self.modifiers[0].i if self.modifiers else self.root.i
+
+    @property
+    def span(self) -> Span:
+        return self.root.doc[self.start : self.root.i + 1]
+
+    @property
+    def determiner(self) -> str:
+        first = self.modifiers[0] if self.modifiers else None
+        return first.lower_ if first is not None and first.tag_ in ("DT", "PRP$", "POS", "CD", "PDT") else ""
+
+
+def noun_phrases(sentence: Span) -> Iterator[Phrase]:
+    """The noun phrases without those that touch a noun or an adjective that the parser puts elsewhere."""
+    doc = sentence.doc
+    for token in sentence:
+        if is_doing(token):
+            continue
+        if token.tag_ not in _NOUNS and not (token.dep_ in ("pobj", "dobj") and token.lower_ in words.LOOKS):
+            continue
+        if token.dep_ in ("compound", "nmod", "amod", "poss") and token.head.i > token.i and not is_doing(token.head):
+            continue
+        modifiers: list[Token] = []
+        doing = [each for each in doc[token.i + 1 : token.i + 2] if is_doing(each)]
+        for i in range(token.i - 1, sentence.start - 1, -1):
+            before = doc[i]
+            if before.tag_ == "POS" or before.tag_ == "PRP$":
+                modifiers.insert(0, before)
+                break
+            belongs = before.dep_ in _MODIFIERS and before.head in (token, *modifiers, *doing) and before.tag_ != "RB"
+            is_look = before.lower_ in words.LOOKS or (modifiers and modifiers[0].lower_ in words.LOOKS)
+            if not belongs and not (is_look and before.tag_ in ("DT", "CD", "JJ", "VBD", "VBN", "NN")):
+                break
+            modifiers.insert(0, before)
+        start = modifiers[0].i if modifiers else token.i
+        outside = [doc[i] for i in (start - 1, token.i + 1) if sentence.start <= i < sentence.end]
+        if any(
+            (other.tag_ in _NOUNS and not is_doing(other)) or (other.i < start and other.tag_ in ("JJ", "CD"))
+            for other in outside
+        ):
+            continue
+        named = [each for each in (*modifiers, token) if each.tag_ not in ("POS", "CD")]
+        if all(_WORD.fullmatch(each.text) for each in named):
+            yield Phrase(token, modifiers)
+
+
+def is_doing(token: Token) -> bool:
+    """Whether it says what the noun before it does, "a man surfing", though the tagger takes it for a noun."""
+    if token.tag_ not in ("NN", "VBG") or not token.lower_.endswith("ing") or token.lower_ in words.NOUNS_IN_ING:
+        return False
+    before = token.nbor(-1) if token.i else token
+    return before.tag_ in _NOUNS and (token.tag_ == "NN" or (before.dep_ == "compound" and before.head == token))
+
+
+def thing_of(phrase: Phrase) -> Thing | None:
+    """What the phrase says is in the image; None where that is uncertain."""
+    root, determiner = phrase.root, phrase.determiner
+    if _is_abstract(phrase) or len(root) < 2 or determiner in ("no", "each", "every", "any", "which"):
+        return None
+    if not _is_shown(phrase):
+        return None
+    name: list[str] = []
+    looks: list[str] = []
+    count = 0
+    for token in phrase.modifiers:
+        word = token.lower_
+        if word in words.LOOKS or token.tag_ in ("JJ", "VBN", "VBG"):
+            if name and word not in words.LOOKS:
+                return None  # "a spider playing soccer", taken for a kind of soccer
+            looks += [] if word in words.VAGUE else [word if token.is_sent_start else token.text]
+        elif token.tag_ in _NOUNS:
+            name.append(token.text if token.tag_.startswith("NNP") and not token.is_sent_start else word)
+        elif token.tag_ == "CD":
+            count = NUMBERS.get(word, 0) or (int(word) if word.isdecimal() and len(word) < 3 else 0)
+            if not count:
+                return None
+    is_plural = root.tag_ in ("NNS", "NNPS")
+    form = root.text if root.tag_.startswith("NNP") else root.lower_
+    single = root.lemma_ if is_plural and root.lemma_.lower() != "people" else form
+    if is_plural and (count == 1 or determiner in words.INDEFINITE):
+        return None  # "a skis"
+    if determiner in words.INDEFINITE:
+        count = 1
+    article = "a" if count else "the" if determiner in ("the", "this") and not is_plural else ""
+    if not article and not is_plural and form not in words.MASS:
+        if _is_of_a_bunch(root):
+            single = _plural(form)
+        elif determiner or root.dep_ == "conj" or phrase.start == root.sent.start:  # "his dog", "a man and dog"
+            article = "a"
+    kind = " ".join((*name, form if is_plural and not count else single))
+    plural = " ".join((*name, form if is_plural or count > 1 else _plural(form)))  # "two sheep"
+    lemma = " ".join((*name, root.lemma_)).lower()
+    if kind == "people":
+        article = ""
+    return Thing(lemma, kind, article, plural, count, tuple(looks))
+
+
+def _is_of_a_bunch(noun: Token) -> bool:
+    """Whether it is in "a herd of giraffe", "a couple of dogs"."""
+    preposition = noun.head
+    return preposition.lower_ == "of" and preposition.head.lemma_.lower() in words.BUNCHES
+
+
+def _is_abstract(phrase: Phrase) -> bool:
+    """Whether it names no thing that one could see, but a group of them ("a herd of sheep"), a part or a time."""
+    root = phrase.root
+    if root.lemma_.lower() in words.ABSTRACT:
+        return root.lemma_.lower() != "lot" or "parking" not in (token.lower_ for token in phrase.modifiers)
+    return root.lemma_.lower() in words.BUNCHES and any(child.lower_ == "of" for child in root.rights)
+
+
+def _is_shown(phrase: Phrase) -> bool:
+    """Whether the noun's role says that it is in the image."""
+    root, first = phrase.root, phrase.root
+    if root.i + 1 < len(root.doc) and is_doing(root.nbor()):
+        first = root.nbor()
+    while first.dep_ == "conj" and first.head.tag_ in _NOUNS:
+        first = first.head
+    determined = phrase.determiner not in ("", "the", "this")
+    plain = determined or phrase.determiner or root.tag_ == "NNS" or root.lower_ in words.MASS
+    if root.tag_ in ("NNP", "NNPS") and not determined and first.dep_ != "ROOT":
+        return False
+    if first.dep_ == "pobj" or first.dep_ == "pcomp":
+        preposition = first.head.lower_
+        if preposition == "of" and first.head.head.lemma_.lower() not in words.GROUPS | {"top", "front"}:
+            return False
+        return bool(plain or _is_of_a_bunch(root)) and (preposition in words.SHOWN_AFTER or first.head.dep_ == "agent")
+    if first.dep_ == "attr":
+        return any(token.dep_ == "expl" or token.lower_ in ("this", "here", "it") for token in first.head.lefts)
+    if first.dep_ == "dobj":
+        return bool(plain)
+    return first.dep_ in ("ROOT", "nsubj", "nsubjpass") or determined
+
+
+def _plural(kind: str) -> str:
+    return kind + ("es" if kind.endswith(("s", "x", "ch", "sh")) else "s")
