@@ -14,7 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from cadvi_hub.annotation import caption_words as words
-from cadvi_hub.annotation.caption_things import Phrase, Thing, is_doing, noun_phrases, thing_of
+from cadvi_hub.annotation.caption_things import Phrase, Thing, is_doing, noun_phrases, spoken, thing_of
 from cadvi_hub.grounding.phrases import RELATIONS
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def _read(doc: Doc, places: list[tuple[int, str]]) -> CaptionReading:
             continue
         setting = _setting(sentence, phrases)
         if setting:
-            reading.settings.append(setting.text.lower())
+            reading.settings.append(spoken(setting))
         lemmas = set()
         for phrase in phrases.values():
             if setting and setting.start <= phrase.start < setting.end:
@@ -146,7 +146,7 @@ def _action(phrase: Phrase, phrases: dict[int, Phrase]) -> str:
     verb = _verb(phrase)
     if verb is None or verb.tag_ == "VBN" or verb.lemma_.lower() in words.STATES - set(words.WITH_PREPOSITION):
         return ""
-    parts, end = [verb.lower_ if verb.lower_.endswith("ing") else _progressive(verb.lemma_.lower())], verb.i + 1
+    parts, end = [verb.lower_ if verb.lower_.endswith("ing") else _progressive(verb)], verb.i + 1
     by_role = {child.dep_: child for child in verb.rights}
     if set(by_role) & {"xcomp", "ccomp", "acomp", "dative", "oprd", "attr"}:
         return ""
@@ -163,7 +163,7 @@ def _action(phrase: Phrase, phrases: dict[int, Phrase]) -> str:
         following = phrases.get(end)
         if following is None:
             return ""
-        return " ".join((*parts, following.span.text.lower()))
+        return " ".join((*parts, spoken(following.span)))
     return "" if verb.lemma_.lower() in words.WITH_OBJECT else " ".join(parts)
 
 
@@ -180,9 +180,9 @@ def _add_place(phrase: Phrase, thing: Thing, phrases: dict[int, Phrase], reading
     preposition, span = where
     if preposition in words.POSITIONS:
         is_or_are = "are" if phrase.root.tag_ in ("NNS", "NNPS") else "is"
-        reading.relations.append(f"{phrase.span.text.lower()} {is_or_are} {span.text.lower()}")
+        reading.relations.append(f"{spoken(phrase.span)} {is_or_are} {spoken(span)}")
     else:
-        thing.place = span.text.lower()
+        thing.place = spoken(span)
 
 
 def _place_after(i: int, doc: Doc, phrases: dict[int, Phrase]) -> tuple[str, Span] | None:
@@ -222,7 +222,11 @@ def _setting(sentence: Span, phrases: dict[int, Phrase]) -> Span | None:
     return where[1]
 
 
-def _progressive(verb: str) -> str:
+def _progressive(token: Token) -> str:
+    """ "rides" → "riding"; the lemmatizer takes some forms for those of other verbs ("rid")."""
+    verb, form = token.lemma_.lower(), token.lower_
+    if form == verb + "es" and not verb.endswith(("s", "x", "z", "ch", "sh", "o")):
+        verb = form[:-1]
     if verb.endswith("ie"):
         return verb[:-2] + "ying"
     if verb.endswith("e") and not verb.endswith(("ee", "oe", "ye")):

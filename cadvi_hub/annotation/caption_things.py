@@ -107,6 +107,17 @@ def noun_phrases(sentence: Span) -> Iterator[Phrase]:
             yield Phrase(token, modifiers)
 
 
+def spoken(span: Span) -> str:
+    """The words of a caption for a summary: in lower case, and "a" for "his" or "our"."""
+    parts = []
+    for token in span:
+        if token.tag_ != "PRP$":
+            parts.append(token.lower_ + token.whitespace_)
+        elif token.head.tag_ not in ("NNS", "NNPS") and token.head.lower_ not in words.MASS:
+            parts.append("an " if token.nbor().lower_[0] in "aeiou" else "a ")
+    return "".join(parts).strip()
+
+
 def is_doing(token: Token) -> bool:
     """Whether it says what the noun before it does, "a man surfing", though the tagger takes it for a noun."""
     if token.tag_ not in ("NN", "VBG") or not token.lower_.endswith("ing") or token.lower_ in words.NOUNS_IN_ING:

@@ -31,16 +31,22 @@ def text_of(value: Any) -> str:
     """A JSON value as running text: lists and objects are joined, "Image 1: a ball. Image 2: a stick".
 
     Raises:
-        ValueError: it holds true, false or a number that is none.
+        ValueError: it is a number, or holds true, false, NaN or Infinity.
     """
+    if isinstance(value, int | float):
+        raise ValueError(f"JSON of another form ({value} is no text)")
+    return _text_of(value)
+
+
+def _text_of(value: Any) -> str:
     if value is None or isinstance(value, str):
         return value or ""
     if isinstance(value, bool) or (isinstance(value, float) and not math.isfinite(value)):
         raise ValueError(f"JSON of another form ({value} is no text)")
     if isinstance(value, list):
-        return " ".join(map(_sentence, filter(None, map(text_of, value))))
+        return " ".join(map(_sentence, filter(None, map(_text_of, value))))
     if isinstance(value, dict):
-        return " ".join(_sentence(f"{name}: {text}") for name, each in value.items() if (text := text_of(each)))
+        return " ".join(_sentence(f"{name}: {text}") for name, each in value.items() if (text := _text_of(each)))
     return str(value)
 
 

@@ -93,6 +93,9 @@ def changed(commonalities: str = SUMMARY.commonalities, difference: str = SUMMAR
     [
         (Reply(render_summary(SUMMARY), "length", 1, 512), DropReason.CUT_OFF),
         (Reply("I'm sorry, but I cannot compare these images.", "stop", 1, 9), DropReason.REFUSAL),
+        (Reply("I’m sorry, but I can’t compare these images.", "stop", 1, 9), DropReason.REFUSAL),
+        (Reply("<think>\nHm.\n</think>\nI cannot compare them.", "stop", 1, 9), DropReason.REFUSAL),
+        (Reply('{"commonalities": ' + "[" * 3000, "stop", 1, 9), DropReason.UNPARSED),
         (Reply("Both images show a dog.", "stop", 1, 9), DropReason.UNPARSED),
         (Reply("Commonalities:\nBoth show dogs.", "stop", 1, 9), DropReason.NO_DIFFERENCES),
         (Reply("Differences:\n1. Counts: one, two", "stop", 1, 9), DropReason.NO_COMMONALITIES),
@@ -116,6 +119,8 @@ def test_replies_without_a_summary_are_dropped_with_their_reason(reply: Reply, r
         (changed(difference="The note says that a dog is gone."), DropReason.MENTIONS_CAPTION),
         (changed(difference="One and two. USER: what else?"), DropReason.LEAKED_TURN),
         (changed(difference="One shows a caf\ufffd, the other a house."), DropReason.GARBLED),
+        (changed("As an AI language model I see two dogs in a garden."), DropReason.REFUSAL),
+        (changed(difference="One dog; the number of dogs is not mentioned for Image 2."), DropReason.MENTIONS_CAPTION),
         (changed("Dogs run. There is one dog.", "Grass. there is one dog!"), DropReason.CONTRADICTION),
     ],
 )
@@ -128,6 +133,11 @@ def test_summaries_unfit_for_training_are_dropped_with_their_reason(summary: Cad
 @pytest.mark.parametrize("text", ["A man takes a note at a desk.", "Music notes hang on a wall in both."])
 def test_a_note_in_the_picture_is_no_mention_of_our_note(text: str) -> None:
     assert check_summary(changed(text), min_words=8, max_words=400) is None
+
+
+def test_the_draft_of_a_reasoning_model_is_no_part_of_its_summary() -> None:
+    draft = "<think>\nCommonalities:\nA cat?\n\nDifferences:\n1. Counts: unsure\n</think>\n\n"
+    assert read_summary(Reply(draft + render_summary(SUMMARY) + "<|im_end|>", "stop", 1, 9), as_json=False) == SUMMARY
 
 
 def pairs(number: int) -> list[ImagePair]:

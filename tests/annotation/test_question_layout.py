@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cadvi_hub.annotation.question_flags import Flag, question_flags
 from cadvi_hub.annotation.question_layout import (
     QuestionAnswer,
     parse_questions,
@@ -146,7 +147,6 @@ def test_text_without_a_question_raises(text: str) -> None:
         ('{"questions": [{"question": "x"}]}', "another form"),
         ('{"questions": [{"question": "x", "answer": 5}]}', "another form"),
         ('{"questions": []}', "no question"),
-        ('{"questions": [{"question": "x", "answer": "\\ud800"}]}', "surrogates not allowed"),
         ("[" * 100_000, "another form"),
     ],
 )
@@ -158,3 +158,15 @@ def test_json_of_another_form_raises(text: str, reason: str) -> None:
 def test_the_json_schema_bounds_every_string() -> None:
     turn = questions_json_schema(max_question=10, max_answer=20)["properties"]["questions"]["items"]["properties"]
     assert (turn["question"]["maxLength"], turn["answer"]["maxLength"]) == (10, 20)
+
+
+def test_half_a_surrogate_pair_in_json_is_marked_as_garbled() -> None:
+    text = '{"questions": [{"question": "What do both images show?", "answer": "Both show \\ud800 dogs."}]}'
+    (turn,) = parse_questions_json(text)
+    assert turn.answer == "Both show \ufffd dogs."
+    assert [flag for flag, _ in question_flags(turn, max_words=100)] == [Flag.GARBLED]
+
+
+def test_fenced_json_with_a_preamble_is_read() -> None:
+    text = 'Here:\n```json\n{"questions": [{"question": "What is it?", "answer": ["A dog", "a cat."]}]}\n```'
+    assert parse_questions_json(text) == [QuestionAnswer("What is it?", "A dog. a cat.")]

@@ -50,6 +50,14 @@ def test_pictures_are_found_below_another_folder(source: SourceSettings, tmp_pat
     assert [record.image for record in records] == ["visual_genome/images/VG_100K/3.jpg"]
 
 
+def test_description_of_a_model_that_got_no_picture_is_dropped_and_counted(source: SourceSettings) -> None:
+    answers = ("Your message seems to be empty.", "I’m sorry, but I can’t see a picture.", "A street.")
+    describe(source, *(described(number, answer) for number, answer in zip((2, 2, 61512), answers, strict=True)))
+    records, drops = read(read_svit, source)
+    assert [record.caption for record in records] == ["A street."]
+    assert drops["caption that refuses to describe the picture"]["count"] == 2
+
+
 def test_empty_description_is_always_dropped_and_counted(source: SourceSettings) -> None:
     describe(source, described(2, " "), described(2), described(61512, "A street."))
     records, drops = read(read_svit, source)
