@@ -170,7 +170,7 @@ def request_key(
 ) -> str:
     """SHA-256 over everything that decides a reply: model, messages, pictures, decoding, schema and options.
 
-    `served` is what an endpoint says about the model (`identity.py`), `changes` the `request_changes` of the generator.
+    `served` is what an endpoint says about the model (`identity.py`), `changes` the generator's `request_changes`.
     """
     content = {
         "model": model,

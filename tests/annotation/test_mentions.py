@@ -212,7 +212,7 @@ def test_a_verb_is_no_thing_and_a_group_is_what_it_is_made_of() -> None:
         "Actions": "Image 1 shows a boy riding a horse.",
     }
     assert "Both images show giraffes." in said(
-        MENTIONS.summarize(("A herd of giraffes.", "A group of giraffe and a bus."))
+        MENTIONS.summarize(("A herd of giraffes.", "A group of giraffes and a bus."))
     )
     assert "people" in said(MENTIONS.summarize(("A couple of people and a cat.", "Many people."))).lower()
 
