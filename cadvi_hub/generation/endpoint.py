@@ -18,13 +18,8 @@ from urllib.request import getproxies, proxy_bypass
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import message
 from cadvi_hub.generation.chat import ChatRequest, Failed, Reply, without_system_role
-from cadvi_hub.generation.completions import (
-    ReplyError,
-    check_for_error,
-    check_parameters,
-    read_completion,
-    request_body,
-)
+from cadvi_hub.generation.completions import ReplyError, check_for_error, check_parameters, read_completion
+from cadvi_hub.generation.completions import request_body as body_of
 from cadvi_hub.generation.settings import EndpointSettings
 
 if TYPE_CHECKING:
@@ -138,7 +133,7 @@ class Endpoint:
         from openai import APIStatusError
 
         try:
-            completion = await self._completion(client, request_body(self._model, request, self._settings))
+            completion = await self._completion(client, body_of(self._model, request, self._settings))
         except (APIStatusError, ReplyError) as error:
             if error.status_code not in REFUSED:
                 raise
