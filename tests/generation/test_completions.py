@@ -36,7 +36,7 @@ def test_replies_under_other_parameters_are_other_replies() -> None:
         served("http://127.0.0.1:9/v1", **settings)
         for settings in ({}, {"extra_body": {"reasoning_effort": "low"}}, {"rename_parameters": {"seed": None}})
     ]
-    keys = {request_key(each.name, ask("hi"), each.request_changes) for each in generators}
+    keys = {request_key(each.name, ask("hi"), changes=each.request_changes) for each in generators}
     assert len(keys) == 3
     assert request_key("m", ask("hi")) in keys  # nothing is asked again for those who change nothing
 
