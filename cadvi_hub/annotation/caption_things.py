@@ -153,6 +153,9 @@ def thing_of(phrase: Phrase) -> Thing | None:
     single = root.lemma_ if is_plural and root.lemma_.lower() != "people" else form
     if is_plural and (count == 1 or determiner in words.INDEFINITE):
         return None  # "a skis"
+    far = next((child.lower_ for child in root.lefts if child.dep_ == "det"), "")
+    if not determiner and far:  # "a brown and black cat"
+        determiner, looks = far, []
     if determiner in words.INDEFINITE:
         count = 1
     article = "a" if count else "the" if determiner in ("the", "this") and not is_plural else ""
