@@ -130,8 +130,9 @@ def _verb(phrase: Phrase) -> Token | None:
     root = phrase.root
     if root.i + 1 < len(root.doc):
         following = root.nbor()
-        is_its_own = following.head == root or root.head == following  # not "wearing a hat | holding a dog"
-        if (following.tag_ == "VBG" and is_its_own) or is_doing(following):
+        other = root.dep_ == "dobj" and following.head != root  # "a man wearing a hat | holding a dog"
+        is_verb = following.tag_ == "VBG" and following.dep_ not in ("amod", "compound")
+        if (is_verb and not other) or is_doing(following):
             return following
         if following.tag_ == "VBN" and following.dep_ == "acl":
             return following
