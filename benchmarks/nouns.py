@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cadvi_hub.core.processes import usable_cores
-from cadvi_hub.pairing.nouns import extract_nouns, load_tagger, noun_of
+from cadvi_hub.pairing.nouns import load_tagger, noun_of, tag_captions
 
 SAMPLE = Path(__file__).parents[2] / "shared/data/localized_narratives/coco_val_captions.jsonl"
 
@@ -44,7 +44,8 @@ def plain_spacy(captions: list[str]) -> Iterator[tuple[str, ...]]:
 def measure(engine: str, captions: list[str], workers: int) -> dict[str, str | float]:
     """Captions per second and CPU second, peak MB of the process and of a worker, a digest of all noun sets."""
     start = time.perf_counter()
-    nouns = list(plain_spacy(captions) if engine == "spacy" else extract_nouns(captions, workers))
+    ours = (read.nouns for read in tag_captions(captions, workers=workers))
+    nouns = list(plain_spacy(captions) if engine == "spacy" else ours)
     seconds = time.perf_counter() - start
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     cpu_seconds = sum(process.ru_utime + process.ru_stime for process in used)

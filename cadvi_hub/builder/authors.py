@@ -25,7 +25,7 @@ def make_authors(settings: BuildSettings, annotator: Annotator | None = None) ->
         InputError: settings that contradict each other.
     """
     holds = format_of(settings.config, settings.source).holds
-    if holds not in ("captions", "pairs"):
+    if holds not in ("captions", "captioned_pairs", "pairs"):
         return Authors()
     if holds == "pairs" and annotator is None and settings.annotator.prompt == "summary_from_captions":
         hint = "Set it to summary_from_images, and annotator.kind to server or local"

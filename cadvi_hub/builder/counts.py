@@ -90,7 +90,7 @@ def report_of(parts: Sequence[Json], read: StagedRecords) -> Json:
 
 
 def _statistics(totals: Counter[str]) -> Json:
-    """What the card shows."""
+    """What the card shows; means are over the rows that have a summary."""
     rows = totals["rows"]
     if "words in answers" in totals:
         return {"mean_words_answer": round(totals["words in answers"] / rows, 2)}
@@ -99,10 +99,12 @@ def _statistics(totals: Counter[str]) -> Json:
     shared = {
         int(key.removeprefix("shared nouns ")): n for key, n in totals.items() if key.startswith("shared nouns ")
     }
+    without = totals["rows without a summary"]
+    summaries = max(rows - without, 1)
     return {
-        "mean_words_commonalities": round(totals["words in commonalities"] / rows, 2),
-        "mean_words_differences": round(totals["words in differences"] / rows, 2),
+        "mean_words_commonalities": round(totals["words in commonalities"] / summaries, 2),
+        "mean_words_differences": round(totals["words in differences"] / summaries, 2),
         "rows_with_aspect": {aspect.value: totals[f"aspect {aspect}"] for aspect in Aspect},
         **({"rows_with_shared_nouns": {str(number): shared[number] for number in sorted(shared)}} if shared else {}),
-        **({"rows_without_summary": without} if (without := totals["rows without a summary"]) else {}),
+        **({"rows_without_summary": without} if without else {}),
     }

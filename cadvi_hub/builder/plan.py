@@ -51,7 +51,8 @@ class Plan:
     def source_digest(self) -> str:
         """Changes with what is read from the source, and with nothing else."""
         read = {key: self.recipe.get(key) for key in ("version", "source", "exclude_images")}
-        return _digest({**read, "pictures": self.pictures})
+        model = self.recipe.get("pairs", {}).get("spacy_model")
+        return _digest({**read, "pictures": self.pictures, "spacy_model": model})
 
     @property
     def pictures(self) -> list[str]:
@@ -81,9 +82,9 @@ def make_plan(settings: BuildSettings, annotator: Annotator | None = None) -> Pl
         allowed = ", ".join(TURNS_OF[settings.config])
         raise InputError("turns", f"{settings.config} rows cannot be made of {settings.turns} alone", f"Use {allowed}")
     source_format = format_of(settings.config, settings.source)
-    annotated = source_format.holds in ("captions", "pairs")
+    annotated = source_format.holds in ("captions", "captioned_pairs", "pairs")
     if settings.clip_model and not (annotated and settings.config == "v1"):
-        raise InputError("clip_model", "it scores pairs of v1 that are mined from captions alone", "Leave it out")
+        raise InputError("clip_model", "it scores pairs of v1 that are made of captions alone", "Leave it out")
     if settings.graphs and not annotated:
         raise InputError("graphs", "they filter summaries while these are written, not rows", "Use `cadvi ground`")
     name = settings.name or settings.config
@@ -137,7 +138,7 @@ def _recipe(settings: BuildSettings, source_format: Format, authors: Authors) ->
         "images": settings.images,
     }
     if source_format.holds == "captions":
-        recipe["pairs"] = asdict(settings.pairs)
+        recipe["pairs"] = {**asdict(settings.pairs), "spacy_model": public_name(settings.pairs.spacy_model)}
     if annotator:
         kept = {"min_words": settings.annotator.min_words, "max_words": settings.annotator.max_words}
         recipe["annotator"] = {**asdict(annotator.provenance), **kept}

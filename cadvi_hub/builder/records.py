@@ -6,6 +6,7 @@ one shard to another.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator, Iterator
 from dataclasses import asdict
 from itertools import islice
@@ -24,12 +25,15 @@ from cadvi_hub.core.files import Json
 from cadvi_hub.core.images import ImageStore
 from cadvi_hub.core.schema import CaptionedImage, ImagePair
 from cadvi_hub.grounding.store import write_graphs
-from cadvi_hub.pairing.nouns import extract_nouns
+from cadvi_hub.pairing.explain import OTHER_LANGUAGE, advise
+from cadvi_hub.pairing.nouns import tag_captions
 from cadvi_hub.pairing.pairs import mine_pairs
 from cadvi_hub.sources.formats import Format, format_of
 from cadvi_hub.sources.held_out import leave_out, read_held_out
 
 CAPTIONS_PER_BLOCK = 10_000
+
+logger = logging.getLogger(__name__)
 
 
 def stage_records(plan: Plan, folder: BuildFolder) -> StagedRecords:
@@ -105,10 +109,10 @@ def _apart(settings: BuildSettings, records: Iterator[Any], images: ImageStore, 
 
 
 def _stage_captions(settings: BuildSettings, source_format: Format, folder: BuildFolder, digest: str) -> None:
-    """Keep the captions with their nouns, unless an earlier run kept those of the same source.
+    """Keep the captions with their nouns and wordings, unless an earlier run kept those of the same source.
 
     They are a stage of their own because tagging takes far longer than mining: builds with other settings of pairs,
-    annotator or conversations go on from there.
+    annotator or conversations go on from there. Captions in another language than the tagger's are dropped.
     """
     from tqdm import tqdm
 
@@ -119,20 +123,38 @@ def _stage_captions(settings: BuildSettings, source_format: Format, folder: Buil
     drops = Drops()
     images = source_format.images(settings.source)
     captioned = list(_apart(settings, source_format.read(settings.source, images, drops), images, drops))
-    tagged = extract_nouns(entry.caption for entry in captioned)
-    nouns_of = tqdm(tagged, "nouns", len(captioned), unit="caption", disable=None)
-    rows = zip(map(asdict, captioned), nouns_of, strict=True)
-    counts = {"source_digest": digest, "records_read": len(captioned), "drops": drops.as_dict()}
-    folder.stages.write(CAPTIONS, rows, CAPTIONS_PER_BLOCK, lambda: counts)
+    tagged = tag_captions((entry.caption for entry in captioned), settings.pairs.spacy_model)
+    shown = tqdm(tagged, "nouns", len(captioned), unit="caption", disable=None)
+    kept = 0
+
+    def rows() -> Iterator[tuple[Json, tuple[str, ...], str]]:
+        nonlocal kept
+        for entry, read in zip(captioned, shown, strict=True):
+            if read.language:
+                drops.add(f"{OTHER_LANGUAGE} ({read.language})", f"{entry.image}: {entry.caption[:60]}")
+            else:
+                kept += 1
+                yield asdict(entry), read.nouns, read.wording
+
+    def counts() -> Json:
+        return {"source_digest": digest, "records_read": kept, "drops": drops.as_dict()}
+
+    folder.stages.write(CAPTIONS, rows(), CAPTIONS_PER_BLOCK, counts)
 
 
 def _mine(settings: BuildSettings, folder: BuildFolder) -> Generator[ImagePair, None, StagedRecords]:
     """Pairs from the captions that are kept."""
-    read, images_of, nouns = folder.stages.counts(CAPTIONS), [], []
+    read = folder.stages.counts(CAPTIONS)
+    captions: list[CaptionedImage] = []
+    nouns: list[tuple[str, ...]] = []
+    wordings: list[str] = []
     for number in range(read["blocks"]):
-        for entry, row in folder.stages.read_block(CAPTIONS, number):
-            images_of.append(CaptionedImage(**entry))
+        for entry, row, wording in folder.stages.read_block(CAPTIONS, number):
+            captions.append(CaptionedImage(**entry))
             nouns.append(tuple(map(intern, row)))
-    mined = mine_pairs(images_of, nouns, settings.pairs)
+            wordings.append(wording)
+    mined = mine_pairs(captions, nouns, settings.pairs, wordings)
+    if advice := advise(mined.counts, read["drops"], asdict(settings.pairs)):
+        logger.warning("%s: %s", settings.source.path, advice)
     yield from mined.pairs[: settings.max_rows]
     return StagedRecords(read["records_read"], read["drops"], mined.counts)

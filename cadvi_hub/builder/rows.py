@@ -91,7 +91,7 @@ def written_rows(pairs: Sequence[ImagePair], annotator: Annotator, writer: Quest
     """
     drops, flags, totals = Drops(), Drops(), Counter[str]()
     summarized = []
-    for pair, summary in annotator.annotate(pictures.usable(pairs, drops), pictures.store):
+    for pair, summary in annotator.annotate(pictures.different(pairs, drops), pictures.store):
         if isinstance(summary, Dropped):
             _drop(pair, summary, drops)
         else:
@@ -126,7 +126,7 @@ def cad_rows(
 ) -> Rows:
     """Rows of `v1_features` or `v2_features`; `settings` say which conversations they have."""
     drops, totals = Drops(), Counter[str]()
-    usable = pictures.usable(pairs, drops)
+    usable = pictures.different(pairs, drops)
     scores = similarity.scores(usable, pictures.read) if similarity else [None] * len(usable)
     annotated = annotator.annotate(usable, pictures.store)
     for pair, score, (_, summary) in zip(usable, scores, annotated, strict=True):

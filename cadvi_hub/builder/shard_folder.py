@@ -12,14 +12,13 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.files import Json, read_json, remove, replacing, sync, write_json
 from cadvi_hub.core.manifest import Entry, damage, entry_of
-from cadvi_hub.core.parquet import ROWS_PER_GROUP, is_whole
+from cadvi_hub.core.parquet import BYTES_PER_GROUP, ROWS_PER_GROUP, VIEWER_BYTES, is_whole
 
 if TYPE_CHECKING:
     from datasets import Features
@@ -88,7 +87,7 @@ class ShardFolder:
         bytes_per_part: float = float("inf"),
         **options: Any,
     ) -> int:
-        """Write `rows` to shard `first` and the ones after it; 100 rows are in memory at a time.
+        """Write `rows` to shard `first` and the ones after it; one row group is in memory at a time.
 
         Args:
             first: number of the first shard, which is written even if there are no rows.
@@ -106,17 +105,17 @@ class ShardFolder:
         import pyarrow.parquet as pq
 
         schema = features.arrow_schema  # carries the Features, so that load_dataset decodes the images
-        rows, number = iter(rows), first
-        group = list(islice(rows, ROWS_PER_GROUP))
+        groups, number = _row_groups(rows), first
+        group = next(groups, None)
         while group or number == first:
             size = 0
             with replacing(self.part(number)) as file:
                 with pq.ParquetWriter(file, schema, write_page_index=True, **options) as writer:
                     while group and size < bytes_per_part:
                         writer.write_table(pa.Table.from_pylist(group, schema=schema))
-                        size += sum(len(image["bytes"] or b"") for row in group for image in row["images"])
-                        group = []  # so that the images can be freed before the next ones are read
-                        group = list(islice(rows, ROWS_PER_GROUP))
+                        size += sum(map(_picture_bytes, group))
+                        group.clear()  # so that the images can be freed before the next ones are read
+                        group = next(groups, None)
                     if not group:
                         before_close(writer)
                 file.flush()
@@ -150,6 +149,31 @@ class ShardFolder:
 
     def _record(self, number: int) -> Path:
         return self.part(number).with_suffix(".json")
+
+
+def _row_groups(rows: Iterable[Json]) -> Iterator[list[Json]]:
+    """The rows in groups of at most `ROWS_PER_GROUP`, and of `BYTES_PER_GROUP` unless a single row is larger."""
+    group: list[Json] = []
+    size = 0
+    for row in rows:
+        more = _picture_bytes(row)
+        if more > VIEWER_BYTES:
+            message = "row %s has pictures of %d MB: the Hub's viewer shows no row above %d MB"
+            logger.warning(message, row["id"], more / 1e6, VIEWER_BYTES / 1e6)
+        if group and size + more > BYTES_PER_GROUP:
+            yield group
+            group, size = [], 0
+        group.append(row)
+        size += more
+        if len(group) == ROWS_PER_GROUP:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _picture_bytes(row: Json) -> int:
+    return sum(len(image["bytes"] or b"") for image in row["images"])
 
 
 def shard_damage(folder: Path, manifest: Mapping[str, Any], verify: bool) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict
 from functools import cache
 from typing import Any
 
@@ -23,6 +24,7 @@ from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.files import Json
 from cadvi_hub.core.processes import worker_pool
 from cadvi_hub.grounding.store import GraphStore
+from cadvi_hub.pairing.explain import advise
 from cadvi_hub.pairing.similarity import ImageSimilarity
 from cadvi_hub.sources.formats import format_of
 
@@ -36,7 +38,10 @@ class ShardMaker:
         self._features = getattr(schema, f"{settings.config}_features")()
         self._format = format_of(settings.config, settings.source)
         store = self._format.images(settings.source)
-        self._pictures = Pictures(store, settings.source.bad_rows == "refuse", settings.images == "embedded")
+        same_look = settings.pairs.same_look if self._format.holds == "captions" else None
+        self._pictures = Pictures(
+            store, settings.source.bad_rows == "refuse", settings.images == "embedded", same_look
+        )
         self._similarity = ImageSimilarity(settings.clip_model) if settings.clip_model else None
         if self.annotator and settings.graphs:
             graphs = GraphStore(folder.stages.path(GRAPHS) / GRAPHS_FILE)
@@ -106,7 +111,9 @@ def lay_out(plan: Plan, folder: BuildFolder, read: StagedRecords) -> None:
     counted = report_of(parts, read)
     if not counted["rows"]:
         problem = f"no row is left ({reasons(counted['drops'], examples=True) or 'no pair or row was found'})"
-        hint = f"Look at the source and at the recipe's limits{retry_hint(plan, counted['drops'])}"
+        advice = read.pair_counts and advise(read.pair_counts, read.drops, asdict(plan.settings.pairs))
+        limits = f"Look at the source and at the recipe's limits{f': {advice}' if advice else ''}"
+        hint = f"{limits}{retry_hint(plan, counted['drops'])}"
         raise InputError(str(plan.settings.source.path), problem, hint)
     if plan.settings.graphs:
         counted["graphs"] = folder.stages.counts(GRAPHS)

@@ -1,4 +1,4 @@
-"""JSON files of many gigabytes, read value by value; a bar shows how much of a file is read.
+"""JSON files of many gigabytes, also compressed ones (`.gz`, `.zst`), read value by value; a bar shows the progress.
 
 Memory is bounded whatever a file holds: by `MAX_DEPTH` and by `MAX_VALUE` for one value.
 
@@ -7,12 +7,13 @@ The parser (yajl, by ijson) reads a lone surrogate, which JSON can escape and UT
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.files import Json, check_regular
@@ -22,6 +23,7 @@ MAX_VALUE = (
     2**25
 )  # bytes of one value or line: a picture of 24 MB in base64; Python objects take up to 20 times as much
 _TOO_DEEP = f"more than {MAX_DEPTH} lists and objects within each other"
+COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
 _OPENING = re.compile(rb"\s*(.)", re.DOTALL)
 _STARTS, _ENDS = ("start_array", "start_map"), ("end_array", "end_map")
 _CHECK = "Check source.path and source.format"
@@ -57,7 +59,7 @@ def json_lines(file: Path, skip_blank: bool = True) -> Iterator[tuple[str, bytes
     Raises:
         InputError: the file cannot be read, or a line has more than `MAX_VALUE` bytes.
     """
-    with _reading(file) as lines:
+    with reading(file) as lines:
         number = 0
         while line := lines.readline(MAX_VALUE + 1):
             number += 1
@@ -210,12 +212,11 @@ def _parsing(file: Path, kind: str) -> Iterator[_Stream]:
     from tqdm import tqdm
 
     opening = {"list": b"[", "object": b"{"}[kind]
-    with _reading(file) as content:
-        first = _OPENING.match(content.read(1024))
+    with reading(file) as content:
+        first = _OPENING.match(content.peek(1024))
         if first is None or first[1] != opening:
             raise InputError(str(file), f"not a JSON {kind} in UTF-8", f"Save it as one JSON {kind} in UTF-8")
-        content.seek(0)
-        size = file.stat().st_size
+        size = None if file.suffix in COMPRESSED else file.stat().st_size
         with tqdm.wrapattr(content, "read", total=size, desc=file.name, disable=None) as shown:
             stream = _Stream(shown.read)
             try:
@@ -228,10 +229,44 @@ def _parsing(file: Path, kind: str) -> Iterator[_Stream]:
 
 
 @contextmanager
-def _reading(file: Path) -> Iterator[IO[bytes]]:
+def reading(file: Path) -> Iterator[io.BufferedReader]:
+    """The content of a file, decompressed if its name ends in one of `COMPRESSED`.
+
+    Raises:
+        InputError: it cannot be read.
+    """
     check_regular(file, _CHECK)
     try:
-        with file.open("rb") as content:
+        with _opened(file) as content:
             yield content
     except OSError as error:
-        raise InputError(str(file), f"cannot be read ({error.strerror})", _CHECK) from error
+        raise InputError(str(file), f"cannot be read ({error.strerror or error})", _CHECK) from error
+    except EOFError as error:
+        raise InputError(str(file), "it is cut short", "Fetch it again") from error
+
+
+def _opened(file: Path) -> io.BufferedReader:
+    if file.suffix not in COMPRESSED:
+        return file.open("rb")
+    import pyarrow as pa
+
+    return io.BufferedReader(_Raw(pa.CompressedInputStream(pa.OSFile(str(file)), COMPRESSED[file.suffix])))
+
+
+class _Raw(io.RawIOBase):
+    """What `BufferedReader` needs of an Arrow file."""
+
+    def __init__(self, stream: Any):
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._stream.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()

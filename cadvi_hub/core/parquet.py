@@ -13,7 +13,10 @@ from cadvi_hub.core.files import check_regular
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
 
-ROWS_PER_GROUP = 100  # the Hub's viewer reads whole row groups; with pictures, 100 rows are about 50 MB
+# The Hub's viewer reads whole row groups: at most `VIEWER_BYTES`. Whichever limit comes first ends a group.
+ROWS_PER_GROUP = 100
+BYTES_PER_GROUP = 100_000_000  # of pictures
+VIEWER_BYTES = 286 << 20
 _BATCH = 1024
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -11,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.files import read_json
 from cadvi_hub.core.manifest import damage
-from cadvi_hub.core.parquet import open_parquet
+from cadvi_hub.core.parquet import VIEWER_BYTES, open_parquet
 from cadvi_hub.core.schema import IMAGE_PLACEHOLDER
 
 if TYPE_CHECKING:
     from datasets import Features
     from pyarrow.parquet import FileMetaData
+
+logger = logging.getLogger(__name__)
 
 BUILD_RECORD = "build.json"
 CONFIG_NAME = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)*")
@@ -144,7 +147,11 @@ def _read_config(folder: Path) -> Config:
                 split.rows += file.metadata.num_rows
                 split.bytes += path.stat().st_size
                 groups = range(file.metadata.num_row_groups)
-                split.arrow_bytes += sum(file.metadata.row_group(group).total_byte_size for group in groups)
+                sizes = [file.metadata.row_group(group).total_byte_size for group in groups]
+                split.arrow_bytes += sum(sizes)
+                if max(sizes, default=0) > VIEWER_BYTES:
+                    message = "%s: a row group of %d MB, which the Hub's viewer does not show: build it again"
+                    logger.warning(message, path, max(sizes) / 1e6)
                 config.pictures += _values(file.metadata, "bytes")
                 config.image_names += _values(file.metadata, "path")
                 columns = [name for name in _COUNTED_COLUMNS if name in schema.names]
@@ -173,7 +180,7 @@ def _values(metadata: FileMetaData, part: str) -> int:
 def _count(config: Config, row: dict[str, Any]) -> None:
     """Add one row, without its pictures, to the counts."""
     if "source" in row:
-        config.sources[row["source"]] += 1
+        config.sources["+".join(sorted(row["source"].split("+")))] += 1  # a pair of a and b has no first source
     if row.get("annotator"):
         config.provenance[row["annotator"], row.get("prompt_hash") or "", row.get("decoding") or ""] += 1
     if row.get("commonalities"):

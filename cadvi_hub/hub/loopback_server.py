@@ -17,14 +17,14 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from cadvi_hub.hub.loopback_store import HubError, HubStore, Repository
 
 SENT = object()  # result of a route that has answered itself
-Cut = Literal["request", "answer", "hold"]
+Cut = Literal["request", "answer", "hold", "busy", "late"]
 Handler = Callable[..., Any]
 Routes = list[tuple[str, re.Pattern[str], Handler]]  # methods, path, function
 
 
 @dataclass
 class Fault:
-    """What happens to the requests that contain `matching`, except for the first `after`."""
+    """What happens to the requests that contain `matching`, except for the first `after`; if busy, to these alone."""
 
     matching: str
     after: int
@@ -85,6 +85,17 @@ class HubServer(ThreadingHTTPServer):
         self.problem = Fault(matching, after, "hold")
         return self.held
 
+    def be_busy(self, matching: str, times: int = 1, status: int = 503, *, late: bool = False) -> None:
+        """Answer the next `times` requests whose `METHOD path` contains `matching` with `status` and `Retry-After: 3`.
+
+        Args:
+            matching: text to look for.
+            times: number of such requests.
+            status: of the answer.
+            late: whether they are served first.
+        """
+        self.problem, self.busy_status = Fault(matching, times, "late" if late else "busy"), status
+
     def restore_connection(self) -> None:
         """Serve every request again."""
         self.problem = None
@@ -96,7 +107,8 @@ class HubServer(ThreadingHTTPServer):
             if self.problem is None or self.problem.matching not in request:
                 return None
             self.problem.after -= 1
-            return self.problem.during if self.problem.after < 0 else None
+            first_ones = self.problem.during in ("busy", "late")
+            return self.problem.during if first_ones == (self.problem.after >= 0) else None
 
     def __enter__(self) -> Self:
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
@@ -134,7 +146,11 @@ class HubRequest(BaseHTTPRequestHandler):
             return
         self.body = self.rfile.read(length)
         try:
-            self.send_json(200, self.find_route(url.path))
+            answer = None if self.cut == "busy" else self.find_route(url.path)
+            if self.cut in ("busy", "late"):
+                self.send_json(self.server.busy_status, {"error": "busy"}, {"Retry-After": "3"})
+            else:
+                self.send_json(200, answer)
         except HubError as error:
             headers = {"X-Error-Message": " ".join(error.message.split())}
             if error.code:

@@ -4,25 +4,38 @@ This is our own because huggingface_hub's `upload_large_folder` neither deletes 
 
 Large files are uploaded one by one and committed in batches. The Hub deletes files that no commit names within a day
 (20 hours, according to `huggingface_hub`'s resumable upload). So a killed upload continues: committed files are
-compared by digest, and the Hub still has those of the last batch.
+compared by digest, and the Hub still has those of the last batch. Digests are kept in the Hub client's cache, so that
+a rerun does not read a file again whose size and time are the same.
+
+Large files are retried by the Hub's client. Here the calls are retried that it makes only once.
 """
 
 from __future__ import annotations
 
+import json
+import logging
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.files import Json, WriteError, write_json
 
 if TYPE_CHECKING:
-    from huggingface_hub import CommitOperationAdd
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
     from huggingface_hub.hf_api import RepoFile
+
+Result = TypeVar("Result")
+logger = logging.getLogger(__name__)
 
 CARD = "README.md"
 FILES_PER_COMMIT = 50  # as `datasets` does; larger commits time out on the Hub
+BUSY = (429, 503, 504)  # what the Hub answers when it is overloaded
+TRIES = 6
+LONGEST_WAIT = 600  # seconds
 
 
 @dataclass(frozen=True)
@@ -84,16 +97,29 @@ def upload(
 
     api, repo_id, kind = HfApi(library_name="cadvi-hub"), repository.repo_id, repository.kind
     with hub_faults(f"{kind} {repo_id} on {api.endpoint}"):
-        wanted = [CommitOperationAdd(path, content) for path, content in contents.items()]
-        for addition in wanted:
-            _check_digest(addition, (digests or {}).get(addition.path_in_repo))
-        url = api.create_repo(repo_id, repo_type=kind, private=repository.private, exist_ok=True)
-        head = api.repo_info(repo_id, repo_type=kind).sha
-        listing = api.list_repo_tree(repo_id, repo_type=kind, recursive=True, revision=head)
+        kept = _Digests()
+        read: dict[str, CommitOperationAdd] = {}
+        for path, content in tqdm(contents.items(), desc="read what changed", unit="file", disable=None):
+            sha256 = kept.of(content)
+            if sha256 is None:
+                read[path] = CommitOperationAdd(path, content)
+                sha256 = read[path].upload_info.sha256.hex()
+                kept.keep(content, sha256)
+            _check_digest(content, sha256, (digests or {}).get(path))
+        kept.save()
+        url = patiently(lambda: api.create_repo(repo_id, repo_type=kind, private=repository.private, exist_ok=True))
+        head = patiently(lambda: api.repo_info(repo_id, repo_type=kind)).sha
+        listing = patiently(lambda: list(api.list_repo_tree(repo_id, repo_type=kind, recursive=True, revision=head)))
         there = {entry.path: entry for entry in listing if isinstance(entry, RepoFile)}
         stale = sorted(path for path in there if is_ours(path) and path not in contents)
-        compared = tqdm(wanted, desc=f"compare with {repo_id}", unit="file", disable=None)
-        changed = [addition for addition in compared if not _is_there(addition, there.get(addition.path_in_repo))]
+        changed = []
+        for path, content in contents.items():
+            lfs = there[path].lfs if path in there else None
+            if lfs is not None and lfs.sha256 == kept.of(content):
+                continue
+            addition = read.get(path) or CommitOperationAdd(path, content)
+            if not _is_there(addition, there.get(path)):
+                changed.append(addition)
         changed.sort(key=lambda addition: addition.path_in_repo == CARD)  # the card comes last
         operations: list[CommitOperationAdd | CommitOperationDelete] = [CommitOperationDelete(path) for path in stale]
         operations += changed
@@ -108,24 +134,112 @@ def upload(
             for batch in batches:
                 for operation in batch:
                     if isinstance(operation, CommitOperationAdd):
-                        api.preupload_lfs_files(repo_id, [operation], repo_type=kind, free_memory=False)
+                        _send(api, repository, operation)
                         bar.update(operation.upload_info.size)
-                head = api.create_commit(
-                    repo_id,
-                    batch,
-                    commit_message=f"Publish {len(contents)} files with cadvi-hub",
-                    repo_type=kind,
-                    parent_commit=head,
-                ).oid
+                message = f"Publish {len(contents)} files with cadvi-hub"
+                head = patiently(_Commit(api, repository, batch, message, str(head)))
     uploaded = tuple(addition.path_in_repo for addition in changed)
-    return Published(str(url), str(head), uploaded, len(wanted) - len(changed), tuple(stale))
+    return Published(str(url), str(head), uploaded, len(contents) - len(changed), tuple(stale))
 
 
-def _check_digest(addition: CommitOperationAdd, expected: str | None) -> None:
+def patiently(call: Callable[[], Result]) -> Result:
+    """What `call` returns, called again where the Hub is busy, after the time that it asks for (`Retry-After`).
+
+    Raises:
+        HfHubHTTPError: another answer than those of `BUSY`, the last of `TRIES`, or a time above `LONGEST_WAIT`.
+    """
+    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.utils import parse_ratelimit_headers
+
+    for attempt in range(1, TRIES + 1):
+        try:
+            return call()
+        except HfHubHTTPError as error:
+            headers, status = error.response.headers, error.response.status_code
+            limit = parse_ratelimit_headers(headers)
+            asked = str(headers.get("Retry-After") or (limit.reset_in_seconds if limit else ""))
+            wait = int(asked) + 1 if asked.isdecimal() else 2**attempt  # a second more: the Hub rounds
+            if status not in BUSY or attempt == TRIES or wait > LONGEST_WAIT:
+                raise
+            logger.warning("the Hub is busy (%d): again in %d s (%d of %d)", status, wait, attempt, TRIES - 1)
+            time.sleep(wait)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _send(api: HfApi, repository: Repository, addition: CommitOperationAdd) -> None:
+    patiently(
+        lambda: api.preupload_lfs_files(repository.repo_id, [addition], repo_type=repository.kind, free_memory=False)
+    )
+
+
+@dataclass
+class _Commit:
+    """A commit on `parent` that is made once, even if the Hub made it and then answered that it is busy."""
+
+    api: HfApi
+    repository: Repository
+    operations: list[CommitOperationAdd | CommitOperationDelete]
+    message: str
+    parent: str
+    is_retry: bool = False
+
+    def __call__(self) -> str:
+        """The id of the commit."""
+        repo_id, kind = self.repository.repo_id, self.repository.kind
+        if self.is_retry and self.api.repo_info(repo_id, repo_type=kind).sha != self.parent:
+            newest, *before = self.api.list_repo_commits(repo_id, repo_type=kind)
+            if newest.title == self.message and before and before[0].commit_id == self.parent:
+                return str(newest.commit_id)
+        self.is_retry = True
+        made = self.api.create_commit(
+            repo_id, self.operations, commit_message=self.message, repo_type=kind, parent_commit=self.parent
+        )
+        return str(made.oid)
+
+
+class _Digests:
+    """SHA-256 of local files, kept in the Hub client's cache with their size and time."""
+
+    def __init__(self) -> None:
+        from huggingface_hub import cached_assets_path
+
+        self._file = cached_assets_path("cadvi-hub", namespace="uploads") / "digests.json"
+        try:
+            self._known: Json = dict(json.loads(self._file.read_bytes()))
+        except (OSError, ValueError, TypeError):
+            self._known = {}  # it is a cache
+
+    def of(self, content: Path | bytes) -> str | None:
+        """The digest of a file that has not changed since it was read; otherwise None."""
+        if isinstance(content, bytes):
+            return None
+        *state, sha256 = self._known.get(str(content.absolute()), [None])
+        return sha256 if state == _state(content) else None
+
+    def keep(self, content: Path | bytes, sha256: str) -> None:
+        """Keep the digest that was just computed."""
+        if isinstance(content, Path):
+            self._known[str(content.absolute())] = [*_state(content), sha256]
+
+    def save(self) -> None:
+        """Write what is known, without files that are gone."""
+        try:
+            write_json(self._file, {path: known for path, known in self._known.items() if Path(path).is_file()})
+        except WriteError as error:
+            logger.warning("%s: the next upload reads all files again", error)
+
+
+def _state(file: Path) -> list[int]:
+    """What changes when a file is written."""
+    status = file.stat()
+    return [status.st_size, status.st_mtime_ns, status.st_ino]
+
+
+def _check_digest(content: Path | bytes, sha256: str, expected: str | None) -> None:
     """Raise InputError if the file was changed since its digest was recorded."""
-    if expected is not None and addition.upload_info.sha256.hex() != expected:
+    if expected is not None and sha256 != expected:
         hint = "Build it again with --verify true, which finds what is damaged, then publish"
-        raise InputError(str(addition.path_or_fileobj), "its content is not what was built (other SHA-256)", hint)
+        raise InputError(str(content), "its content is not what was built (other SHA-256)", hint)
 
 
 def _is_there(addition: CommitOperationAdd, there: RepoFile | None) -> bool:

@@ -13,7 +13,7 @@ from cadvi_hub.pairing.settings import ExplainSettings
 BAR = 40  # characters of the longest bar
 
 # Per step: the name of its start, its rules with the setting of each, and the name of what is left. All names except
-# "captions searched" are keys of `pair_counts` (pairing/pairs.py).
+# those of `ENDS_WITHOUT_COUNT` are keys of `pair_counts` (pairing/pairs.py).
 STEPS = (
     (
         "captions",
@@ -34,6 +34,7 @@ STEPS = (
         {
             "candidates with too few shared nouns": "min_shared",
             "candidates with the same caption twice": "",
+            "candidates with captions that say the same": "",
             "candidates with the same two images": "",
             "candidates of images used up": "max_uses_per_image",
             "candidates left when max_pairs was reached": "max_pairs",
@@ -41,6 +42,9 @@ STEPS = (
         "pairs",
     ),
 )
+IMAGES = ("images", {"images without a pair": "min_shared"}, "images in pairs")
+OTHER_LANGUAGE = "caption in another language"
+ENDS_WITHOUT_COUNT = {"captions searched", "images in pairs"}
 
 
 def explain(settings: ExplainSettings) -> str:
@@ -55,8 +59,9 @@ def explain(settings: ExplainSettings) -> str:
         counts, chosen = report["pair_counts"], report["recipe"]["pairs"]
         sections = [_source(report)]
         sections += [_step(start, rules, end, counts, chosen) for start, rules, end in STEPS]
-        sections.append(_rows(report))
+        sections += [_rows(report), _step(*IMAGES, counts, chosen)]
         sections += [_drops(report["drops"]), _histogram(report["statistics"].get("rows_with_shared_nouns", {}))]
+        sections.append(advise(counts, report["drops"], chosen))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         problem = f"the report lacks a count ({error!r})"
         raise InputError(str(file), problem, "Build the data set again with this version") from error
@@ -71,9 +76,42 @@ def explain_mined(counted: Json, chosen: Json, shared: Iterable[int]) -> str:
         chosen: the settings of pairs.
         shared: number of shared nouns of each pair.
     """
-    sections = [_step(start, rules, end, counted["pair_counts"], chosen) for start, rules, end in STEPS]
+    sections = [_step(*step, counted["pair_counts"], chosen) for step in (*STEPS, IMAGES)]
     histogram = {str(number): count for number, count in Counter(shared).items()}
-    return "\n\n".join(filter(None, [*sections, _drops(counted["drops"]), _histogram(histogram)]))
+    advice = advise(counted["pair_counts"], counted["drops"], chosen)
+    return "\n\n".join(filter(None, [*sections, _drops(counted["drops"]), _histogram(histogram), advice]))
+
+
+def advise(counts: Json, drops: Json, chosen: Json) -> str:
+    """What would give more pairs, if most images have none; otherwise "".
+
+    Args:
+        counts: the counts of the mining.
+        drops: what was dropped when the captions were read.
+        chosen: the settings of pairs.
+    """
+    foreign = sum(entry["count"] for reason, entry in drops.items() if reason.startswith(OTHER_LANGUAGE))
+    if 2 * counts["images without a pair"] <= counts["images"] + foreign or counts["pairs"] == chosen["max_pairs"]:
+        few = ""
+    else:
+        few = f"{counts['images without a pair']} of {counts['images']} images have no pair"
+    hints = []
+    if few and chosen["min_shared"] > 1:
+        fewer = chosen["min_shared"] - 1
+        hints.append(f"--pairs.min_shared {fewer} also pairs captions that share {_nouns(fewer)}")
+    if few and (left_out := counts["captions left out by posting_cap"]):
+        hints.append(f"a higher --pairs.posting_cap than {chosen['posting_cap']} searches {left_out} more captions")
+    if few and counts["candidates of images used up"]:
+        hints.append(f"a higher --pairs.max_uses_per_image than {chosen['max_uses_per_image']} uses images more often")
+    if foreign and foreign > counts["captions"]:
+        problem = f"{foreign} captions are in another language than the model {chosen['spacy_model']}"
+        few = f"{few}, and {problem}" if few else problem
+        hints.append("--pairs.spacy_model names a model of spaCy for your language")
+    return "; ".join([few, *hints]) if few else ""
+
+
+def _nouns(number: int) -> str:
+    return "1 noun" if number == 1 else f"{number} nouns"
 
 
 def _report(file: Path) -> Json:

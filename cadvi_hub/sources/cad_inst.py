@@ -2,7 +2,8 @@
 
 Configs `Phase1` and `Phase2`: `id`, `image`, `conversations`, in Phase1 `clip_sim_score`; config `CaD_QA_eval` (split
 `test`): `id`, `image`, `question`, `answer`. `image` and `conversations` are Python lists written as strings; `image`
-holds two file names, which are looked for in `source.images`.
+holds two file names, which are looked for in `source.images`. The authors' own JSON files, where the two are lists,
+are read as well: `source.path` is the file.
 Format: https://huggingface.co/datasets/wlin21at/CaD-Inst
 """
 
@@ -81,7 +82,12 @@ def read_cad_inst_questions(settings: SourceSettings, images: ImageStore, drops:
 
 
 def _list(row: Row, key: str) -> list[Row | str]:
-    """The list that the string at `key` writes in Python's notation; only literals are read, no code is run."""
+    """The list at `key`, or the one that a string writes in Python's notation; only literals are read, no code is run.
+
+    The Hub's parquet files have such strings, the authors' own JSON files have lists.
+    """
+    if isinstance(row.get(key), list):
+        return items(row, key)
     written = text(row, key)
     if len(written) > LONGEST_LIST:
         raise unreadable(f"{key!r} has more than {LONGEST_LIST} characters")

@@ -1,4 +1,4 @@
-"""Sources that `datasets` loads: a repository on the Hub, or a folder of parquet files or pictures.
+"""Sources that `datasets` loads: a repository on the Hub, a folder of parquet files or pictures, or a single file.
 
 `source.columns` maps our column names to those of the data set, such as `{caption: text}`; by default they are equal.
 """
@@ -23,6 +23,7 @@ from cadvi_hub.sources.settings import SourceSettings
 if TYPE_CHECKING:
     from datasets import Dataset
 
+_KINDS = {".json": "json", ".jsonl": "json", ".csv": "csv", ".parquet": "parquet"}  # of a single file
 _NAME = re.compile(r"(?P<row>[0-9]{1,12})(?:/(?P<place>[0-9]{1,4}))?")
 
 
@@ -32,6 +33,9 @@ def _load(path: str, subset: str | None, split: str) -> Dataset:
     from datasets.exceptions import DatasetsError
 
     try:
+        if Path(path).is_file():
+            kind = _KINDS.get(Path(path).suffix, "parquet")
+            return load_dataset(kind, data_files={split: path}, split=split)
         if not Path(path).is_dir():
             return load_dataset(path, subset, split=split)
         # `datasets` caches a folder with a card by its name alone, so another folder of that name would get the same
@@ -63,6 +67,8 @@ def fingerprint(settings: SourceSettings) -> str:
     Raises:
         InputError: it cannot be loaded.
     """
+    if settings.path.is_file():
+        return digest_of_files([settings.path])
     dataset = _load(str(settings.path), settings.subset, settings.split)
     if not settings.path.is_dir():
         return str(dataset._fingerprint)  # of the repository's commit

@@ -19,6 +19,7 @@ from cadvi_hub.sources import (
     captioned_dataset,
     captioned_folder,
     dataset,
+    edited_pairs,
     llava_mix,
     localized_narratives,
     mimic_it,
@@ -28,14 +29,16 @@ from cadvi_hub.sources import (
 )
 from cadvi_hub.sources.built import BuiltRow
 from cadvi_hub.sources.cad_qa_file import PairQuestion
+from cadvi_hub.sources.caption_files import captions_digest, with_compressed
 from cadvi_hub.sources.llava_mix import InstructExample
 from cadvi_hub.sources.settings import SourceSettings
 
-Holds = Literal["captions", "pairs", "instruct", "questions", "rows"]
+Holds = Literal["captions", "captioned_pairs", "pairs", "instruct", "questions", "rows"]
 Record = ImagePair | InstructExample | PairQuestion | BuiltRow  # what a row is made of
 
 _RECORDS: dict[Holds, type[Record]] = {
     "captions": ImagePair,  # mined from them
+    "captioned_pairs": ImagePair,
     "pairs": ImagePair,
     "instruct": InstructExample,
     "questions": PairQuestion,
@@ -55,7 +58,7 @@ def digest_of(*patterns: str) -> Callable[[SourceSettings], str]:
     """SHA-256 over the source's files that match the first of `patterns` with a match."""
 
     def digest(settings: SourceSettings) -> str:
-        files: list[Path] = next(filter(None, (sorted(settings.path.glob(pattern)) for pattern in patterns)), [])
+        files: list[Path] = next(filter(None, (with_compressed(settings.path, pattern) for pattern in patterns)), [])
         return digest_of_files(files or [settings.path / patterns[-1]])
 
     return digest
@@ -88,7 +91,9 @@ class Format:
 
 
 FORMATS: dict[str, Format] = {
-    "captioned_folder": Format("captions", captioned_folder.read_captioned_folder, digest_of(captioned_folder.FILE)),
+    "captioned_folder": Format(
+        "captions", captioned_folder.read_captioned_folder, lambda settings: captions_digest(settings.path)
+    ),
     "localized_narratives": Format(
         "captions", localized_narratives.read_localized_narratives, digest_of(localized_narratives.FILES)
     ),
@@ -99,6 +104,9 @@ FORMATS: dict[str, Format] = {
         lambda settings: dataset.DatasetImages(settings, "image"),
     ),
     "svit": Format("captions", svit.read_svit, _svit_digest),
+    "edited_pairs": Format(
+        "captioned_pairs", edited_pairs.read_edited_pairs, dataset.fingerprint, edited_pairs.edited_images
+    ),
     "similar_pairs": Format("pairs", similar_pairs.read_similar_pairs, digest_of(similar_pairs.FILE)),
     "mimic_it": Format("pairs", mimic_it.read_mimic_it, digest_of(mimic_it.INSTRUCTIONS), mimic_it.decoded_images),
     "the_cauldron": Format(
@@ -115,7 +123,7 @@ FORMATS: dict[str, Format] = {
 }
 # What each data set can be made of; the first format is the default.
 HOLDS: dict[str, tuple[Holds, ...]] = {
-    "v1": ("captions", "rows"),
+    "v1": ("captions", "captioned_pairs", "rows"),
     "v2": ("pairs", "captions", "rows"),
     "instruct": ("instruct", "rows"),
     "cad_qa": ("questions", "captions", "rows"),

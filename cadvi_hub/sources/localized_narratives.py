@@ -1,9 +1,10 @@
 """Localized Narratives: captions of Open Images, COCO, Flickr30k and ADE20K, in full or light files.
 
 `source.path` is a folder with any of the upstream files (`open_images_train_v6_captions.jsonl`,
-`coco_train_localized_narratives-00000-of-00004.jsonl` …): one JSON object per line with `dataset_id`, `image_id`,
-`annotator_id` and `caption`; the full files' `timed_caption`, `traces` and `voice_recording` are not read. Each
-collection derives the names of its pictures from the ids in its own way; `source.images` lists their folders.
+`coco_train_localized_narratives-00000-of-00004.jsonl` …), also as `.gz` or `.zst`: one JSON object per line with
+`dataset_id`, `image_id`, `annotator_id` and `caption`; the full files' `timed_caption`, `traces` and `voice_recording`
+are not read. Each collection derives the names of its pictures from the ids in its own way; `source.images` lists
+their folders.
 Format: https://google.github.io/localized-narratives/
 """
 
@@ -18,6 +19,7 @@ from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.images import ImageStore
 from cadvi_hub.core.json_stream import json_lines
 from cadvi_hub.core.schema import CaptionedImage
+from cadvi_hub.sources.caption_files import with_compressed
 from cadvi_hub.sources.rows import EmptyRowError, Row, caption, found, identifier, read_rows, text, unreadable
 from cadvi_hub.sources.settings import SourceSettings
 
@@ -74,7 +76,7 @@ def read_localized_narratives(settings: SourceSettings, images: ImageStore, drop
         known.add(digest)
         return CaptionedImage(image_id, found(name, images), words, f"{settings.name}/{collection}")
 
-    files = sorted(settings.path.glob(FILES))
+    files = with_compressed(settings.path, FILES)
     if not files:
         raise InputError(str(settings.path), f"no {FILES} file is there", "Put the caption files there")
     for file in files:

@@ -4,7 +4,8 @@
 
 - `CGD_instructions.json`: `{"meta": …, "data": {ID: {instruction, answer, image_ids: [2 keys], rel_ins_ids}}}`; some
   references dangle;
-- `CGD.json` or `CGD_images.json`: `{key: picture in base64}`. Keys are padded with zeros in more than one way.
+- `CGD.json` or `CGD_images.json`: `{key: picture in base64}`, or the same as `.parquet`: the rows of a pandas data
+  frame with a column `base64`, whose index is the key. Keys are padded with zeros in more than one way.
 
 The pictures are decoded once, because a JSON file of many gigabytes cannot be searched by key. They go into a folder
 beside the file (`CGD` or `CGD_images`), or into the first of `source.images`. A picture is named after its key, with
@@ -19,8 +20,9 @@ import base64
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from cadvi_hub.core import files
+from cadvi_hub.core import files, parquet
 from cadvi_hub.core.drops import Drops
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.images import ImageFolders, ImageStore
@@ -40,8 +42,11 @@ from cadvi_hub.sources.rows import (
 )
 from cadvi_hub.sources.settings import SourceSettings
 
-INSTRUCTIONS, PICTURES = "CGD_instructions.json", ("CGD.json", "CGD_images.json")
+INSTRUCTIONS = "CGD_instructions.json"
+PICTURES = ("CGD.json", "CGD_images.json", "CGD.parquet", "CGD_images.parquet")
 DECODED = "_decoded.json"
+_BASE64, _FETCH = "base64", "Fetch the file again"
+_BATCH = 32  # pictures in memory
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _PADDING = re.compile(r"(?<![0-9])0+(?=[0-9])")
 _TO_STANDARD_ALPHABET = str.maketrans("-_", "+/")  # upstream decodes both
@@ -141,9 +146,22 @@ def _decode(source: Path, folder: Path, settings: SourceSettings) -> None:
         with files.replacing(picture, durable=False) as file:  # `sync_folder` covers all of them
             file.write(data)
 
-    rows = ((f"{position} ({key[:60]})", {"key": key, "picture": value}) for position, key, value in entries(source))
+    encoded = _frame(source) if source.suffix == ".parquet" else entries(source)
+    rows = ((f"{position} ({key[:60]})", {"key": key, "picture": value}) for position, key, value in encoded)
     # A picture that is dropped here is missing from its pair, and the pair is counted there.
     for _ in read_rows(source, rows, decode, settings, Drops()):
         pass
     files.sync_folder(folder)
     files.write_json(folder / DECODED, {**state, "whole": True})
+
+
+def _frame(source: Path) -> Iterator[tuple[str, str, Any]]:
+    """`("row 1", key, picture)` and so on, of a data frame as pandas writes it."""
+    with parquet.open_parquet(source, _FETCH) as opened:
+        names = opened.schema_arrow.names
+        index = (opened.schema_arrow.pandas_metadata or {}).get("index_columns", [])
+    key = next((name for name in names if name in index), "key")
+    if not {key, _BASE64} <= set(names):
+        raise InputError(str(source), f"it has no index of keys or no column {_BASE64!r}", _FETCH)
+    for number, row in enumerate(parquet.read_rows(source, [key, _BASE64], hint=_FETCH, batch_size=_BATCH), 1):
+        yield f"row {number}", str(row[key]), row[_BASE64]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any, TypeVar
 
 from cadvi_hub.core.drops import Drops
@@ -20,6 +21,7 @@ Row = dict[str, Any]
 UNREADABLE = "unreadable row"
 REFUSED = "caption that refuses to describe the picture"
 NO_IMAGE = "image file not found in the folder"
+_ABSOLUTE = re.compile(r"/[^/]+/|[A-Za-z]:[\\/]|\\\\|file://")
 
 
 class RowError(Exception):
@@ -55,7 +57,7 @@ def read_rows(
     settings: SourceSettings,
     drops: Drops,
 ) -> Iterator[Record]:
-    """Yield the record of each `(position, row)`; a row is a dict, or the bytes of a JSON line.
+    """Yield the record of each `(position, row)`; a row is a dict, the bytes of a JSON line, or a bad row's error.
 
     Raises:
         InputError: a bad row, where `settings.bad_rows` is `refuse`.
@@ -99,9 +101,12 @@ def caption(row: Row, key: str = "caption") -> str:
 
 
 def identifier(row: Row, key: str) -> str:
-    """The id at `key`; some files write it as a number."""
+    """The id at `key`; some files write it as a number, and of an absolute path only the file name is kept."""
     value = row.get(key)
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else text(row, key)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    value = text(row, key)
+    return PureWindowsPath(value).name if _ABSOLUTE.match(value) else value  # takes both kinds of slashes
 
 
 def items(row: Row, key: str) -> list[Any]:
@@ -131,13 +136,15 @@ def two_images(names: list[Any], images: ImageStore, *, different: bool = False)
     """The two `names` as `images` knows them."""
     if len(names) != 2:
         raise unreadable(f"{len(names)} images, which should be 2")
-    if different and names[0] == names[1]:
-        raise unreadable("the two images are the same")
     first, second = (found(text({"image": name}, "image"), images) for name in names)
+    if different and first == second:
+        raise unreadable("the two images are the same")
     return first, second
 
 
 def _parse(row: Any) -> Row:
+    if isinstance(row, RowError):
+        raise row
     if isinstance(row, bytes):
         try:
             return json_object(row)

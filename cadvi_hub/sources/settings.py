@@ -12,15 +12,16 @@ class SourceSettings:
     """Where records come from.
 
     Attributes:
-        path: folder with the upstream files; for formats that are data sets, a folder or a repository on the Hub.
+        path: folder with the upstream files; for formats that are data sets, a folder, a file or a repository on the
+            Hub.
         name: value of the `source` column; cards know the licences of some names (`localized_narratives`, `svit`,
             `cad_inst` …).
         bad_rows: `refuse` stops with an error that names the row; `drop` counts the row and continues.
         format: what the files look like: captioned_folder, localized_narratives, captioned_dataset, svit,
-            similar_pairs, mimic_it, the_cauldron, llava_mix, cad_qa_file, cad_inst, cad_inst_questions or built
-            (README has a table); by default our own layout for the data set.
+            edited_pairs, similar_pairs, mimic_it, the_cauldron, llava_mix, cad_qa_file, cad_inst, cad_inst_questions
+            or built (README has a table); by default our own layout for the data set.
         images: folders with the pictures, searched with their sub-folders; by default names are relative to `path`.
-        columns: formats that are data sets: their names for our columns, such as `{caption: text}`.
+        columns: data sets and caption files: their names for our columns, such as `{caption: text}`.
         subset: formats that are data sets: the configuration to read.
         split: formats that are data sets: the split to read.
     """

@@ -76,6 +76,21 @@ def test_row_groups_stay_small_enough_for_the_viewer(settings: BuildSettings) ->
     assert [metadata.row_group(k).num_rows for k in range(metadata.num_row_groups)] == [100, 100, 10]
 
 
+def test_large_pictures_end_a_row_group_before_its_hundred_rows(
+    settings: BuildSettings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import pyarrow.parquet as pq
+
+    for file in (settings.source.path / "images").iterdir():
+        file.write_bytes(file.read_bytes() + b"\0" * 50_000)  # bytes after the end stand for a larger photo
+    monkeypatch.setattr("cadvi_hub.builder.folder.BYTES_PER_GROUP", 250_000)
+    monkeypatch.setattr("cadvi_hub.builder.folder.VIEWER_BYTES", 90_000)
+    folder = build(replace(settings, rows_per_shard=1000), FakeAnnotator())
+    metadata = pq.ParquetFile(folder / "train-00000-of-00001.parquet").metadata
+    assert [metadata.row_group(k).num_rows for k in range(metadata.num_row_groups)] == [2, 2, 2, 1]
+    assert len([message for message in caplog.messages if "viewer shows no row" in message]) == 7
+
+
 def test_v1_goes_from_captions_to_rows_and_counts_every_step(captioned: SourceSettings, tmp_path: Path) -> None:
     settings = BuildSettings("v1", captioned, tmp_path / "out", pairs=PairSettings(min_shared=1))
     folder = build(settings, FakeAnnotator())

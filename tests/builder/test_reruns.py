@@ -12,6 +12,7 @@ from cadvi_hub.annotation.settings import AnnotatorSettings
 from cadvi_hub.builder.build import build, mine
 from cadvi_hub.builder.settings import BuildSettings
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.pairing.nouns import Tagged
 from cadvi_hub.pairing.settings import PairSettings
 from tests.support.builds import FakeAnnotator, captioned_source, contents, report, similar_source
 
@@ -47,12 +48,12 @@ def tagged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The captions whose nouns were looked for."""
     captions: list[str] = []
 
-    def words(given: Iterable[str]) -> Iterator[tuple[str, ...]]:
+    def words(given: Iterable[str], model: str) -> Iterator[Tagged]:
         for caption in given:
             captions.append(caption)
-            yield tuple(sorted(set(caption.lower().strip(".").split())))
+            yield Tagged(tuple(sorted(set(caption.lower().strip(".").split()))), caption)
 
-    monkeypatch.setattr("cadvi_hub.builder.records.extract_nouns", words)
+    monkeypatch.setattr("cadvi_hub.builder.records.tag_captions", words)
     return captions
 
 

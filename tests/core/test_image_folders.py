@@ -51,6 +51,18 @@ def test_names_of_no_file_are_refused_as_missing(folder: Path, name: str) -> Non
         image_file(folder, name)
 
 
+@pytest.mark.parametrize("name", ["a.png", "./a.png", "sub/../a.png", ".//a.png", "{folder}/a.png", "{link}/a.png"])
+def test_a_file_has_one_name_however_a_row_writes_it(folder: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "link").symlink_to(folder)
+    written = name.format(folder=folder, link=tmp_path / "link")
+    assert ImageFolders([folder]).find(written) == "a.png"
+    assert ImageFolders([tmp_path / "link"]).find(written) == "a.png"
+
+
+def test_a_link_inside_keeps_its_own_name(folder: Path) -> None:
+    assert ImageFolders([folder]).find("in.png") == "in.png"
+
+
 def tree(root: Path, *names: str) -> Path:
     """Files below `root`, each of which holds its own path."""
     for name in names:

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from datasets import load_dataset
-from huggingface_hub import HfApi, hf_hub_download
+from huggingface_hub import CommitOperationAdd, HfApi, hf_hub_download
 
 from cadvi_hub.builder.folder import open_build_folder
 from cadvi_hub.core.errors import InputError
@@ -108,6 +108,49 @@ def test_after_a_cut_connection_a_rerun_completes(
     for path in ALL_FILES:
         if path.endswith(".parquet"):
             assert Path(hf_hub_download(REPO, path, repo_type="dataset")).read_bytes() == (data / path).read_bytes()
+
+
+@pytest.mark.parametrize("status", [429, 503, 504])
+@pytest.mark.parametrize(
+    ("matching", "late"), [("/tree/", False), ("/commit/", False), ("/commit/", True), ("/preupload/", False)]
+)
+def test_a_busy_hub_is_asked_again_after_the_time_that_it_names(
+    hub: LoopbackHub, data: Path, monkeypatch: pytest.MonkeyPatch, matching: str, late: bool, status: int
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(time, "sleep", waited.append)
+    hub.be_busy(matching, 2, status, late=late)
+    published = publish_data(data)
+    assert waited.count(4) == (1 if late else 2)  # three seconds, and one because the Hub rounds
+    assert files() == ALL_FILES
+    assert published.commit == commits()[0]
+    assert len(commits()) == 2  # a commit that was made before the Hub answered that it is busy is not made again
+
+
+def test_a_hub_that_stays_busy_ends_the_upload(hub: LoopbackHub, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    hub.be_busy("/commit/", 1000)
+    with pytest.raises(InputError, match=r"the Hub answered 503.*Run it again"):
+        publish_data(data)
+
+
+def test_a_rerun_reads_only_files_that_changed(hub: LoopbackHub, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish_data(data)
+    read: list[str] = []
+    add = CommitOperationAdd.__post_init__
+
+    def note(self: CommitOperationAdd) -> None:
+        if isinstance(self.path_or_fileobj, Path):
+            read.append(self.path_in_repo)
+        add(self)
+
+    monkeypatch.setattr(CommitOperationAdd, "__post_init__", note)
+    assert publish_data(data).uploaded == ()
+    assert read == []
+    changed = data / next(path for path in LARGE if path.endswith(".parquet"))
+    os.utime(changed, ns=(0, 0))
+    assert publish_data(data).uploaded == ()
+    assert [data / path for path in read] == [changed]
 
 
 def test_a_file_that_vanishes_meanwhile_is_named_and_not_the_connection(

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ import pytest
 from cadvi_hub.builder.build import build
 from cadvi_hub.builder.settings import BuildSettings
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.pairing.explain import STEPS, explain
+from cadvi_hub.core.schema import CaptionedImage
+from cadvi_hub.pairing.explain import ENDS_WITHOUT_COUNT, IMAGES, OTHER_LANGUAGE, STEPS, advise, explain
 from cadvi_hub.pairing.pairs import mine_pairs
 from cadvi_hub.pairing.settings import ExplainSettings, PairSettings
 from tests.support.builds import FakeAnnotator, captioned_source, similar_source
@@ -70,7 +71,7 @@ def test_each_rule_is_shown_with_its_setting(built: Any) -> None:
 
 
 def test_steps_name_every_count_of_the_mining() -> None:
-    named = {name for start, rules, end in STEPS for name in (start, *rules, end)} - {"captions searched"}
+    named = {name for start, rules, end in (*STEPS, IMAGES) for name in (start, *rules, end)} - ENDS_WITHOUT_COUNT
     assert named == set(mine_pairs([], [], PairSettings()).counts)
 
 
@@ -122,3 +123,21 @@ def test_a_folder_without_mined_pairs_is_refused(tmp_path: Path) -> None:
     similar = build(BuildSettings("v2", similar_source(tmp_path / "similar"), tmp_path / "out"), FakeAnnotator())
     with pytest.raises(InputError, match="no pairs were mined"):
         explain(ExplainSettings(similar))
+
+
+def test_few_pairs_come_with_the_settings_that_would_give_more() -> None:
+    images = [CaptionedImage(str(k), f"{k}.jpg", f"caption {k}", "test") for k in range(9)]
+    nouns = [("dog", f"n{k}") for k in range(9)]
+    rules = PairSettings(min_shared=2)
+    counts = mine_pairs(images, nouns, rules).counts
+    advice = advise(counts, {}, asdict(rules))
+    assert advice == "9 of 9 images have no pair; --pairs.min_shared 1 also pairs captions that share 1 noun"
+    enough = PairSettings(min_shared=1)
+    assert advise(mine_pairs(images, nouns, enough).counts, {}, asdict(enough)) == ""
+
+
+def test_captions_in_another_language_lead_to_a_model_for_it() -> None:
+    drops = {f"{OTHER_LANGUAGE} (de)": {"count": 3, "first": []}}
+    advice = advise(mine_pairs([], [], PairSettings()).counts, drops, asdict(PairSettings()))
+    assert "3 captions are in another language" in advice
+    assert "--pairs.spacy_model names a model of spaCy for your language" in advice

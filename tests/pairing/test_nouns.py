@@ -2,7 +2,7 @@
 
 import json
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import pytest
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import LONGEST_CAPTION
 from cadvi_hub.pairing import nouns as extraction
-from cadvi_hub.pairing.nouns import CHUNK, UNINFORMATIVE, extract_nouns, load_tagger, noun_of
+from cadvi_hub.pairing.nouns import CHUNK, MODEL, UNINFORMATIVE, load_tagger, noun_of, tag_captions
 
 SAMPLE = Path(__file__).parents[3] / "shared/data/localized_narratives/coco_val_captions.jsonl"
 needs_sample = pytest.mark.skipif(not SAMPLE.is_file(), reason="the sample captions are not beside this checkout")
@@ -36,10 +36,15 @@ def real_captions(count: int) -> list[str]:
 
 @pytest.fixture(autouse=True, scope="module")
 def loaded_once() -> Iterator[None]:
-    tagger = extraction.NounTagger()
+    tagger = extraction.CaptionTagger()
+    make = extraction.CaptionTagger
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(extraction, "NounTagger", lambda: tagger)
+        patch.setattr(extraction, "CaptionTagger", lambda model: tagger if model == MODEL else make(model))
         yield
+
+
+def extract_nouns(captions: Iterable[str], workers: int | None = None) -> Iterator[tuple[str, ...]]:
+    return (read.nouns for read in tag_captions(captions, workers=workers))
 
 
 @pytest.fixture
@@ -122,6 +127,73 @@ def test_no_number_of_workers_below_one() -> None:
 
 
 def test_a_missing_model_is_named_before_any_process_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extraction, "MODEL", "no_such_model")
-    with pytest.raises(InputError, match=r"no_such_model: the spaCy model is not installed. pip install"):
-        next(extract_nouns(["A boat."], workers=2))
+    with pytest.raises(InputError, match=r"no_such_model: the spaCy model is not installed. Install it"):
+        next(tag_captions(["A boat."], "no_such_model", workers=2))
+    monkeypatch.setattr(extraction, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"the spaCy model is not installed. pip install en-core"):
+        next(tag_captions(["A boat."]))
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("A man rides a wave on his surfboard.", "The man is riding a wave, on a surfboard"),
+        ("A man holding a racquet on top of a court.", "a man holds a racquet on the court!"),
+        ("A player with a tennis racquet on a tennis court.", "A player with a tennis racquet on a court."),
+    ],
+)
+def test_captions_that_say_the_same_have_one_wording(first: str, second: str) -> None:
+    one, other = tag_captions([first, second])
+    assert one.wording == other.wording
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("A red ball to the left of a blue box.", "A blue ball to the left of a red box."),
+        ("A dog behind a cat.", "A cat behind a dog."),
+        ("A zebra in a field.", "Zebras in a field."),
+        ("A cat on the left.", "A cat on the right."),
+        ("A cat on a table.", "A cat under a table."),
+        ("A boy with a hat.", "A boy with no hat."),
+        ("A man sits on a bench.", "A man stands on a bench."),
+        ("Two dogs on a beach.", "Three dogs on a beach."),
+    ],
+)
+def test_captions_that_differ_in_what_they_say_have_two_wordings(first: str, second: str) -> None:
+    one, other = tag_captions([first, second])
+    assert one.wording != other.wording
+
+
+FOREIGN = {
+    "de": ["Der Junge und der Hund spielen auf der Wiese.", "Zwei Männer fahren Fahrrad."],
+    "fr": ["Une femme avec un chapeau rouge.", "Un chien court dans le jardin."],
+    "es": ["Un perro corre por la playa.", "Dos gatos en el sofá."],
+    "zh": ["一只狗在草地上跑。"],
+    "ja": ["犬が公園で走っています。"],
+}
+
+
+@pytest.mark.parametrize("language", FOREIGN)
+def test_a_caption_in_another_language_is_named_as_such(language: str) -> None:
+    assert {read.language for read in tag_captions(FOREIGN[language])} == {language}
+
+
+@needs_sample
+def test_real_english_captions_are_taken_for_english() -> None:
+    short = SAMPLE.parents[1] / "captioned_images/captions.jsonl"
+    captions = real_captions(1_000) + [json.loads(line)["caption"] for line in short.read_text().splitlines()]
+    assert [c for c, read in zip(captions, tag_captions(captions), strict=True) if read.language] == []
+
+
+def test_a_model_of_the_users_own_finds_the_nouns_of_its_language(tmp_path: Path) -> None:
+    import spacy
+
+    german = spacy.blank("de")
+    ruler: Any = german.add_pipe("attribute_ruler")
+    ruler.add([[{"LOWER": {"IN": ["hund", "wiese", "junge"]}}]], {"POS": "NOUN"})
+    german.to_disk(tmp_path / "model")
+    captions = ["Der Junge und der Hund spielen auf der Wiese.", "A dog in a park with a red ball."]
+    first, second = tag_captions(captions, str(tmp_path / "model"))
+    assert (first.nouns, first.language) == (("hund", "junge", "wiese"), "")
+    assert second.language == "en"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import CaptionedImage
-from cadvi_hub.pairing import pairs as pairing
+from cadvi_hub.pairing import search
 from cadvi_hub.pairing.pairs import mine_pairs
 from cadvi_hub.pairing.settings import PairSettings
 
@@ -124,11 +124,38 @@ def test_images_with_one_and_the_same_caption_are_no_pair() -> None:
     assert result.counts["candidates with the same caption twice"] == 1
 
 
-def test_pairs_do_not_depend_on_the_block_size(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "text", ["A dog, on the grass!", "a dog on the grass", "“A dog on the grass.”", "A dog on the grass…"]
+)
+def test_captions_that_differ_in_punctuation_alone_are_no_pair(text: str) -> None:
+    images = [
+        CaptionedImage(str(k), f"{k}.jpg", caption, "test") for k, caption in enumerate(["A dog on the grass.", text])
+    ]
+    result = mine_pairs(images, [("dog", "grass")] * 2, PairSettings())
+    assert result.pairs == []
+    assert result.counts["candidates with the same caption twice"] == 1
+    assert (result.counts["images"], result.counts["images without a pair"]) == (2, 2)
+
+
+def test_captions_that_say_the_same_are_no_pair() -> None:
+    images, nouns = captioned([0, 1, 2]), [("dog", "grass")] * 3
+    result = mine_pairs(images, nouns, PairSettings(), ["a", "b", "a"])
+    assert sorted(sorted(pair.images) for pair in result.pairs) == [["0.jpg", "1.jpg"], ["1.jpg", "2.jpg"]]
+    assert result.counts["candidates with captions that say the same"] == 1
+
+
+def test_a_pair_of_two_sources_names_them_in_one_order() -> None:
+    images = [CaptionedImage(str(k), f"{k}.jpg", f"caption {k}", source) for k, source in enumerate("baab" * 5)]
+    pairs = mine_pairs(images, [("dog", "grass")] * 20, PairSettings()).pairs
+    assert {pair.source for pair in pairs} == {"a", "b", "a+b"}
+
+
+def test_pairs_and_counts_depend_neither_on_the_block_size_nor_on_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     images, nouns = captioned([k % 150 for k in range(400)]), random_nouns(400)
     whole = mine_pairs(images, nouns, PairSettings(posting_cap=30))
-    for products in (1, 1000):
-        monkeypatch.setattr(pairing, "BLOCK_PRODUCTS", products)
+    for products, threads in ((1, 1), (1000, 3)):
+        monkeypatch.setattr(search, "usable_cores", lambda threads=threads: threads)
+        monkeypatch.setattr(search, "BLOCK_PRODUCTS", products)
         assert mine_pairs(images, nouns, PairSettings(posting_cap=30)) == whole
 
 

@@ -1,5 +1,7 @@
 """The published CaD-Inst: lists written as strings are read without being run, and come out in our schema."""
 
+import ast
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import Aspect, Difference, message, v1_features, v2_features
 from cadvi_hub.sources.cad_inst import LONGEST_LIST, read_cad_inst, read_cad_inst_questions
 from cadvi_hub.sources.cad_qa_file import PairQuestion
+from cadvi_hub.sources.formats import FORMATS
 from cadvi_hub.sources.settings import SourceSettings
 from tests.support.readers import draw, read
 
@@ -54,6 +57,18 @@ def test_published_row_comes_out_in_our_schema_with_its_pictures(tmp_path: Path)
     assert record.row["commonalities"] == "Both show a dog's bed."
     assert record.row["differences"] == tuple(map(asdict, differences))
     assert (record.row["source"], record.row["annotator"], record.row["clip_sim_score"]) == ("cad_inst", "", 0.5)
+
+
+@pytest.mark.parametrize("name", ["v1.json", "v1.jsonl"])
+def test_the_authors_own_file_has_lists_in_place_of_strings(tmp_path: Path, name: str) -> None:
+    row: dict[str, Any] = phase()
+    own = {**row, "image": ast.literal_eval(row["image"]), "conversations": ast.literal_eval(row["conversations"])}
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / name).write_text(json.dumps(own) if name.endswith("l") else json.dumps([own]))
+    expected, _ = read(read_cad_inst, publish(tmp_path, row))
+    source = SourceSettings(tmp_path / "own" / name, "cad_inst", images=[tmp_path / "pictures"])
+    assert read(read_cad_inst, source)[0] == expected
+    assert len(FORMATS["cad_inst"].digest(source)) == 64
 
 
 def test_second_phase_has_no_score(tmp_path: Path) -> None:

@@ -56,6 +56,30 @@ def test_rows_of_one_pair_become_one_record_with_all_answers(tmp_path: Path) -> 
     assert [store.read(name)["bytes"] for name in first] == [PICTURES[f"CGD_IMG_{n:012d}"] for n in (139, 2)]
 
 
+@pytest.mark.parametrize("index", ["key", None])
+def test_pictures_in_a_data_frame_are_decoded_as_those_in_json(tmp_path: Path, index: str | None) -> None:
+    import pandas as pd
+
+    source = write_source(tmp_path, CGD_INS_0=note("One is red.", "CGD_IMG_139", "CGD_IMG_2"))
+    encoded = json.loads((tmp_path / "CGD.json").read_text())
+    (tmp_path / "CGD.json").unlink()
+    frame = pd.DataFrame({"base64": encoded.values()}, index=pd.Index(encoded.keys(), name=index))
+    frame.to_parquet(tmp_path / "CGD_images.parquet")
+    (record,), drops = read_all(source)
+    assert (drops, record.images) == ({}, ("CGD_IMG_139", "CGD_IMG_2"))
+    assert decoded_images(source).read("CGD_IMG_2")["bytes"] == PICTURES["CGD_IMG_000000000002"]
+
+
+def test_a_data_frame_without_pictures_is_refused(tmp_path: Path) -> None:
+    import pandas as pd
+
+    source = write_source(tmp_path, CGD_INS_0=note("One is red.", "CGD_IMG_139", "CGD_IMG_2"))
+    (tmp_path / "CGD.json").unlink()
+    pd.DataFrame({"picture": ["x"]}, index=["CGD_IMG_139"]).to_parquet(tmp_path / "CGD.parquet")
+    with pytest.raises(InputError, match=r"no column 'base64'"):
+        read_all(source)
+
+
 def test_pictures_are_decoded_into_the_first_folder_of_images(tmp_path: Path) -> None:
     source = write_source(tmp_path / "a", CGD_INS_0=note("One is red.", "CGD_IMG_139", "CGD_IMG_2"))
     source.images = [tmp_path / "b/pictures"]
@@ -209,5 +233,7 @@ def test_bad_row_is_refused_or_dropped_with_its_id(tmp_path: Path, row: Any, pro
 def test_missing_files_are_named(tmp_path: Path) -> None:
     source = write_source(tmp_path)
     (tmp_path / "CGD.json").unlink()
-    with pytest.raises(InputError, match=r"no CGD\.json or CGD_images\.json is there"):
+    with pytest.raises(
+        InputError, match=r"no CGD\.json or CGD_images\.json or CGD\.parquet or CGD_images\.parquet is there"
+    ):
         decoded_images(source)

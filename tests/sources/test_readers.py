@@ -119,7 +119,7 @@ def test_captions_stream_in_order_without_blank_lines_and_with_numeric_ids(folde
     assert list(records) == [CaptionedImage("139", "b.png", "A cat.", "test")]
 
 
-@pytest.mark.parametrize("reader", [read_captioned_folder, read_similar_pairs, read_llava_mix, read_cad_qa_file])
+@pytest.mark.parametrize("reader", [read_similar_pairs, read_llava_mix, read_cad_qa_file])
 def test_missing_file_is_named(reader: Any, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"\.jsonl?: cannot be read \(No such file or directory\)"):
         read(reader, tmp_path)
@@ -206,9 +206,42 @@ def test_llava_rows_become_messages_with_image_parts_in_place(folder: Path, name
     assert [message["role"] for message in records[0].messages] == ["user", "assistant"] * 2
 
 
+M4 = {"sample_id": 5, "image": ["b.png", "./a.png"], "conversations": turns("<image> or <image>?", "The second.")}
+MANTIS = {
+    "id": "5",
+    "images": [{"path": "b.png", "bytes": None}, {"path": "a.png", "bytes": None}],
+    "conversation": [
+        {"role": "user", "content": "<image> or <image>?"},
+        {"role": "assistant", "content": "The second."},
+    ],
+}
+
+
+@pytest.mark.parametrize("row", [M4, MANTIS, {**MANTIS, "images": ["b.png", "a.png"]}])
+def test_llava_rows_about_several_images_keep_each_in_its_place(folder: Path, row: dict[str, Any]) -> None:
+    write_lines(folder / "instruct.jsonl", row)
+    (record,), drops = read(read_llava_mix, folder)
+    assert drops == {}
+    assert (record.id, record.images) == ("5", ("b.png", "a.png"))
+    image = {"type": "image", "text": None}
+    parts = [image, {"type": "text", "text": " or "}, image, {"type": "text", "text": "?"}]
+    assert record.messages[0] == {"role": "user", "content": parts}
+    assert [message["role"] for message in record.messages] == ["user", "assistant"]
+
+
+def test_an_id_that_is_an_absolute_path_is_published_as_a_name(folder: Path) -> None:
+    write_lines(
+        folder / "instruct.jsonl", *({**LLAVA_ROWS[1], "id": name} for name in ("/home/me/x.jpg", "C:\\me\\x", "a/b"))
+    )
+    assert [record.id for record in read(read_llava_mix, folder)[0]] == ["x.jpg", "x", "a/b"]
+
+
 @pytest.mark.parametrize(
     ("row", "problem"),
     [
+        ({"id": "1", "image": ["a.png"] * 101, "conversations": turns("<image>", "x")}, "101 images, more than 100"),
+        ({"id": "1", "image": ["a.png", 3], "conversations": turns("<image>", "x")}, "'path' is missing or not a str"),
+        ({"id": "1", "image": ["a.png", "b.png"], "conversations": turns("<image>", "x")}, "1 <image> for 2 images"),
         ({"id": "1", "image": "gone.png", "conversations": turns("<image>", "x")}, "'gone.png' is missing"),
         ({"id": "1", "image": "a.png", "conversations": turns("What?", "x")}, "0 <image> for 1 images"),
         ({"id": "1", "conversations": turns("<image> What?", "x")}, "1 <image> for 0 images"),
