@@ -183,7 +183,7 @@ def turns(*values: str) -> list[dict[str, str]]:
     return [{"from": ("human", "gpt")[index % 2], "value": value} for index, value in enumerate(values)]
 
 
-LLAVA_ROWS = [
+LLAVA_ROWS: list[dict[str, Any]] = [
     {"id": "000", "image": "a.png", "conversations": turns("<image>\nWhat is it?", "A dog.", "Its colour?", "Black.")},
     {"id": "001", "conversations": turns("Say hello.", "Hello.")},
     {"id": 2, "image": None, "conversations": turns("Say hello.", "Hello.")},
