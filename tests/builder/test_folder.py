@@ -72,8 +72,8 @@ def test_a_build_under_way_mixes_no_pictures_of_other_folders_into_its_shards(
     settings: BuildSettings, tmp_path: Path
 ) -> None:
     shutil.copytree(settings.source.path, tmp_path / "others")
-    for file in (tmp_path / "others/images").iterdir():
-        picture(file, 200)
+    for number, file in enumerate(sorted((tmp_path / "others/images").iterdir())):
+        picture(file, 200 + number)
     given = replace(settings, source=replace(settings.source, images=[settings.source.path]))
     other = replace(given, source=replace(settings.source, images=[tmp_path / "others"]))
     with pytest.raises(KeyboardInterrupt):
