@@ -43,7 +43,7 @@ def test_held_out_images_and_scene_graphs_are_told_by_the_pictures_own_names_and
 
 
 def test_pictures_without_a_name_get_none_and_cannot_be_told_apart_or_referred_to(tmp_path: Path) -> None:
-    pictures = [[{"bytes": png(), "path": None}] * 2]
+    pictures = [[{"bytes": png("blue"), "path": None}, {"bytes": png(), "path": None}]]
     source = parquet_source(tmp_path / "d", "images", images=pictures, texts=[[{"assistant": "A."}]])
     source.format = "the_cauldron"
     assert DatasetImages(source, "images").read("0/1") == {"bytes": png(), "path": None}
