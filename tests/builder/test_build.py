@@ -83,8 +83,8 @@ def test_large_pictures_end_a_row_group_before_its_hundred_rows(
 
     for file in (settings.source.path / "images").iterdir():
         file.write_bytes(file.read_bytes() + b"\0" * 50_000)  # bytes after the end stand for a larger photo
-    monkeypatch.setattr("cadvi_hub.builder.folder.BYTES_PER_GROUP", 250_000)
-    monkeypatch.setattr("cadvi_hub.builder.folder.VIEWER_BYTES", 90_000)
+    monkeypatch.setattr("cadvi_hub.builder.shard_folder.BYTES_PER_GROUP", 250_000)
+    monkeypatch.setattr("cadvi_hub.builder.shard_folder.VIEWER_BYTES", 90_000)
     folder = build(replace(settings, rows_per_shard=1000), FakeAnnotator())
     metadata = pq.ParquetFile(folder / "train-00000-of-00001.parquet").metadata
     assert [metadata.row_group(k).num_rows for k in range(metadata.num_row_groups)] == [2, 2, 2, 1]
