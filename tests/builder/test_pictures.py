@@ -84,7 +84,7 @@ def test_pictures_that_look_the_same_are_dropped_where_the_user_wants_it(setting
     assert {name for row_id in load(folder)["id"] for name in row_id.split("|")} >= {"other.png"}
     assert all("other.png" in row_id for row_id in load(folder)["id"])
     assert report(folder)["drops"]["pictures look the same"]["count"] == 2
-    with pytest.raises(InputError, match=r"pairs.same_look: 256 is not a number of bits"):
+    with pytest.raises(InputError, match=r"same_look: it is 256. Give a number, 0 to 255"):
         build(replace(settings, out=settings.out / "2", pairs=replace(pairs, same_look=256)), FakeAnnotator())
 
 
