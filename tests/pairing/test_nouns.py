@@ -12,7 +12,8 @@ import pytest
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import LONGEST_CAPTION
 from cadvi_hub.pairing import nouns as extraction
-from cadvi_hub.pairing.nouns import CHUNK, MODEL, UNINFORMATIVE, load_tagger, noun_of, tag_captions
+from cadvi_hub.pairing.nouns import CHUNK, UNINFORMATIVE, load_tagger, noun_of, tag_captions
+from cadvi_hub.pairing.settings import SPACY_MODEL
 
 SAMPLE = Path(__file__).parents[3] / "shared/data/localized_narratives/coco_val_captions.jsonl"
 needs_sample = pytest.mark.skipif(not SAMPLE.is_file(), reason="the sample captions are not beside this checkout")
@@ -39,7 +40,7 @@ def loaded_once() -> Iterator[None]:
     tagger = extraction.CaptionTagger()
     make = extraction.CaptionTagger
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(extraction, "CaptionTagger", lambda model: tagger if model == MODEL else make(model))
+        patch.setattr(extraction, "CaptionTagger", lambda model: tagger if model == SPACY_MODEL else make(model))
         yield
 
 
