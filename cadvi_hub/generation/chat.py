@@ -33,7 +33,8 @@ class ChatRequest:
 
     `messages` have the form that `schema.message` makes; `images` are encoded pictures (PNG, JPEG …), one per image
     part, in the order of the parts. With `json_schema`, an engine that can enforce it replies with JSON of that form.
-    With `options`, the reply has a `ranking` of them and no text; only `eval.models.ranking` can do that.
+    With `options`, a local model ranks them and writes no text; an endpoint writes a text, and ranks them by their
+    first tokens if it returns log-probabilities.
     `is_readable` says whether a reply can be used: `retry_unreadable` asks others again. It is no part of the key.
     """
 

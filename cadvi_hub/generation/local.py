@@ -19,6 +19,7 @@ from cadvi_hub.core.models import NO_REMOTE_CODE, loading
 from cadvi_hub.core.schema import Message
 from cadvi_hub.generation.chat import ChatRequest, Failed, OnReplies, Reply, public_name, without_system_role
 from cadvi_hub.generation.processors import load_pillow_processor
+from cadvi_hub.generation.ranking import PLAIN_INPUTS, rank
 from cadvi_hub.generation.reuse import PictureReuse
 from cadvi_hub.generation.usage import Usage
 
@@ -33,8 +34,8 @@ LOOK_AHEAD = 8  # batches that are sorted by length together, for little padding
 class LocalGenerator:
     """Answers with a model in this process, in batches of similar length, on the device that is available.
 
-    Requests about the same pictures come into one batch, which encodes and reads the pictures once (`PictureReuse`):
-    ask them near each other. The chat template is the model's own and decides where images go. A request whose prompt
+    Requests with options get a `Ranking` of them. Requests about the same pictures come into one batch, which encodes
+    and reads the pictures once (`PictureReuse`): ask them near each other. The chat template is the model's own and decides where images go. A request whose prompt
     and reply exceed the model's positions is `Failed`.
 
     Args:
@@ -79,13 +80,16 @@ class LocalGenerator:
                 first += len(window)
 
     def _batches(self, window: list[ChatRequest]) -> Iterator[list[int]]:
-        """Positions in `window` by batch, longest prompts first; a batch shares decoding and having images or not.
+        """Positions in `window` by batch, longest prompts first.
+
+        A batch shares decoding, having images or not, and having options or not.
 
         Requests about the same pictures follow each other, first those that have them in the same order.
         """
 
-        def alike(index: int) -> tuple[bool, str]:
-            return bool(window[index].images), repr(window[index].decoding)
+        def alike(index: int) -> tuple[bool, bool, str]:
+            request = window[index]
+            return bool(request.options), bool(request.images), repr(request.decoding)
 
         def length(index: int) -> int:
             return len(str(window[index].messages))
@@ -112,6 +116,8 @@ class LocalGenerator:
 
         model, _, tokenizer = self.load()
         inputs = self.encode(requests)
+        if requests[0].options:
+            return self._ranked(inputs, requests)
         prompt_tokens = inputs["attention_mask"].sum(dim=1).tolist()
         decoding = requests[0].decoding
         most = model.config.get_text_config().max_position_embeddings
@@ -141,6 +147,19 @@ class LocalGenerator:
         return [
             self._reply(tokens, count, decoding.stop) for tokens, count in zip(written, prompt_tokens, strict=True)
         ]
+
+    def _ranked(self, inputs: dict[str, torch.Tensor], requests: list[ChatRequest]) -> list[Reply | Failed]:
+        """A reply with a `ranking` and no text per request; `inputs` are the encoded requests."""
+        import torch
+
+        if len(requests) > 1 and not set(inputs) <= PLAIN_INPUTS:
+            return [reply for request in requests for reply in self._answer([request])]
+        model, _, tokenizer = self.load()
+        counts = inputs["attention_mask"].sum(dim=1).tolist()
+        with torch.inference_mode():
+            prompts = self.reuse_pictures(inputs, requests)
+            rankings = rank(model, tokenizer, prompts, [request.options for request in requests])
+        return [Reply("", "stop", count, 0, ranking) for count, ranking in zip(counts, rankings, strict=True)]
 
     def encode(self, requests: list[ChatRequest]) -> dict[str, torch.Tensor]:
         """What the model reads: prompts padded on the left, and all their pictures in order, on the model's device."""

@@ -50,6 +50,21 @@ class Claim:
     absent_from: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece of a sentence that is about the same images.
+
+    Attributes:
+        text: its words as they are written.
+        claims: what it claims; empty where nothing could be read and another piece of the sentence has claims.
+        leans: whether its claims take their noun from the piece before ("… and three in image 2").
+    """
+
+    text: str
+    claims: tuple[Claim, ...]
+    leans: bool = False
+
+
 _IMAGE = re.compile(
     r"(?:\b(?:in|of|from) )?(?:\bthe )?\b(?:"
     r"(?P<both>(?:both|each|two)(?: of the)? (?:images?|pictures?|photos?|scenes?)|images 1 and 2"
@@ -88,17 +103,28 @@ _READER = PhraseReader(prose=True)
 
 def read_claims(text: str, common: bool) -> Iterator[Claim]:
     """The claims of one text of a summary; a `common` text that names no image is about both."""
+    for pieces in read_sentences(text, common):
+        for piece in pieces:
+            yield from piece.claims
+
+
+def read_sentences(text: str, common: bool) -> Iterator[tuple[Piece, ...]]:
+    """The sentences of one text of a summary, each cut where it turns to another image.
+
+    A sentence that cannot be read is one piece with one claim without content.
+    """
     for sentence in _SENTENCE_END.split(text):
         if sentence.strip():
-            parts = _parts(sentence, common)
-            claims = list(_sentence_claims(parts)) if parts else []
-            yield from claims or [Claim(sentence.strip(), None)]
+            pieces = tuple(_pieces(_parts(sentence, common)))
+            unread = Piece(sentence.strip(), (Claim(sentence.strip(), None),))
+            yield pieces if any(piece.claims for piece in pieces) else (unread,)
 
 
 @dataclass(slots=True)
 class _Part:
     images: tuple[int, ...]
-    text: str
+    said: str
+    text: str  # without the images
     only: bool = False
 
 
@@ -106,7 +132,7 @@ def _parts(sentence: str, common: bool) -> list[_Part]:
     """The sentence, cut where it turns to another image; empty where it cannot be cut or makes a comparison."""
     found = list(_IMAGE.finditer(sentence))
     if not found:
-        return [_Part(BOTH, sentence)] if common else []
+        return [_Part(BOTH, sentence, sentence)] if common else []
     images = [BOTH if m["both"] else (int((m["number"] or m["ordinal"]).lower() in _SECOND),) for m in found]
     if _COMPARED.search(_IMAGE.sub("", sentence)):
         return []
@@ -124,16 +150,18 @@ def _parts(sentence: str, common: bool) -> list[_Part]:
         part = sentence[start:end]
         inside = [(m, where) for m, where in zip(found, images, strict=True) if start <= m.start() < end]
         only = any(re.search(r"\bonly $", sentence[: m.start()], re.IGNORECASE) for m, _ in inside)
-        parts.append(_Part(inside[0][1], _IMAGE.sub(" , ", part), only))
+        parts.append(_Part(inside[0][1], part, _IMAGE.sub(" , ", part), only))
     return parts
 
 
-def _sentence_claims(parts: list[_Part]) -> Iterator[Claim]:
+def _pieces(parts: list[_Part]) -> Iterator[Piece]:
     previous: list[Mention] = []
     for part in parts:
+        claims: list[Claim] = []
         text, absent = _SHOWS_NOT.subn("shows", part.text)
         words = _plain(text)
         mentions: list[tuple[Mention, bool]] = [(m, bool(absent) or no) for m, no in _elliptic(words, previous)]
+        leans = bool(mentions)
         relations: list[Relation] = []
         if not mentions and not _NEGATED.search(text):
             if RELATIONS.search(words) and not absent:
@@ -144,10 +172,11 @@ def _sentence_claims(parts: list[_Part]) -> Iterator[Claim]:
         for mention, no in mentions:
             said = ("no " if no else "") + _said(mention)
             shown, not_shown = ((), part.images) if no else (part.images, others)
-            yield Claim(said, mention, shown, not_shown)
+            claims.append(Claim(said, mention, shown, not_shown))
         for relation in relations:
             said = f"{_said(relation.subject)} {relation.predicate} {_said(relation.object)}"
-            yield Claim(said, relation, part.images, others)
+            claims.append(Claim(said, relation, part.images, others))
+        yield Piece(part.said, tuple(claims), leans)
         previous = [mention for mention, _ in mentions] or previous
 
 

@@ -18,10 +18,8 @@ from cadvi_hub.eval.benchmarks.writing import write_questions
 from cadvi_hub.eval.evaluate import evaluate
 from cadvi_hub.eval.models import constant as constant_model
 from cadvi_hub.eval.models import vision as vision_model
-from cadvi_hub.eval.models.ranking import OptionRanker
 from cadvi_hub.eval.models.vision import VisionModel, local_model
 from cadvi_hub.eval.settings import EvaluateSettings
-from cadvi_hub.generation.chat import ChatRequest, Ranking
 from cadvi_hub.generation.local import LocalGenerator
 from cadvi_hub.hub.loopback import LoopbackHub
 from tests.support.tiny_llava import make_tiny_llava
@@ -213,19 +211,22 @@ def test_a_stopped_run_goes_on_where_it_was(
 def test_a_stopped_ranking_goes_on_where_it_was(
     tmp_path: Path, folder: Path, data: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ranked, rank = [], OptionRanker._rank
+    ranked: list[int] = []
+    answer = LocalGenerator._answer
 
-    def spy(self: OptionRanker, request: ChatRequest) -> Ranking:
-        ranked.append(request.messages)
-        if len(ranked) == 4:
-            raise KeyboardInterrupt
-        return rank(self, request)
+    def spy(self: LocalGenerator, requests: list[Any]) -> list[Any]:
+        if requests[0].options:
+            if len(ranked) == 2:
+                ranked.append(0)
+                raise KeyboardInterrupt
+            ranked.append(len(requests))
+        return answer(self, requests)
 
-    monkeypatch.setattr(OptionRanker, "_rank", spy)
+    monkeypatch.setattr(LocalGenerator, "_answer", spy)
     with pytest.raises(KeyboardInterrupt):
         evaluate(replace(settings_for(folder, data, tmp_path / "out"), rank_options=True))
     scores = evaluate(replace(settings_for(folder, data, tmp_path / "out"), rank_options=True))
-    assert len(ranked) == scores["bison"]["n"] + 1
+    assert sum(ranked) == scores["bison"]["n"]
     assert scores == evaluate(replace(settings_for(folder, data, tmp_path / "whole"), rank_options=True))
 
 

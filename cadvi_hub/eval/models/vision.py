@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from cadvi_hub.eval.models import base
 from cadvi_hub.eval.models.chat import greedy_answers
-from cadvi_hub.eval.models.ranking import OptionRanker, rank_options
+from cadvi_hub.eval.models.ranking import rank_options
 from cadvi_hub.generation.chat import Generator
 from cadvi_hub.generation.local import LocalGenerator
 from cadvi_hub.generation.store import ReplyStore, StoredGenerator
@@ -36,10 +36,8 @@ class VisionModel(base.EvalModel):
         super().__init__(config)
         self._local = local or local_model(config.model_name)
         self._generator: Generator = self._local
-        self._ranker: Generator = OptionRanker(self._local)
         if replies is not None:
             self._generator = StoredGenerator(self._generator, replies)
-            self._ranker = StoredGenerator(self._ranker, replies)
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -61,7 +59,7 @@ class VisionModel(base.EvalModel):
 
     def loglikelihood(self, docs: list[Doc]) -> list[ModelResponse]:
         """Per question, the log-probability of each choice after the prompt (sum over its tokens, natural log)."""
-        return rank_options(self._ranker, docs)
+        return rank_options(self._generator, docs)
 
 
 def local_model(model: str, batch_size: int = 16) -> LocalGenerator:
