@@ -94,14 +94,14 @@ class LlmAnnotator:
     """Asks a model for each summary, with the prompt in the settings."""
 
     def __init__(self, generator: Generator, settings: AnnotatorSettings):
-        self._generator, self._settings = generator, settings
+        self.generator, self._settings = generator, settings
         self._decoding, self.provenance = decoding_of(generator, settings.prompt, settings)
 
     def annotate(self, pairs: Sequence[ImagePair], images: ImageStore) -> Summarized:
         def request(pair: ImagePair) -> ChatRequest:
             return replace(self._request(pair, images), is_readable=self._is_readable)
 
-        for pair, outcome in ask(self._generator, pairs, request):
+        for pair, outcome in ask(self.generator, pairs, request):
             yield pair, self._read(outcome)
 
     def _is_readable(self, reply: Reply) -> bool:

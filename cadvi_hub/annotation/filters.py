@@ -30,6 +30,7 @@ class DropReason(StrEnum):
     GARBLED = "garbled"
     CONTRADICTION = "contradiction"
     UNGROUNDED = "ungrounded"
+    UNVERIFIED = "unverified"
 
 
 # Reasons of replies that another try may give in a form that can be read.

@@ -52,3 +52,27 @@ class QuestionSettings(SamplingSettings):
 
     max_tokens: Tokens = 768
     max_words: Tokens = 100
+
+
+@dataclass
+class VerifySettings(EndpointSettings):
+    """Who checks the statements of summaries against their images, and how.
+
+    Each statement becomes a yes/no question about one image; those that fail are removed.
+
+    Attributes:
+        model: `self` asks the model that writes the summaries; otherwise the name of a model that reads pictures, at
+            `base_url`, or without one a Hub id or folder, run in this process. "" checks nothing.
+        threshold: smallest probability of a statement that is kept. A model that returns no log-probabilities only
+            says 0 or 1.
+        missing_aspects: ask about each image for numbers, actions and places that the summary does not mention; what
+            differs becomes a difference, which is verified, too.
+        batch_size: questions per forward pass of a model in this process.
+        max_tokens: longest answer of an endpoint.
+    """
+
+    model: str = ""
+    threshold: float = 0.5
+    missing_aspects: bool = False
+    batch_size: int = 32
+    max_tokens: int = 64

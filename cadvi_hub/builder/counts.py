@@ -7,9 +7,12 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from cadvi_hub.annotation.statements import Outcome
+from cadvi_hub.annotation.verify import Verified
 from cadvi_hub.core.drops import Drops
 from cadvi_hub.core.files import Json
 from cadvi_hub.core.schema import Aspect
+from cadvi_hub.grounding.check import COMMONALITIES
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -84,9 +87,33 @@ def report_of(parts: Sequence[Json], read: StagedRecords) -> Json:
     }
     if total.flags.counts:
         report["flags"] = total.flags.as_dict()
+    if total.totals["verified pairs"]:
+        report["verification"] = _verification(total.totals)
     if report["rows"]:
         report["statistics"] = _statistics(total.totals)
     return report
+
+
+def count_verified(verified: Verified, totals: Counter[str]) -> None:
+    """Add what the verifier found about one pair; a pair that had no summary is not counted."""
+    if verified.questions or verified.outcomes:
+        totals["verified pairs"] += 1
+        totals["verifying questions"] += verified.questions
+        totals.update({f"verified {section}: {outcome}": n for (section, outcome), n in verified.outcomes.items()})
+
+
+def _verification(totals: Counter[str]) -> Json:
+    """What became of the statements, by section, and what it cost."""
+    pairs, questions = totals["verified pairs"], totals["verifying questions"]
+    return {
+        "pairs": pairs,
+        "questions": questions,
+        "questions_per_pair": round(questions / pairs, 2),
+        "statements": {
+            section: {str(outcome): totals[f"verified {section}: {outcome}"] for outcome in Outcome}
+            for section in (COMMONALITIES, *map(str, Aspect))
+        },
+    }
 
 
 def _statistics(totals: Counter[str]) -> Json:

@@ -7,12 +7,13 @@ from collections.abc import Collection, Generator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from cadvi_hub.annotation.annotators import Annotator
+from cadvi_hub.annotation.annotators import Annotator, Summarized
 from cadvi_hub.annotation.conversations import difference_note_messages, v1_messages, v2_messages, which_image_messages
 from cadvi_hub.annotation.filters import Dropped
 from cadvi_hub.annotation.question_flags import count_flags
 from cadvi_hub.annotation.questions import QuestionWriter, with_images
-from cadvi_hub.builder.counts import Counts
+from cadvi_hub.annotation.verify import Verifier
+from cadvi_hub.builder.counts import Counts, count_verified
 from cadvi_hub.builder.pictures import Pictures
 from cadvi_hub.builder.settings import BuildSettings
 from cadvi_hub.core.drops import Drops
@@ -84,14 +85,21 @@ def cad_qa_rows(questions: Sequence[PairQuestion], max_words: int, pictures: Pic
     return Counts(drops, totals, count_flags(usable, max_words))
 
 
-def written_rows(pairs: Sequence[ImagePair], annotator: Annotator, writer: QuestionWriter, pictures: Pictures) -> Rows:
+def written_rows(
+    pairs: Sequence[ImagePair],
+    annotator: Annotator,
+    verifier: Verifier | None,
+    writer: QuestionWriter,
+    pictures: Pictures,
+) -> Rows:
     """Rows of `cad_qa_features` with questions that `writer` writes.
 
     The flags say why questions were left out, for pairs with one question that was kept and for pairs with none.
     """
     drops, flags, totals = Drops(), Drops(), Counter[str]()
     summarized = []
-    for pair, summary in annotator.annotate(pictures.different(pairs, drops), pictures.store):
+    annotated = annotator.annotate(pictures.different(pairs, drops), pictures.store)
+    for pair, summary in _verified(annotated, verifier, pictures, totals):
         if isinstance(summary, Dropped):
             _drop(pair, summary, drops)
         else:
@@ -120,6 +128,7 @@ def written_rows(pairs: Sequence[ImagePair], annotator: Annotator, writer: Quest
 def cad_rows(
     pairs: Sequence[ImagePair],
     annotator: Annotator,
+    verifier: Verifier | None,
     pictures: Pictures,
     similarity: ImageSimilarity | None,
     settings: BuildSettings,
@@ -128,7 +137,7 @@ def cad_rows(
     drops, totals = Drops(), Counter[str]()
     usable = pictures.different(pairs, drops)
     scores = similarity.scores(usable, pictures.read) if similarity else [None] * len(usable)
-    annotated = annotator.annotate(usable, pictures.store)
+    annotated = _verified(annotator.annotate(usable, pictures.store), verifier, pictures, totals)
     for pair, score, (_, summary) in zip(usable, scores, annotated, strict=True):
         if isinstance(summary, Dropped):
             _drop(pair, summary, drops)
@@ -148,6 +157,18 @@ def cad_rows(
             "clip_sim_score": score,
         }
     return Counts(drops, totals)
+
+
+def _verified(
+    summarized: Summarized, verifier: Verifier | None, pictures: Pictures, totals: Counter[str]
+) -> Summarized:
+    """The summaries that `verifier` leaves; what it finds is added to `totals`."""
+    if verifier is None:
+        yield from summarized
+        return
+    for verified in verifier.verify(summarized, pictures.store):
+        count_verified(verified, totals)
+        yield verified.pair, verified.summary
 
 
 def _messages(settings: BuildSettings, pair: ImagePair, summary: CadSummary) -> list[Message]:

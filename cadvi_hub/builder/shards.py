@@ -34,7 +34,7 @@ class ShardMaker:
 
     def __init__(self, settings: BuildSettings, folder: BuildFolder, authors: Authors | None = None):
         self.settings, self.folder = settings, folder
-        self.annotator, self.writer = authors or make_authors(settings)
+        self.annotator, self.writer, self.verifier = authors or make_authors(settings)
         self._features = getattr(schema, f"{settings.config}_features")()
         self._format = format_of(settings.config, settings.source)
         store = self._format.images(settings.source)
@@ -56,9 +56,9 @@ class ShardMaker:
 
     def _rows(self, records: list[Any]) -> Rows:
         if self.annotator and self.writer:
-            return written_rows(records, self.annotator, self.writer, self._pictures)
+            return written_rows(records, self.annotator, self.verifier, self.writer, self._pictures)
         if self.annotator:
-            return cad_rows(records, self.annotator, self._pictures, self._similarity, self.settings)
+            return cad_rows(records, self.annotator, self.verifier, self._pictures, self._similarity, self.settings)
         if self._format.holds == "rows":
             return built_rows(records, self._features, self._pictures)
         if self.settings.config == "cad_qa":

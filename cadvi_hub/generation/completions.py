@@ -7,12 +7,13 @@ how they write a reply: a text or a list of parts, an error with status 200.
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.images import FORMATS, open_encoded
 from cadvi_hub.generation.chat import ChatRequest, Failed, Reply
+from cadvi_hub.generation.option_logprobs import ASKED_FOR, ranking_of
 from cadvi_hub.generation.settings import EndpointSettings
 
 PARAMETERS = ("temperature", "max_tokens", "top_p", "seed", "stop", "response_format")
@@ -40,8 +41,12 @@ def check_parameters(settings: EndpointSettings) -> None:
             raise InputError("extra_body", f"{name!r} cannot be set", "Leave it out")
 
 
-def request_body(model: str, request: ChatRequest, settings: EndpointSettings) -> dict[str, Any]:
-    """The body of the request, with the parameters that this server takes under the names that it has for them."""
+def request_body(model: str, request: ChatRequest, settings: EndpointSettings, ranks: bool) -> dict[str, Any]:
+    """The body of the request, with the parameters that this server takes under the names that it has for them.
+
+    Args:
+        ranks: ask for log-probabilities if the request has options.
+    """
     decoding = request.decoding
     parameters: dict[str, Any] = {
         "temperature": decoding.temperature,
@@ -56,7 +61,8 @@ def request_body(model: str, request: ChatRequest, settings: EndpointSettings) -
         parameters["response_format"] = {"type": "json_schema", "json_schema": schema}
     renamed = ((settings.rename_parameters.get(name, name), value) for name, value in parameters.items())
     sent = {name: value for name, value in renamed if name}
-    return {"model": model, "messages": chat_messages(request), **sent, **settings.extra_body}
+    asked = ASKED_FOR if ranks and request.options else {}
+    return {"model": model, "messages": chat_messages(request), **sent, **asked, **settings.extra_body}
 
 
 def chat_messages(request: ChatRequest) -> list[dict[str, Any]]:
@@ -97,8 +103,12 @@ def check_for_error(completion: Any) -> None:
     raise ReplyError(status, " ".join(str(details.get("message") or error).split()))
 
 
-def read_completion(completion: Any) -> Reply | Failed:
-    """What a completion says; raises AttributeError, LookupError or TypeError if it is not a completion."""
+def read_completion(completion: Any, options: Sequence[str] = ()) -> Reply | Failed:
+    """What a completion says, with the ranking of `options` where it has log-probabilities.
+
+    Raises:
+        AttributeError, LookupError, TypeError: it is not a completion.
+    """
     choice, usage = completion["choices"][0], completion.get("usage") or {}
     text, finish_reason = _text(choice["message"].get("content")), choice.get("finish_reason")
     if finish_reason in _BROKEN_OFF or (text is None and finish_reason != "length"):
@@ -108,6 +118,7 @@ def read_completion(completion: Any) -> Reply | Failed:
         finish_reason="length" if finish_reason == "length" else "stop",
         prompt_tokens=_tokens(usage.get("prompt_tokens")),
         completion_tokens=_tokens(usage.get("completion_tokens")),
+        ranking=ranking_of(choice, options) if options else None,
     )
 
 

@@ -58,6 +58,7 @@ class Endpoint:
         self.shown_url = address._replace(netloc=address.netloc.rpartition("@")[2], query="").geturl()
         self._replies = self._refusals = 0  # refusals since the last reply
         self._has_system_role = True  # until it turns out not to
+        self._ranks = True  # until it refuses a request for log-probabilities
 
     def connect(self) -> AsyncOpenAI:
         """A client for `answer`, to be used in one event loop and closed there."""
@@ -132,14 +133,19 @@ class Endpoint:
     async def _post(self, client: AsyncOpenAI, request: ChatRequest) -> Reply | Failed:
         from openai import APIStatusError
 
+        body = body_of(self._model, request, self._settings, self._ranks)
         try:
-            completion = await self._completion(client, body_of(self._model, request, self._settings))
+            completion = await self._completion(client, body)
         except (APIStatusError, ReplyError) as error:
             if error.status_code not in REFUSED:
                 raise
+            if "logprobs" in body:  # it may refuse nothing but these
+                outcome = await self._post(client, replace(request, options=()))
+                self._ranks = not isinstance(outcome, Reply)
+                return outcome
             return Failed(f"{error.status_code}: {self._without_key(error.message)[:500]}")
         try:
-            return read_completion(completion)
+            return read_completion(completion, request.options)
         except (AttributeError, LookupError, TypeError) as error:
             begin = self._without_key(" ".join(str(completion).split()))[:60]
             raise ValueError(f"it begins with {begin!r}") from error

@@ -35,8 +35,8 @@ class LocalGenerator:
     """Answers with a model in this process, in batches of similar length, on the device that is available.
 
     Requests with options get a `Ranking` of them. Requests about the same pictures come into one batch, which encodes
-    and reads the pictures once (`PictureReuse`): ask them near each other. The chat template is the model's own and decides where images go. A request whose prompt
-    and reply exceed the model's positions is `Failed`.
+    and reads the pictures once (`PictureReuse`): ask them near each other. The chat template is the model's own and
+    decides where images go. A request whose prompt and reply exceed the model's positions is `Failed`.
 
     Args:
         model: Hub id, or folder with a model and its processor (or tokenizer).

@@ -207,8 +207,10 @@ def _elliptic(text: str, previous: list[Mention]) -> Iterator[tuple[Mention, boo
 def _mentions(text: str) -> tuple[tuple[Mention, bool], ...]:
     """What a part mentions, and whether it says that there is none of it ("no dog")."""
     reading = _READER.read(text)
-    settings = [setting.split()[2:] for setting in reading.settings]  # "on the wet street"
-    mentions = [*reading.mentions, *(Mention(words[-1], 0, tuple(words[:-1])) for words in settings)]
+    mentions = list(reading.mentions)
+    for setting in reading.settings:
+        preposition, the, *words = setting.split()  # "on the wet street"
+        mentions.append(Mention(words[-1], 0, tuple(words[:-1]), article=f"{preposition} {the}"))
     read = []
     for mention in mentions:
         number = next((int(word) for word in mention.attributes if word.isdecimal()), mention.count)

@@ -58,7 +58,10 @@ def _words(sentence: str) -> tuple[Word, ...]:
 
 @dataclass
 class Mention:
-    """A noun phrase of a caption; `count` is 0 where there is no number."""
+    """A noun phrase of a caption; `count` is 0 where there is no number.
+
+    `article` is what stands before it: "a" or "the", or "on the" where it is the setting of the whole picture.
+    """
 
     kind: str
     count: int

@@ -1,7 +1,10 @@
 """A local model ranks options alike in any batch, and the reply store keeps rankings as it keeps texts."""
 
+import json
+import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -10,7 +13,10 @@ from cadvi_hub.core.images import encode_png
 from cadvi_hub.core.schema import message
 from cadvi_hub.generation.chat import ChatRequest, Ranking, Reply, request_key
 from cadvi_hub.generation.local import LocalGenerator
+from cadvi_hub.generation.server import ServerGenerator
+from cadvi_hub.generation.settings import EndpointSettings
 from cadvi_hub.generation.store import ReplyStore
+from tests.support.openai_server import Answer, openai_server
 from tests.support.tiny_llava import make_tiny_llava
 
 RANKING = Ranking((-0.1, -2.5000000000000004), (True, False), ((3, 4), (5,)))
@@ -56,3 +62,51 @@ def test_a_batch_of_rankings_equals_rankings_one_by_one(tmp_path: Path) -> None:
         assert one.prompt_tokens == other.prompt_tokens
     logprobs = {reply.ranking.logprobs for reply in batched if isinstance(reply, Reply) and reply.ranking}
     assert len(logprobs) == 9  # question, picture and options all matter
+
+
+def _with_logprobs(text: str, tokens: list[tuple[str, float]]) -> bytes:
+    top = [{"token": token, "logprob": logprob} for token, logprob in tokens]
+    choice = {
+        "message": {"content": text},
+        "finish_reason": "stop",
+        "logprobs": {"content": [{"token": tokens[0][0], "logprob": tokens[0][1], "top_logprobs": top}]},
+    }
+    return json.dumps({"choices": [choice]}).encode()
+
+
+ASKED = ChatRequest([message("user", "Is there a cat?")], options=("yes", "no", "Yes", "No"))
+
+
+def test_an_endpoint_ranks_options_by_its_first_token() -> None:
+    body = _with_logprobs("Yes.", [("Yes", -0.2), (" no", -2.0), ("no", -3.0), ("Maybe", -4.0)])
+    with openai_server(lambda request, number: Answer(body=body)) as server:
+        generator = ServerGenerator("m", EndpointSettings(server.base_url))
+        (reply,) = generator.generate([ASKED])
+        (plain,) = generator.generate([REQUEST])
+    assert isinstance(reply, Reply)
+    assert (reply.text, reply.ranking) == (
+        "Yes.",
+        Ranking((-math.inf, -2.0, -0.2, -math.inf), (False, False, True, False), ((), (), (), ())),
+    )
+    assert isinstance(plain, Reply)
+    assert plain.ranking is None
+    assert [request.get("top_logprobs") for request in server.requests] == [20, None]
+
+
+@pytest.mark.parametrize("tokens", [[("Sure", -0.1)], [("<think>", 0.0), ("I", -9.0)]])
+def test_an_endpoint_whose_first_token_is_no_option_ranks_none(tokens: list[tuple[str, float]]) -> None:
+    with openai_server(lambda request, number: Answer(body=_with_logprobs("Yes.", tokens))) as server:
+        (reply,) = ServerGenerator("m", EndpointSettings(server.base_url)).generate([ASKED])
+    assert isinstance(reply, Reply)
+    assert (reply.text, reply.ranking) == ("Yes.", None)
+
+
+def test_an_endpoint_that_refuses_to_return_log_probabilities_answers_in_words() -> None:
+    def behaviour(request: dict[str, Any], number: int) -> Answer:
+        return Answer("logprobs is not supported", status=400) if "logprobs" in request else Answer("No.")
+
+    with openai_server(behaviour) as server:
+        settings = EndpointSettings(server.base_url, concurrency=1)
+        replies = list(ServerGenerator("m", settings).generate([ASKED, ASKED]))
+    assert [isinstance(reply, Reply) and (reply.text, reply.ranking) for reply in replies] == [("No.", None)] * 2
+    assert len(server.requests) == 3

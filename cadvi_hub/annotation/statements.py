@@ -1,0 +1,167 @@
+"""The statements of a summary: what to ask about each, and what the summary says once all are answered.
+
+A statement that fails is removed. Two kinds are true in the wrong section, and move: what is said of both images but
+holds in one alone becomes a difference, and a difference that says the same of each image becomes a commonality.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from cadvi_hub.annotation.claim_questions import aspect_of, question_of, sentence_of
+from cadvi_hub.core.schema import Aspect, CadSummary, Difference
+from cadvi_hub.grounding.check import COMMONALITIES
+from cadvi_hub.grounding.claims import BOTH, Claim, Piece, read_sentences
+from cadvi_hub.grounding.phrases import Mention, singular
+
+Question = tuple[int, str]  # about image 0 or 1
+Images = tuple[int, ...]
+Answers = Mapping[Question, float | None]  # probability of yes; None without an answer
+
+_JOINT = r"(?:[\s,;]|\b(?:and|while|whereas|but)\b)+"
+_LOOSE = re.compile(rf"^{_JOINT}|{_JOINT}$", re.IGNORECASE)
+
+
+class Outcome(StrEnum):
+    """What became of a statement."""
+
+    KEPT = "kept"
+    MOVED = "moved"  # true, in the other section; said there once
+    UNREAD = "unread"  # its words cannot be turned into a question; it stays
+    REMOVED = "removed"
+    UNANSWERED = "unanswered"  # removed, since the model said neither yes nor no
+
+
+STAYS = (Outcome.KEPT, Outcome.UNREAD)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What is left of a summary, perhaps nothing, and the number of `(section, outcome)` of its statements."""
+
+    summary: CadSummary
+    outcomes: Counter[tuple[str, Outcome]]
+
+
+class Statements:
+    """The statements of `summary`; a section is "Commonalities" or an aspect."""
+
+    def __init__(self, summary: CadSummary):
+        sections = [(COMMONALITIES, summary.commonalities), *((str(d.aspect), d.text) for d in summary.differences)]
+        self._sections = [(name, list(read_sentences(text, name == COMMONALITIES))) for name, text in sections]
+
+    def questions(self) -> list[Question]:
+        """What has to be asked, each question once, those about image 0 first."""
+        claims = _claims(pieces for _, sentences in self._sections for pieces in sentences)
+        return sorted(
+            {
+                (image, question_of(claim.content))
+                for claim in claims
+                if claim.content is not None
+                for image in (*claim.shown_in, *claim.absent_from)
+            }
+        )
+
+    def kinds(self) -> list[str]:
+        """The kinds of things that are mentioned, in the singular and in their order."""
+        claims = _claims(pieces for _, sentences in self._sections for pieces in sentences)
+        mentions = [claim.content for claim in claims if isinstance(claim.content, Mention)]
+        return list(dict.fromkeys(singular(mention.kind) for mention in mentions if " " not in mention.article))
+
+    def check(self, answers: Answers, threshold: float) -> Checked:
+        """Remove the statements that hold with a probability below `threshold`, and move those that hold elsewhere."""
+        outcomes: Counter[tuple[str, Outcome]] = Counter()
+        texts: dict[str, list[str]] = {name: [] for name in (COMMONALITIES, *map(str, Aspect))}
+        said: set[tuple[Images, str]] = set()
+        moved: dict[tuple[Images, str], Claim] = {}
+        for name, sentences in self._sections:
+            of_each = _said_of_each_image(sentences)
+            for pieces in sentences:
+                judged: list[list[Outcome]] = []
+                for piece in pieces:
+                    judged.append([])
+                    for claim in piece.claims:
+                        outcome, images = _judge(claim, answers, threshold, of_each)
+                        judged[-1].append(outcome)
+                        outcomes[name, outcome] += 1
+                        if claim.content is None:
+                            continue
+                        question = question_of(claim.content)
+                        if outcome == Outcome.KEPT:
+                            said.add((claim.shown_in, question))
+                        elif outcome == Outcome.MOVED:
+                            moved[images, question] = Claim("", claim.content, images)
+                texts[name].append(_rest(pieces, judged))
+        for key, claim in moved.items():
+            if key not in said and claim.content is not None:
+                section = COMMONALITIES if claim.shown_in == BOTH else str(aspect_of(claim.content))
+                texts[section].append(sentence_of(claim))
+        whole = {name: " ".join(filter(None, some)) for name, some in texts.items()}
+        differences = tuple(Difference(aspect, whole[aspect]) for aspect in Aspect if whole[aspect])
+        return Checked(CadSummary(whole[COMMONALITIES], differences), outcomes)
+
+
+def _said_of_each_image(sentences: Iterable[tuple[Piece, ...]]) -> set[str]:
+    """The questions about what is said of image 0 and also of image 1."""
+    of_image: tuple[set[str], set[str]] = set(), set()
+    for claim in _claims(sentences):
+        if claim.content is not None and len(claim.shown_in) == 1 and not claim.absent_from:
+            of_image[claim.shown_in[0]].add(question_of(claim.content))
+    return of_image[0] & of_image[1]
+
+
+def _judge(claim: Claim, answers: Answers, threshold: float, of_each: set[str]) -> tuple[Outcome, Images]:
+    """What becomes of `claim`, and of which images it is said then.
+
+    `of_each` has the questions about what its section says of each image.
+    """
+    if claim.content is None:
+        return Outcome.UNREAD, ()
+    question = question_of(claim.content)
+    yes = {image: answers.get((image, question)) for image in (*claim.shown_in, *claim.absent_from)}
+    sure = {image: p for image, p in yes.items() if p is not None}
+    if len(sure) < len(yes):
+        return Outcome.UNANSWERED, ()
+    if question in of_each and all((answers.get((image, question)) or 0) >= threshold for image in BOTH):
+        return Outcome.MOVED, BOTH
+    held = [image for image in claim.shown_in if sure[image] >= threshold]
+    lacking = [image for image in sure if 1 - sure[image] >= threshold]
+    if len(held) == len(claim.shown_in) and set(claim.absent_from) <= set(lacking):
+        return Outcome.KEPT, claim.shown_in
+    if claim.shown_in == BOTH and len(held) == 1 and lacking:
+        return Outcome.MOVED, tuple(held)
+    return Outcome.REMOVED, ()
+
+
+def _rest(pieces: tuple[Piece, ...], judged: list[list[Outcome]]) -> str:
+    """What is left of a sentence: the pieces that stay in their own words, and what stays of others in plain ones."""
+    stay = [all(outcome in STAYS for outcome in outcomes) for outcomes in judged]
+    if all(stay):
+        return "".join(piece.text for piece in pieces).strip()
+    texts: list[str] = []
+    joins = False  # whether the next piece goes on where the last text ends
+    for k, (piece, outcomes) in enumerate(zip(pieces, judged, strict=True)):
+        whole = stay[k] and bool(piece.claims) and not (piece.leans and not stay[k - 1])
+        if whole:
+            texts = [*texts[:-1], texts[-1] + piece.text] if joins else [*texts, piece.text]
+        else:
+            claims = zip(piece.claims, outcomes, strict=True)
+            texts += [sentence_of(claim) for claim, outcome in claims if outcome == Outcome.KEPT]
+        joins = whole
+    return " ".join(_sentence(text) for text in texts)
+
+
+def _claims(sentences: Iterable[tuple[Piece, ...]]) -> Iterator[Claim]:
+    for pieces in sentences:
+        for piece in pieces:
+            yield from piece.claims
+
+
+def _sentence(text: str) -> str:
+    """A piece of a sentence as a sentence of its own."""
+    text = _LOOSE.sub("", text.strip())
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '!', '?')) else '.'}"

@@ -1,0 +1,190 @@
+"""Summaries are checked against their images: every statement becomes a yes/no question about one image.
+
+Statements that fail are removed from the text; a summary without a commonality or a difference left is dropped. This
+works for any writer of summaries and any model that reads pictures, the writer itself included.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cadvi_hub.annotation.annotators import Summarized
+from cadvi_hub.annotation.filters import Dropped, DropReason, check_summary
+from cadvi_hub.annotation.missing import missing_differences, missing_questions
+from cadvi_hub.annotation.prompt import prompt_hash, render_prompt
+from cadvi_hub.annotation.settings import AnnotatorSettings, VerifySettings
+from cadvi_hub.annotation.statements import Checked, Outcome, Question, Statements
+from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.images import ImageStore, plain_bytes
+from cadvi_hub.core.schema import Aspect, CadSummary, Difference, ImagePair
+from cadvi_hub.generation.chat import ChatRequest, Decoding, Failed, Generator, Reply, ask
+from cadvi_hub.generation.make import make_generator
+
+PROMPT = "is_it_shown"
+OPTIONS = ("yes", "no", "Yes", "No")  # models were taught one spelling or the other
+_YES_OR_NO = re.compile(r"\W*(?:(?P<yes>yes|true)|no|false)\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A pair with what is left of its summary.
+
+    Attributes:
+        pair: as it was.
+        summary: what is left, or why nothing is.
+        outcomes: number of statements per section ("Commonalities" or an aspect) and outcome.
+        questions: how many were asked about the pair.
+    """
+
+    pair: ImagePair
+    summary: CadSummary | Dropped
+    outcomes: Counter[tuple[str, Outcome]] = field(default_factory=Counter)
+    questions: int = 0
+
+
+class Verifier:
+    """Checks summaries by asking a model about their images.
+
+    Args:
+        generator: a model that reads pictures.
+        settings: how sure it has to be.
+        min_words: what is left of a summary is dropped if it is shorter.
+        max_words: it is dropped if it is longer.
+    """
+
+    def __init__(self, generator: Generator, settings: VerifySettings, *, min_words: int, max_words: int):
+        self._generator, self._settings = generator, settings
+        self._min_words, self._max_words = min_words, max_words
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """What decides which statements are kept."""
+        return {
+            "model": self._generator.name,
+            "prompt_hash": prompt_hash(PROMPT),
+            "threshold": self._settings.threshold,
+            "missing_aspects": self._settings.missing_aspects,
+        }
+
+    def verify(self, summarized: Summarized, images: ImageStore) -> Iterator[Verified]:
+        """Each pair with what is left of its summary, in order.
+
+        All summaries are written before the first question is asked, so that the questions fill whole batches.
+        """
+        written = list(summarized)
+        pairs = [pair for pair, _ in written]
+        summaries = {row: summary for row, (_, summary) in enumerate(written) if isinstance(summary, CadSummary)}
+        left, asked = self._checked(pairs, summaries, images)
+        if self._settings.missing_aspects:
+            added, more = self._added(pairs, summaries, images)
+            asked += more
+            for row, extra in added.items():
+                left[row] = _joined(left[row], extra)
+        for row, (pair, summary) in enumerate(written):
+            if isinstance(summary, Dropped):
+                yield Verified(pair, summary)
+            else:
+                yield Verified(pair, self._kept(left[row].summary), left[row].outcomes, asked[row])
+
+    def _checked(
+        self, pairs: list[ImagePair], summaries: dict[int, CadSummary], images: ImageStore
+    ) -> tuple[dict[int, Checked], Counter[int]]:
+        """What is left of the summary of each row, and the number of questions."""
+        statements = {row: Statements(summary) for row, summary in summaries.items()}
+        asked = [(row, question) for row, some in statements.items() for question in some.questions()]
+        answers: dict[int, dict[Question, float | None]] = {row: {} for row in summaries}
+        for (row, question), outcome in ask(self._generator, asked, self._request(pairs, images, OPTIONS)):
+            answers[row][question] = probability_of_yes(outcome)
+        threshold = self._settings.threshold
+        checked = {row: some.check(answers[row], threshold) for row, some in statements.items()}
+        return checked, Counter(row for row, _ in asked)
+
+    def _added(
+        self, pairs: list[ImagePair], summaries: dict[int, CadSummary], images: ImageStore
+    ) -> tuple[dict[int, Checked], Counter[int]]:
+        """What each row's summary leaves out, verified, and the number of questions."""
+        asked = [(row, question) for row, summary in summaries.items() for question in missing_questions(summary)]
+        answers: dict[int, dict[Question, str]] = {row: {} for row in summaries}
+        for (row, question), outcome in ask(self._generator, asked, self._request(pairs, images, ())):
+            if isinstance(outcome, Reply):
+                answers[row][question] = outcome.text
+        found = {row: missing_differences(summary, answers[row]) for row, summary in summaries.items()}
+        proposed = {row: CadSummary("", differences) for row, differences in found.items() if differences}
+        checked, more = self._checked(pairs, proposed, images)
+        return checked, Counter(row for row, _ in asked) + more
+
+    def _request(
+        self, pairs: list[ImagePair], images: ImageStore, options: tuple[str, ...]
+    ) -> Callable[[tuple[int, Question]], ChatRequest]:
+        decoding = Decoding(max_tokens=self._settings.max_tokens)
+
+        def request(item: tuple[int, Question]) -> ChatRequest:
+            row, (image, question) = item
+            name = pairs[row].images[image]
+            picture = plain_bytes(images.read(name)["bytes"] or b"", name)
+            return ChatRequest(render_prompt(PROMPT, question=question), (picture,), decoding, options=options)
+
+        return request
+
+    def _kept(self, summary: CadSummary) -> CadSummary | Dropped:
+        if not summary.commonalities:
+            return Dropped(DropReason.UNVERIFIED, "no commonality is left")
+        if not summary.differences:
+            return Dropped(DropReason.UNVERIFIED, "no difference is left")
+        return check_summary(summary, min_words=self._min_words, max_words=self._max_words) or summary
+
+
+def _joined(checked: Checked, added: Checked) -> Checked:
+    """`checked` and the differences of `added`, in aspects of which it has none or after what it has."""
+    texts = {aspect: [d.text for c in (checked, added) for d in c.summary.differences if d.aspect == aspect]
+             for aspect in Aspect}  # fmt: skip
+    differences = tuple(Difference(aspect, " ".join(some)) for aspect, some in texts.items() if some)
+    return Checked(CadSummary(checked.summary.commonalities, differences), checked.outcomes + added.outcomes)
+
+
+def make_verifier(
+    settings: VerifySettings, annotator: AnnotatorSettings, out: Path, writer: Generator | None = None
+) -> Verifier | None:
+    """The verifier for `settings`; None if they name no model.
+
+    Args:
+        settings: who checks.
+        annotator: how the summaries are written.
+        out: the output folder.
+        writer: the model that writes the summaries, which `self` names; None where no model does.
+
+    Raises:
+        InputError: a threshold that is no probability, or `self` where no model writes.
+    """
+    if not settings.model:
+        return None
+    if not 0 <= settings.threshold <= 1:
+        problem = f"{settings.threshold} is not a probability"
+        raise InputError("verify.threshold", problem, "Give a number from 0 to 1")
+    generator = writer
+    if settings.model != "self":
+        replies = Path(annotator.reply_store) if annotator.reply_store else out / "replies.sqlite"
+        endpoint = settings if settings.base_url else None
+        generator = make_generator(settings.model, endpoint, batch_size=settings.batch_size, replies=replies)
+    if generator is None:
+        raise InputError("verify.model", "no model writes these summaries that could check itself", "Name a model")
+    return Verifier(generator, settings, min_words=annotator.min_words, max_words=annotator.max_words)
+
+
+def probability_of_yes(outcome: Reply | Failed) -> float | None:
+    """From log-probabilities of yes and no where the model has them, otherwise 0 or 1 from its text; or None."""
+    if isinstance(outcome, Failed):
+        return None
+    if outcome.ranking:
+        highest = max(outcome.ranking.logprobs)
+        if math.isfinite(highest):
+            weights = [math.exp(logprob - highest) for logprob in outcome.ranking.logprobs]
+            return sum(weights[::2]) / sum(weights)
+    said = _YES_OR_NO.match(outcome.text)
+    return None if said is None else float(said["yes"] is not None)

@@ -1,0 +1,106 @@
+"""Aspects that a summary leaves out are asked about each image, and what differs becomes a verified difference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from cadvi_hub.annotation.missing import missing_differences, missing_questions, read_answer
+from cadvi_hub.annotation.settings import VerifySettings
+from cadvi_hub.annotation.verify import Verifier
+from cadvi_hub.core.images import ImageFolders
+from cadvi_hub.core.schema import Aspect, CadSummary, Difference, ImagePair
+from tests.annotation.test_verify import Oracle
+
+SUMMARY = CadSummary(
+    "Both images show a cat. Both images are on the beach.",
+    (Difference(Aspect.ATTRIBUTES, "Image 1 shows two red boxes, while image 2 shows a cat."),),
+)
+
+
+def test_each_image_is_asked_about_every_thing_in_the_aspects_that_are_missing() -> None:
+    questions = missing_questions(SUMMARY)
+    assert [text for image, text in questions if image == 0] == [
+        "How many cats are there?",
+        "How many boxes are there?",
+        "What is the cat doing?",
+        "What is the box doing?",
+        "Where in the image is the cat?",
+        "Where in the image is the box?",
+    ]
+    assert questions[6:] == [(1, text) for _, text in questions[:6]]
+    counted = CadSummary("Both images show a cat.", (Difference(Aspect.COUNTS, "Image 1 shows two cats."),))
+    assert not any("How many" in text for _, text in missing_questions(counted))
+
+
+@pytest.mark.parametrize(
+    ("aspect", "answer", "said"),
+    [
+        (Aspect.COUNTS, "two", (2, "", "")),
+        (Aspect.COUNTS, "There are 3 cats in the image.", (3, "", "")),
+        (Aspect.COUNTS, "There is one cat.", (1, "", "")),
+        (Aspect.COUNTS, "There are no cats.", (-1, "", "")),
+        (Aspect.COUNTS, "I cannot say.", None),
+        (Aspect.ACTIONS, "sleeping", (0, "sleeping", "")),
+        (Aspect.ACTIONS, "The cat is jumping over a fence.", (0, "jumping", "")),
+        (Aspect.ACTIONS, "Nothing.", None),
+        (Aspect.ACTIONS, "It is doing nothing.", None),
+        (Aspect.LOCATIONS, "top left", (0, "", "at the top left")),
+        (Aspect.LOCATIONS, "The cat is in the upper-right corner.", (0, "", "at the top right")),
+        (Aspect.LOCATIONS, "At the bottom.", (0, "", "at the bottom")),
+        (Aspect.LOCATIONS, "right", (0, "", "on the right")),
+        (Aspect.LOCATIONS, "In the middle of the image", (0, "", "in the center")),
+        (Aspect.LOCATIONS, "on the sofa", None),
+        (Aspect.LOCATIONS, "between the left and the right edge", None),
+    ],
+)
+def test_a_short_answer_is_read_or_left_out(aspect: Aspect, answer: str, said: tuple[int, str, str] | None) -> None:
+    mention = read_answer(aspect, "cat", answer)
+    assert (mention and (mention.count, mention.action, mention.place)) == said
+
+
+def test_answers_that_differ_become_differences() -> None:
+    answers = dict.fromkeys(missing_questions(SUMMARY), "no idea")
+    answers |= {(0, "How many cats are there?"): "two", (1, "How many cats are there?"): "one"}
+    answers |= {(0, "How many boxes are there?"): "three", (1, "How many boxes are there?"): "There are none."}
+    answers |= {(image, "Where in the image is the cat?"): "top" for image in (0, 1)}
+    answers |= {(0, "What is the cat doing?"): "running", (1, "What is the cat doing?"): "eating"}
+    counts = (
+        "Image 1 shows two cats, while image 2 shows one cat. Image 1 shows three boxes, while image 2 shows no box."
+    )
+    assert missing_differences(SUMMARY, answers) == (
+        Difference(Aspect.COUNTS, counts),
+        Difference(Aspect.ACTIONS, "Image 1 shows a cat running, while image 2 shows a cat eating."),
+    )
+
+
+def test_what_is_added_is_verified_like_all_else(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (8, 8), "red" if name == "a.png" else "blue").save(tmp_path / name)
+    red = (tmp_path / "a.png").read_bytes()
+    written = CadSummary("Both images show a cat.", (Difference(Aspect.ATTRIBUTES, "Image 1 shows a red cat."),))
+
+    class Model(Oracle):
+        """Counts two cats in image 1 and three in image 2; when asked again, it sees no three."""
+
+        def generate(self, requests, on_replies=None):  # type: ignore[no-untyped-def]
+            for request in requests:
+                question = request.messages[0]["content"][1]["text"].strip()
+                if question == "How many cats are there?":
+                    self.answer = "two" if request.images == (red,) else "three"
+                else:
+                    self.answer = "no" if question in ("Are there three cats?", "Is there a red cat?") else "yes"
+                yield from super().generate([request])
+
+    pair = ImagePair("p", ("a.png", "b.png"), "test")
+    settings = VerifySettings("x", missing_aspects=True)
+    model = Model("")
+    (one,) = Verifier(model, settings, min_words=1, max_words=100).verify(
+        iter([(pair, written)]), ImageFolders([tmp_path])
+    )
+    assert one.summary == CadSummary(
+        "Both images show a cat.", (Difference(Aspect.COUNTS, "Image 1 shows two cats."),)
+    )
+    assert one.questions == len(model.asked) == 3 + 6 + 2

@@ -1,0 +1,144 @@
+"""What is asked about a summary's statements, and what the summary says once the answers are there."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from cadvi_hub.annotation.claim_questions import aspect_of, question_of, sentence_of
+from cadvi_hub.annotation.statements import Outcome, Statements
+from cadvi_hub.core.schema import Aspect, CadSummary, Difference
+from cadvi_hub.grounding.check import COMMONALITIES
+from cadvi_hub.grounding.claims import read_claims
+
+
+def summary(commonalities: str, **differences: str) -> CadSummary:
+    return CadSummary(commonalities, tuple(Difference(Aspect[name], text) for name, text in differences.items()))
+
+
+def checked(written: CadSummary, no: set[tuple[int, str]], threshold: float = 0.5) -> tuple[str, dict[str, str]]:
+    """Commonalities and differences that are left where `no` are the questions answered with no."""
+    statements = Statements(written)
+    assert no <= set(statements.questions())
+    answers = {question: 0.1 if question in no else 0.9 for question in statements.questions()}
+    left = statements.check(answers, threshold).summary
+    return left.commonalities, {difference.aspect.name: difference.text for difference in left.differences}
+
+
+@pytest.mark.parametrize(
+    ("text", "question", "aspect"),
+    [
+        ("a cat", "Is there a cat?", Aspect.OBJECT_TYPES),
+        ("an orange cat", "Is there an orange cat?", Aspect.ATTRIBUTES),
+        ("the small cat at the top left", "Is there a small cat at the top left?", Aspect.LOCATIONS),
+        ("a cat is sleeping", "Is there a cat sleeping?", Aspect.ACTIONS),
+        ("two red cats", "Are there two red cats?", Aspect.COUNTS),
+        ("three boxes", "Are there three boxes?", Aspect.COUNTS),
+        ("a cat is above a red ball", "Is it right that a cat is above a red ball?", Aspect.RELATIVE_POSITIONS),
+    ],
+)
+def test_a_statement_becomes_a_question_and_has_an_aspect(text: str, question: str, aspect: Aspect) -> None:
+    (claim,) = read_claims(f"Image 1 shows {text}.", common=False)
+    assert claim.content is not None
+    assert question_of(claim.content) == question
+    assert aspect_of(claim.content) == aspect
+
+
+def test_a_setting_is_asked_for_as_the_base_was_taught() -> None:
+    (claim,) = read_claims("Both images are on the wet street.", common=True)
+    assert claim.content is not None
+    assert question_of(claim.content) == "Is it right that it is all on the wet street?"
+    assert aspect_of(claim.content) == Aspect.LOCATIONS
+
+
+def test_a_number_of_another_piece_is_asked_for_with_its_noun_in_the_plural() -> None:
+    statements = Statements(summary("Both images show a dog.", COUNTS="A box is in image 1 and three in image 2."))
+    assert (1, "Are there three boxes?") in statements.questions()
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Both images show a cat.",
+        "Both images are in the snow.",
+        "In both images, a cat is above a dog.",
+        "Image 1 shows two red cats.",
+        "Image 2 is on the beach.",
+        "Only image 1 shows a dog.",
+        "Image 2 shows no dog.",
+    ],
+)
+def test_a_claim_in_plain_words_reads_as_the_same_claim(sentence: str) -> None:
+    (claim,) = read_claims(sentence, common="both" in sentence.lower())
+    assert sentence_of(claim) == sentence
+
+
+def test_what_holds_stays_in_its_own_words() -> None:
+    written = summary("Both images show a cat.", ATTRIBUTES="In image 1, there is a red cat, while image 2 has a dog.")
+    assert checked(written, set()) == (written.commonalities, {"ATTRIBUTES": written.differences[0].text})
+
+
+def test_the_piece_that_fails_is_cut_out_and_the_rest_is_a_sentence() -> None:
+    written = summary("Both images show a cat.", ATTRIBUTES="Image 1 has a red cat, while image 2 has a blue dog.")
+    assert checked(written, {(0, "Is there a red cat?")})[1] == {"ATTRIBUTES": "Image 2 has a blue dog."}
+    assert checked(written, {(1, "Is there a blue dog?")})[1] == {"ATTRIBUTES": "Image 1 has a red cat."}
+    assert checked(written, {(0, "Is there a red cat?"), (1, "Is there a blue dog?")})[1] == {}
+
+
+def test_one_of_several_things_is_removed_and_the_others_are_said_again() -> None:
+    written = summary("Both images show a cat.", OBJECT_TYPES="Image 1 shows a dog, a bird and a tree.")
+    left = checked(written, {(0, "Is there a bird?")})[1]
+    assert left == {"OBJECT_TYPES": "Image 1 shows a dog. Image 1 shows a tree."}
+
+
+def test_what_took_its_noun_from_a_removed_piece_says_it_itself() -> None:
+    written = summary("Both images show a cat.", COUNTS="Two dogs are in image 1 and three in image 2.")
+    assert checked(written, {(0, "Are there two dogs?")})[1] == {"COUNTS": "Image 2 shows three dogs."}
+
+
+def test_what_only_one_image_shows_must_be_missing_in_the_other() -> None:
+    written = summary("Both images show a cat.", OBJECT_TYPES="Only image 1 shows a dog.")
+    assert checked(written, {(1, "Is there a dog?")})[1] == {"OBJECT_TYPES": "Only image 1 shows a dog."}
+    assert checked(written, set())[1] == {}
+
+
+def test_a_commonality_that_holds_in_one_image_becomes_a_difference() -> None:
+    written = summary("Both images show a cat. Both images are in the snow.", ATTRIBUTES="Image 1 shows a red cat.")
+    common, differences = checked(written, {(1, "Is it right that it is all in the snow?")})
+    assert common == "Both images show a cat."
+    assert differences == {"ATTRIBUTES": "Image 1 shows a red cat.", "LOCATIONS": "Image 1 is in the snow."}
+
+
+def test_a_difference_that_says_the_same_of_both_images_becomes_a_commonality() -> None:
+    written = summary("Both images show a cat.", ATTRIBUTES="Image 1 shows a dog, while image 2 shows a dog.")
+    assert checked(written, set()) == ("Both images show a cat. Both images show a dog.", {})
+    assert checked(written, {(1, "Is there a dog?")})[1] == {"ATTRIBUTES": "Image 1 shows a dog."}
+
+
+def test_a_commonality_is_not_said_twice() -> None:
+    written = summary("Both images show a dog.", ATTRIBUTES="Image 1 shows a dog, while image 2 shows a dog.")
+    assert checked(written, set()) == ("Both images show a dog.", {})
+
+
+def test_outcomes_are_counted_by_section() -> None:
+    text = "Image 1 shows a red cat, while image 2 shows a dog. It is darker than before."
+    statements = Statements(summary("Both images show a cat. Both images show a bird.", ATTRIBUTES=text))
+    answers = dict.fromkeys(statements.questions(), 0.9)
+    answers |= {(0, "Is there a bird?"): 0.1, (1, "Is there a dog?"): None, (0, "Is there a red cat?"): 0.1}
+    assert statements.check(answers, 0.5).outcomes == Counter(
+        {
+            (COMMONALITIES, Outcome.KEPT): 1,
+            (COMMONALITIES, Outcome.MOVED): 1,
+            ("Attributes", Outcome.REMOVED): 1,
+            ("Attributes", Outcome.UNANSWERED): 1,
+            ("Attributes", Outcome.UNREAD): 1,
+        }
+    )
+
+
+def test_the_threshold_is_the_smallest_probability_that_stays() -> None:
+    statements = Statements(summary("Both images show a cat.", ATTRIBUTES="Image 1 shows a red cat."))
+    answers = dict.fromkeys(statements.questions(), 0.7)
+    assert statements.check(answers, 0.7).summary.differences
+    assert not statements.check(answers, 0.71).summary.differences
