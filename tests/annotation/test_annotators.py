@@ -61,6 +61,7 @@ def shown(messages: list[Message]) -> str:
         ("compare_images_3", "compare_images", {"wording": 3}),
         ("compare_images_4", "compare_images", {"wording": 4}),
         ("difference_note", "difference_note", {}),
+        ("is_it_shown", "is_it_shown", {"question": "Is there a red <image> at the top left?"}),
     ],
 )
 def test_the_model_sees_exactly_the_prompt_of_the_snapshot(snapshot: str, prompt: str, values: dict[str, Any]) -> None:

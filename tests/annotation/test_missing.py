@@ -95,7 +95,7 @@ def test_what_is_added_is_verified_like_all_else(tmp_path: Path) -> None:
                 yield from super().generate([request])
 
     pair = ImagePair("p", ("a.png", "b.png"), "test")
-    settings = VerifySettings("x", missing_aspects=True)
+    settings = VerifySettings(model="x", missing_aspects=True)
     model = Model("")
     (one,) = Verifier(model, settings, min_words=1, max_words=100).verify(
         iter([(pair, written)]), ImageFolders([tmp_path])
