@@ -200,7 +200,7 @@ def test_a_build_counts_statements_by_aspect_and_outcome_and_asks_nothing_twice(
         folder = build(settings, Writer())
         assert (
             len(server.requests) == 8 + 7 * 2
-        )  # "a cat?" of each picture once, and one more of each picture of a pair
+        )  # "a cat?" once per picture, one more per picture of a pair
         build(BuildSettings(**{**vars(settings), "overwrite": True, "seed": 1}), Writer())
         assert len(server.requests) == 22
     found = report(folder)
