@@ -55,7 +55,7 @@ class QuestionSettings(SamplingSettings):
 
 
 @dataclass
-class VerifySettings(EndpointSettings):
+class VerifierSettings(EndpointSettings):
     """Who checks the statements of summaries against their images, and how.
 
     Each statement becomes a yes/no question about one image; those that fail are removed.

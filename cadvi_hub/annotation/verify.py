@@ -18,7 +18,7 @@ from cadvi_hub.annotation.annotators import Summarized
 from cadvi_hub.annotation.filters import Dropped, DropReason, check_summary
 from cadvi_hub.annotation.missing import missing_differences, missing_questions
 from cadvi_hub.annotation.prompt import prompt_hash, render_prompt
-from cadvi_hub.annotation.settings import AnnotatorSettings, VerifySettings
+from cadvi_hub.annotation.settings import AnnotatorSettings, VerifierSettings
 from cadvi_hub.annotation.statements import Checked, Outcome, Question, Statements
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.images import ImageStore, plain_bytes
@@ -58,7 +58,7 @@ class Verifier:
         max_words: it is dropped if it is longer.
     """
 
-    def __init__(self, generator: Generator, settings: VerifySettings, *, min_words: int, max_words: int):
+    def __init__(self, generator: Generator, settings: VerifierSettings, *, min_words: int, max_words: int):
         self._generator, self._settings = generator, settings
         self._min_words, self._max_words = min_words, max_words
 
@@ -149,7 +149,7 @@ def _joined(checked: Checked, added: Checked) -> Checked:
 
 
 def make_verifier(
-    settings: VerifySettings, annotator: AnnotatorSettings, out: Path, writer: Generator | None = None
+    settings: VerifierSettings, annotator: AnnotatorSettings, out: Path, writer: Generator | None = None
 ) -> Verifier | None:
     """The verifier for `settings`; None if they name no model.
 
@@ -166,14 +166,14 @@ def make_verifier(
         return None
     if not 0 <= settings.threshold <= 1:
         problem = f"{settings.threshold} is not a probability"
-        raise InputError("verify.threshold", problem, "Give a number from 0 to 1")
+        raise InputError("verifier.threshold", problem, "Give a number from 0 to 1")
     generator = writer
     if settings.model != "self":
         replies = Path(annotator.reply_store) if annotator.reply_store else out / "replies.sqlite"
         endpoint = settings if settings.base_url else None
         generator = make_generator(settings.model, endpoint, batch_size=settings.batch_size, replies=replies)
     if generator is None:
-        raise InputError("verify.model", "no model writes these summaries that could check itself", "Name a model")
+        raise InputError("verifier.model", "no model writes these summaries that could check itself", "Name a model")
     return Verifier(generator, settings, min_words=annotator.min_words, max_words=annotator.max_words)
 
 

@@ -44,4 +44,4 @@ def make_authors(settings: BuildSettings, annotator: Annotator | None = None) ->
 
 def _verifier(settings: BuildSettings, annotator: Annotator) -> Verifier | None:
     writer = annotator.generator if isinstance(annotator, LlmAnnotator) else None
-    return make_verifier(settings.verify, settings.annotator, settings.out, writer)
+    return make_verifier(settings.verifier, settings.annotator, settings.out, writer)

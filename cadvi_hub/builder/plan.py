@@ -85,8 +85,8 @@ def make_plan(settings: BuildSettings, annotator: Annotator | None = None) -> Pl
     annotated = source_format.holds in ("captions", "captioned_pairs", "pairs")
     if settings.clip_model and not (annotated and settings.config == "v1"):
         raise InputError("clip_model", "it scores pairs of v1 that are made of captions alone", "Leave it out")
-    if settings.verify.model and not annotated:
-        raise InputError("verify.model", "it checks summaries while these are written, not rows", "Leave it out")
+    if settings.verifier.model and not annotated:
+        raise InputError("verifier.model", "it checks summaries while these are written, not rows", "Leave it out")
     if settings.graphs and not annotated:
         raise InputError("graphs", "they filter summaries while these are written, not rows", "Use `cadvi ground`")
     name = settings.name or settings.config
@@ -145,7 +145,7 @@ def _recipe(settings: BuildSettings, source_format: Format, authors: Authors) ->
         kept = {"min_words": settings.annotator.min_words, "max_words": settings.annotator.max_words}
         recipe["annotator"] = {**asdict(annotator.provenance), **kept}
     if verifier:
-        recipe["verify"] = verifier.recipe
+        recipe["verifier"] = verifier.recipe
     if settings.config == "cad_qa":
         kept = {"max_words": settings.questions.max_words, "seed": settings.questions.seed}
         recipe["questions"] = {**(asdict(writer.provenance) if writer else {}), **kept}

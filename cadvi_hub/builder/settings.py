@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from cadvi_hub.annotation.settings import AnnotatorSettings, QuestionSettings, VerifySettings
+from cadvi_hub.annotation.settings import AnnotatorSettings, QuestionSettings, VerifierSettings
 from cadvi_hub.core.ranges import Count, Parallel, Ranged, Seed, Share
 from cadvi_hub.pairing.settings import PairSettings
 from cadvi_hub.sources.settings import SourceSettings
@@ -32,7 +32,7 @@ class BuildSettings(Ranged):
         out: output folder; the data set is written to `<out>/<name>`.
         pairs: how pairs are mined from captions.
         annotator: who writes the summaries, and the questions of `cad_qa`.
-        verify: who checks the statements of the summaries against the images, and how.
+        verifier: who checks the statements of the summaries against the images, and how.
         clip_model: CLIP model that scores how alike the images of a `v1` pair are (`clip_sim_score`), a Hub id or a
             folder; without it the column is empty. It needs the extra `train`.
         graphs: folder of scene graphs, as for `cadvi ground`: summaries that they contradict are dropped.
@@ -62,7 +62,7 @@ class BuildSettings(Ranged):
     out: Path
     pairs: PairSettings = field(default_factory=PairSettings)
     annotator: AnnotatorSettings = field(default_factory=AnnotatorSettings)
-    verify: VerifySettings = field(default_factory=VerifySettings)
+    verifier: VerifierSettings = field(default_factory=VerifierSettings)
     clip_model: str | None = None
     graphs: Path | None = None
     max_contradicted: Share = 0.25

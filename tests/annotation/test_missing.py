@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from cadvi_hub.annotation.missing import missing_differences, missing_questions, read_answer
-from cadvi_hub.annotation.settings import VerifySettings
+from cadvi_hub.annotation.settings import VerifierSettings
 from cadvi_hub.annotation.verify import Verifier
 from cadvi_hub.core.images import ImageFolders
 from cadvi_hub.core.schema import Aspect, CadSummary, Difference, ImagePair
@@ -95,7 +95,7 @@ def test_what_is_added_is_verified_like_all_else(tmp_path: Path) -> None:
                 yield from super().generate([request])
 
     pair = ImagePair("p", ("a.png", "b.png"), "test")
-    settings = VerifySettings(model="x", missing_aspects=True)
+    settings = VerifierSettings(model="x", missing_aspects=True)
     model = Model("")
     (one,) = Verifier(model, settings, min_words=1, max_words=100).verify(
         iter([(pair, written)]), ImageFolders([tmp_path])

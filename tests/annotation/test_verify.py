@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from cadvi_hub.annotation.filters import Dropped, DropReason
-from cadvi_hub.annotation.settings import AnnotatorSettings, VerifySettings
+from cadvi_hub.annotation.settings import AnnotatorSettings, VerifierSettings
 from cadvi_hub.annotation.verify import Verified, Verifier, make_verifier, probability_of_yes
 from cadvi_hub.builder.build import build
 from cadvi_hub.builder.settings import BuildSettings
@@ -67,14 +67,14 @@ PAIR = ImagePair("p", ("a.png", "b.png"), "test")
 
 
 def verified(answer: dict[str, str] | str, images: ImageFolders, summary: CadSummary | Dropped = SUMMARY) -> Verified:
-    verifier = Verifier(Oracle(answer), VerifySettings(model="x"), min_words=1, max_words=100)
+    verifier = Verifier(Oracle(answer), VerifierSettings(model="x"), min_words=1, max_words=100)
     (one,) = verifier.verify(iter([(PAIR, summary)]), images)
     return one
 
 
 def test_each_question_is_about_one_image_which_comes_first(images: ImageFolders, tmp_path: Path) -> None:
     oracle = Oracle("yes")
-    verifier = Verifier(oracle, VerifySettings(model="x"), min_words=1, max_words=100)
+    verifier = Verifier(oracle, VerifierSettings(model="x"), min_words=1, max_words=100)
     (one,) = verifier.verify(iter([(PAIR, SUMMARY)]), images)
     asked = [(request.images, [part["type"] for part in request.messages[0]["content"]]) for request in oracle.asked]
     red, blue = ((tmp_path / name).read_bytes() for name in PAIR.images)
@@ -120,11 +120,11 @@ def test_yes_is_as_probable_as_the_model_says(reply: Reply | Failed, expected: f
 
 
 def test_settings_that_cannot_work_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"verify.threshold: 1\.5 is not a probability"):
-        make_verifier(VerifySettings(model="self", threshold=1.5), AnnotatorSettings(), tmp_path, Oracle("yes"))
+    with pytest.raises(InputError, match=r"verifier\.threshold: 1\.5 is not a probability"):
+        make_verifier(VerifierSettings(model="self", threshold=1.5), AnnotatorSettings(), tmp_path, Oracle("yes"))
     with pytest.raises(InputError, match="no model writes these summaries"):
-        make_verifier(VerifySettings(model="self"), AnnotatorSettings(), tmp_path)
-    assert make_verifier(VerifySettings(), AnnotatorSettings(), tmp_path) is None
+        make_verifier(VerifierSettings(model="self"), AnnotatorSettings(), tmp_path)
+    assert make_verifier(VerifierSettings(), AnnotatorSettings(), tmp_path) is None
 
 
 class Seeing(FakeAnnotator):
@@ -167,7 +167,7 @@ def test_only_a_verifier_that_looks_removes_what_is_wrong_and_keeps_what_is_righ
         return [verdicts.count(Verdict.SUPPORTED), verdicts.count(Verdict.CONTRADICTED)]
 
     written = list(Seeing().annotate(pairs, store))
-    verifier = Verifier(Model(""), VerifySettings(model="x"), min_words=1, max_words=100)
+    verifier = Verifier(Model(""), VerifierSettings(model="x"), min_words=1, max_words=100)
     results = list(verifier.verify(iter(written), store))
     left = counts((one.pair, one.summary) for one in results if isinstance(one.summary, CadSummary))
     if says == "yes":
@@ -182,7 +182,7 @@ def test_only_a_verifier_that_looks_removes_what_is_wrong_and_keeps_what_is_righ
 
 def recipe(tmp_path: Path, **keys: Any) -> BuildSettings:
     source = similar_source(tmp_path / "source")
-    return BuildSettings("v2", source, tmp_path / "data", verify=VerifySettings(**keys), rows_per_shard=3)
+    return BuildSettings("v2", source, tmp_path / "data", verifier=VerifierSettings(**keys), rows_per_shard=3)
 
 
 class Writer(FakeAnnotator):
@@ -198,13 +198,11 @@ def test_a_build_counts_statements_by_aspect_and_outcome_and_asks_nothing_twice(
     with openai_server(behaviour) as server:
         settings = recipe(tmp_path, model="eyes", base_url=server.base_url)
         folder = build(settings, Writer())
-        assert (
-            len(server.requests) == 8 + 7 * 2
-        )  # "a cat?" once per picture, one more per picture of a pair
+        assert len(server.requests) == 8 + 7 * 2  # "a cat?" once per picture, one more per picture of a pair
         build(BuildSettings(**{**vars(settings), "overwrite": True, "seed": 1}), Writer())
         assert len(server.requests) == 22
     found = report(folder)
-    assert found["recipe"]["verify"]["model"] == "eyes"
+    assert found["recipe"]["verifier"]["model"] == "eyes"
     assert found["verification"]["pairs"] == 7
     assert found["verification"]["questions_per_pair"] == 4
     assert found["verification"]["statements"]["Attributes"] == {
@@ -232,5 +230,5 @@ def test_a_local_model_verifies_and_a_rerun_has_its_answers_stored(tmp_path: Pat
 
 def test_rows_that_are_written_already_cannot_be_verified(tmp_path: Path) -> None:
     source = SourceSettings(tmp_path, name="x", format="built")
-    with pytest.raises(InputError, match=r"verify\.model"):
-        build(BuildSettings("v2", source, tmp_path / "out", verify=VerifySettings(model="self")))
+    with pytest.raises(InputError, match=r"verifier\.model"):
+        build(BuildSettings("v2", source, tmp_path / "out", verifier=VerifierSettings(model="self")))
