@@ -19,6 +19,7 @@ from cadvi_hub.builder.build import build
 from cadvi_hub.builder.settings import BuildSettings
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.images import ImageFolders
+from cadvi_hub.core.scene_graph import SceneGraph
 from cadvi_hub.core.schema import Aspect, CadSummary, Difference, ImagePair
 from cadvi_hub.generation.chat import ChatRequest, Failed, OnReplies, Ranking, Reply
 from cadvi_hub.grounding.check import check_grounding
@@ -158,11 +159,15 @@ def test_only_a_verifier_that_looks_removes_what_is_wrong_and_keeps_what_is_righ
 
     pairs = [ImagePair(row["id"], tuple(row["images"]), "scenes") for row in rows]
 
+    def graphs_of(pair: ImagePair) -> tuple[SceneGraph, SceneGraph]:
+        first, second = (graphs[Path(name).name] for name in pair.images)
+        return first, second
+
     def counts(summaries: Iterable[tuple[ImagePair, CadSummary]]) -> list[int]:
         verdicts = [
             statement.verdict
             for pair, summary in summaries
-            for statement in check_grounding(summary, tuple(graphs[Path(n).name] for n in pair.images)).statements
+            for statement in check_grounding(summary, graphs_of(pair)).statements
         ]
         return [verdicts.count(Verdict.SUPPORTED), verdicts.count(Verdict.CONTRADICTED)]
 
