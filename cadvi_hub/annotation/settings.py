@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from cadvi_hub.core.ranges import BatchSize, Tokens, Words
+from cadvi_hub.core.ranges import BatchSize, Share, Tokens, Words
 from cadvi_hub.generation.settings import EndpointSettings, SamplingSettings
 
 SummaryPrompt = Literal["summary_from_captions", "summary_from_images"]
@@ -72,7 +72,7 @@ class VerifierSettings(EndpointSettings):
     """
 
     model: str = ""
-    threshold: float = 0.5
+    threshold: Share = 0.5
     missing_aspects: bool = False
-    batch_size: int = 32
-    max_tokens: int = 64
+    batch_size: BatchSize = 32
+    max_tokens: Tokens = 64

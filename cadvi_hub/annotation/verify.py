@@ -160,13 +160,10 @@ def make_verifier(
         writer: the model that writes the summaries, which `self` names; None where no model does.
 
     Raises:
-        InputError: a threshold that is no probability, or `self` where no model writes.
+        InputError: `self` where no model writes.
     """
     if not settings.model:
         return None
-    if not 0 <= settings.threshold <= 1:
-        problem = f"{settings.threshold} is not a probability"
-        raise InputError("verifier.threshold", problem, "Give a number from 0 to 1")
     generator = writer
     if settings.model != "self":
         replies = Path(annotator.reply_store) if annotator.reply_store else out / "replies.sqlite"

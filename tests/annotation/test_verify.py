@@ -121,8 +121,8 @@ def test_yes_is_as_probable_as_the_model_says(reply: Reply | Failed, expected: f
 
 
 def test_settings_that_cannot_work_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"verifier\.threshold: 1\.5 is not a probability"):
-        make_verifier(VerifierSettings(model="self", threshold=1.5), AnnotatorSettings(), tmp_path, Oracle("yes"))
+    with pytest.raises(InputError, match=r"setting threshold: it is 1\.5"):
+        VerifierSettings(model="self", threshold=1.5)
     with pytest.raises(InputError, match="no model writes these summaries"):
         make_verifier(VerifierSettings(model="self"), AnnotatorSettings(), tmp_path)
     assert make_verifier(VerifierSettings(), AnnotatorSettings(), tmp_path) is None
