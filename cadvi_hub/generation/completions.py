@@ -144,3 +144,12 @@ def _tokens(number: Any) -> int:
 def _whole(text: str) -> str:
     """`text` without lone surrogates, which JSON can carry and UTF-8 cannot."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def may_be_the_requests_own(error: Exception) -> bool:
+    """Whether one request can cause this while the endpoint answers others; an overloaded one fails them all."""
+    from openai import APIConnectionError, APIStatusError
+
+    if isinstance(error, APIStatusError | ReplyError):
+        return error.status_code == 500
+    return not isinstance(error, APIConnectionError)

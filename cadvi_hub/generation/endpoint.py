@@ -18,7 +18,13 @@ from urllib.request import getproxies, proxy_bypass
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import message
 from cadvi_hub.generation.chat import ChatRequest, Failed, Reply, without_system_role
-from cadvi_hub.generation.completions import ReplyError, check_for_error, check_parameters, read_completion
+from cadvi_hub.generation.completions import (
+    ReplyError,
+    check_for_error,
+    check_parameters,
+    may_be_the_requests_own,
+    read_completion,
+)
 from cadvi_hub.generation.completions import request_body as body_of
 from cadvi_hub.generation.settings import EndpointSettings
 
@@ -93,7 +99,7 @@ class Endpoint:
             raise
         except Exception as error:
             problem, hint = self.meaning(error)
-            if not self.problem and _may_be_the_requests_own(error) and await self._is_alive(client, request):
+            if not self.problem and may_be_the_requests_own(error) and await self._is_alive(client, request):
                 return Failed(f"the endpoint {problem}, though it answers others")
             raise self._unusable(problem, hint) from None
 
@@ -291,12 +297,3 @@ def _cause(error: BaseException, kind: type[_Error]) -> _Error | None:
     while found is not None and not isinstance(found, kind):
         found = found.__cause__ or found.__context__
     return found
-
-
-def _may_be_the_requests_own(error: Exception) -> bool:
-    """Whether one request can cause this while the endpoint answers others; an overloaded one fails them all."""
-    from openai import APIConnectionError, APIStatusError
-
-    if isinstance(error, APIStatusError | ReplyError):
-        return error.status_code == 500
-    return not isinstance(error, APIConnectionError)
