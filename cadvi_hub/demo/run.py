@@ -153,12 +153,18 @@ def demo(settings: DemoSettings) -> str:
         v1_build = BuildSettings("v1", captioned, data, pairs=pairs, annotator=settings.v1_annotator, seed=seed)
         build(v1_build)
         build(replace(v1_build, out=ablations, turns="which_image"))
+        edited = SourceSettings(world / "edited/pairs", "scenes", format="edited_pairs", images=[world / "edited"])
+        edited_build = replace(v1_build, source=edited, name="v1_edited")
+        build(edited_build)
+        build(replace(edited_build, out=ablations, turns="which_image"))
         build(BuildSettings("cad_qa", SourceSettings(world / "questions", "scenes"), data, seed=seed))
 
     places = {
         "instruct": (data, "instruct"),
         "v1": (data, "v1"),
         "which_image": (ablations, "v1"),
+        "edited": (data, "v1_edited"),
+        "edited_which_image": (ablations, "v1_edited"),
         "v2": (data, "v2"),
         "difference_notes": (ablations, "v2"),
     }
@@ -174,17 +180,19 @@ def demo(settings: DemoSettings) -> str:
     # that gives it away, and a model this small did not learn it from them in 700 steps (with the closest pairs, and
     # steps sorted by length; not tried since).
     with timer.stage("V1 model"):
-        v1 = tuned("v1", "instruct", "v1", "which_image")
+        v1_sources = ("instruct", "v1", "which_image", "edited", "edited_which_image")
+        v1 = tuned("v1", *v1_sources)
     with timer.stage("V2 data"):
         annotator = replace(settings.v2_annotator, kind="local", prompt="summary_from_images", model=str(v1))
         annotator = replace(annotator, reply_store=str(data / "replies.sqlite"))
         v2_build = BuildSettings("v2", similar, data, annotator=annotator, seed=seed)
-        build(v2_build)
+        verifier = settings.v2_verifier
+        build(replace(v2_build, verifier=replace(verifier, model=str(base)) if verifier.model == "base" else verifier))
         build(replace(v2_build, out=ablations, turns="difference_note"))
     with timer.stage("V2 model"):
-        v2 = tuned("v2", "instruct", "v1", "which_image", "v2")
+        v2 = tuned("v2", *v1_sources, "v2")
     with timer.stage("ablations"):
-        which = tuned("which_image", "instruct", "which_image")
+        which = tuned("which_image", "instruct", "which_image", "edited_which_image")
         notes = tuned("difference_notes", "instruct", "difference_notes")
 
     models = {"base": base, "v1": v1, "v2": v2, "which_image": which, "difference_notes": notes}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from cadvi_hub.annotation.settings import AnnotatorSettings
+from cadvi_hub.annotation.settings import AnnotatorSettings, VerifierSettings
 from cadvi_hub.core.ranges import Count, Ranged, Seed
 from cadvi_hub.pairing.settings import PairSettings
 from cadvi_hub.world.settings import WorldSettings
@@ -25,8 +25,10 @@ class DemoSettings(Ranged):
         pairs: How V1's pairs are mined.
         v1_annotator: Who writes V1's summaries.
         v2_annotator: How the V1 model writes V2's summaries.
+        v2_verifier: How V2's summaries are checked; the model `base` is the demo's base, which reads one picture well.
         training: Keys of the training script for every run.
-        mixture_rows: Rows at most of a mixture's sources: `instruct`, `v1`, `which_image`, `v2`, `difference_notes`.
+        mixture_rows: Rows at most of a mixture's sources: `instruct`, `v1`, `which_image`, `edited`,
+            `edited_which_image`, `v2`, `difference_notes`.
     """
 
     out: Path = Path("out/demo")
@@ -36,5 +38,6 @@ class DemoSettings(Ranged):
     pairs: PairSettings = field(default_factory=PairSettings)
     v1_annotator: AnnotatorSettings = field(default_factory=AnnotatorSettings)
     v2_annotator: AnnotatorSettings = field(default_factory=AnnotatorSettings)
+    v2_verifier: VerifierSettings = field(default_factory=VerifierSettings)
     training: dict[str, Any] = field(default_factory=dict)
     mixture_rows: dict[str, Count] = field(default_factory=dict)
