@@ -30,7 +30,7 @@ from cadvi_hub.annotation.prompt import captions_of
 from cadvi_hub.core.processes import worker_pool
 from cadvi_hub.core.schema import Aspect, CadSummary, CaptionedImage
 from cadvi_hub.core.summaries import render_summary
-from cadvi_hub.pairing.nouns import extract_nouns
+from cadvi_hub.pairing.nouns import tag_captions
 from cadvi_hub.pairing.pairs import mine_pairs
 from cadvi_hub.pairing.settings import PairSettings
 
@@ -130,7 +130,7 @@ def mined(file: Path, min_shared: int) -> list[Pair]:
     images = [
         CaptionedImage(str(k), row.get("image") or row["image_id"], row["caption"], "x") for k, row in enumerate(rows)
     ]
-    nouns = list(extract_nouns((image.caption for image in images), workers=1))
+    nouns = [tagged.nouns for tagged in tag_captions((image.caption for image in images), workers=1)]
     pairs = mine_pairs(images, nouns, PairSettings(min_shared=min_shared)).pairs
     return list(map(captions_of, pairs))
 

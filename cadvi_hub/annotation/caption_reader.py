@@ -55,11 +55,12 @@ def _parser() -> Language:  # one per process
     import spacy
     from thinc.api import use_ops
 
-    from cadvi_hub.pairing.nouns import MODEL, require_model
+    from cadvi_hub.pairing.nouns import require_model
+    from cadvi_hub.pairing.settings import SPACY_MODEL
 
     require_model()
     with use_ops("numpy", use_blis=False):  # three times as fast
-        return spacy.load(MODEL, exclude=["ner"])
+        return spacy.load(SPACY_MODEL, exclude=["ner"])
 
 
 def read_captions(captions: Iterable[str]) -> Iterator[CaptionReading]:

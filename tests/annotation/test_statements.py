@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from cadvi_hub.annotation.claim_questions import aspect_of, question_of, sentence_of
-from cadvi_hub.annotation.statements import Outcome, Statements
+from cadvi_hub.annotation.statements import Outcome, Question, Statements
 from cadvi_hub.core.schema import Aspect, CadSummary, Difference
 from cadvi_hub.grounding.check import COMMONALITIES
 from cadvi_hub.grounding.claims import read_claims
@@ -124,7 +124,7 @@ def test_a_commonality_is_not_said_twice() -> None:
 def test_outcomes_are_counted_by_section() -> None:
     text = "Image 1 shows a red cat, while image 2 shows a dog. It is darker than before."
     statements = Statements(summary("Both images show a cat. Both images show a bird.", ATTRIBUTES=text))
-    answers = dict.fromkeys(statements.questions(), 0.9)
+    answers: dict[Question, float | None] = dict.fromkeys(statements.questions(), 0.9)
     answers |= {(0, "Is there a bird?"): 0.1, (1, "Is there a dog?"): None, (0, "Is there a red cat?"): 0.1}
     assert statements.check(answers, 0.5).outcomes == Counter(
         {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ class Oracle:
     """Answers each question as `answer` says, from the question's text."""
 
     name = "oracle"
+    request_changes: Mapping[str, Any] = {}
 
     def __init__(self, answer: dict[str, str] | str):
         self.answer = answer
