@@ -85,7 +85,16 @@ def check_ranges(settings_class: type, values: Mapping[str, Any], prefix: str = 
 def check_range(key: str, value: Any, allowed: Range) -> None:
     """InputError unless `value`, the setting `key`, is within its range."""
     if value not in allowed:
-        raise InputError(f"setting {key}", f"it is {value!r}", f"Give a number, {allowed!r}")
+        raise InputError(f"setting {key}", f"it is {_shown(value)}", f"Give a number, {allowed!r}")
+
+
+def _shown(value: Any) -> str:
+    """`value` as a message shows it: of a number with thousands of digits, only the first."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no number of more than 4,300 digits
+        return "a number of thousands of digits"
+    return text if len(text) <= 60 else f"{text[:60]}…"
 
 
 def _places(value: Any) -> Iterator[str | PurePath]:

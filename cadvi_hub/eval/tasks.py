@@ -61,6 +61,8 @@ def prompt(row: Mapping[str, Any], task_name: str) -> Doc:
     if not len(images) == placeholders > 0:
         problem = f"{len(images)} image(s) and {placeholders} {IMAGE_PLACEHOLDER} in the text"
         raise InputError(place, problem, "Give each image its place in the text")
+    if not isinstance(images, RowImages) and None in images:
+        raise InputError(place, f"image {images.index(None) + 1} is missing", "Build the set again, with its pictures")
     choices = list(row["options"]) or [row["answer"]]
     if row["answer"] not in choices:
         raise InputError(place, f"the answer {row['answer']!r} is not one of its options", "Fix the set")

@@ -166,8 +166,8 @@ def test_the_digest_changes_with_what_files_hold_and_their_order_alone(tmp_path:
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    for missing in (tmp_path / "gone", tmp_path):
-        with pytest.raises(InputError, match=rf"^{missing}: cannot be read \(.*Check source\.path"):
+    for missing, problem in ((tmp_path / "gone", r"cannot be read \("), (tmp_path, "it is a folder")):
+        with pytest.raises(InputError, match=rf"^{missing}: {problem}.*Check source\.path"):
             digest_of_files([missing])
 
 

@@ -150,7 +150,8 @@ def test_written_sets_load_by_their_name_with_declared_features(tmp_path: Path, 
     assert load_dataset(str(data), "cad_qa", split="test", cache_dir=str(tmp_path / "cache"))[0]["options"] == []
     file = pq.ParquetFile(data / "bison/test.parquet")
     assert [file.metadata.row_group(index).num_rows for index in range(file.num_row_groups)] == [100, 100, 30]
-    assert sorted(path.name for path in data.rglob("*") if path.is_file()) == ["README.md", *["test.parquet"] * 2]
+    visible = [path.name for path in data.rglob("*") if path.is_file() and not path.name.startswith(".")]
+    assert sorted(visible) == ["README.md", *["test.parquet"] * 2]
 
 
 def test_writing_stopped_half_way_leaves_the_older_set_whole(tmp_path: Path, images: Path) -> None:

@@ -120,7 +120,7 @@ def test_every_set_is_a_task_and_its_rows_become_docs() -> None:
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"images": [None] * 3, "question": "<image><image><image>?"}, "3 image"),
+        ({"images": [None] * 3, "question": "<image><image><image>?"}, "image 1 is missing"),
         ({"images": [None]}, "1 image.* and 2 <image>"),
         ({"answer": "C"}, "'C' is not one of its options"),
     ],
@@ -139,7 +139,7 @@ def test_the_environment_says_where_each_set_is(monkeypatch: pytest.MonkeyPatch)
 
 def test_the_reference_answers_are_all_right(settings: EvaluateSettings) -> None:
     scores = evaluate(settings, Scripted(gold))
-    assert list(scores) == list(BENCHMARKS)
+    assert list(scores) == [name for name in BENCHMARKS if name != "choices"]  # a set of the user's own
     for task, metrics in scores.items():
         values = {name: metrics[name] for name in metrics if f"{name}_interval" in metrics}
         assert values

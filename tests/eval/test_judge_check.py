@@ -185,7 +185,7 @@ def test_sets_that_cannot_be_used_are_named(data: Path, tmp_path: Path) -> None:
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"tasks": ("bison",)}, "a judge rates open answers"),
         ({"tasks": ("cad_summary",)}, r"question set 'cad_summary' of .*: 0 of its files are there"),
-        ({"questions": 0}, "none are drawn"),
+        ({"questions": 0}, "it is 0"),
         ({"data": str(tmp_path / "other")}, "it has neither cad_qa nor cad_summary"),
     ]
     for changes, problem in wrong:

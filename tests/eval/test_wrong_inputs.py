@@ -35,10 +35,12 @@ def test_what_an_earlier_run_left_in_the_folder_does_not_pass_for_this_ones(sett
     assert list(scores) == ["bison"]
 
 
-def test_scores_never_stand_beside_the_predictions_of_a_run_that_was_stopped(
+def test_a_stopped_run_leaves_the_scores_and_predictions_of_the_one_before_together(
     settings: EvaluateSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     evaluate(settings)
+    before = {path.name: path.read_bytes() for path in (settings.out / "predictions").iterdir()}
+    scores = (settings.out / "results.json").read_bytes()
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
@@ -46,7 +48,8 @@ def test_scores_never_stand_beside_the_predictions_of_a_run_that_was_stopped(
     monkeypatch.setattr("cadvi_hub.eval.evaluate.task_scores", stop)
     with pytest.raises(KeyboardInterrupt):
         evaluate(settings)
-    assert not (settings.out / "results.json").exists()
+    assert (settings.out / "results.json").read_bytes() == scores
+    assert {path.name: path.read_bytes() for path in (settings.out / "predictions").iterdir()} == before
 
 
 def test_a_set_in_the_place_of_another_is_refused(settings: EvaluateSettings, tmp_path: Path) -> None:

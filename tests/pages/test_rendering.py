@@ -1,6 +1,7 @@
 """Rows, questions and chats as HTML: everything is escaped, and what a reader must see is there."""
 
 import re
+import struct
 import sys
 from pathlib import Path
 from typing import Any
@@ -110,8 +111,8 @@ def test_a_broken_picture_says_so_in_its_place(image: dict[str, Any], tmp_path: 
 
 def test_a_picture_of_too_many_pixels_is_not_decoded() -> None:
     side = int(MAX_PIXELS**0.5) + 1
-    header = b"P6 %d %d 255\n" % (side, side)
-    assert "exceeds" in shown({"bytes": header, "path": "bomb.ppm"}, data_url).problem
+    header = b"BM" + struct.pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, side, side, 1, 24, 0, 0, 0, 0, 0, 0)
+    assert "exceeds" in shown({"bytes": header, "path": "bomb.bmp"}, data_url).problem
 
 
 def test_a_picture_that_a_row_only_names_is_looked_up(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_both_orders_and_position_bias_are_shown_where_results_have_them(tmp_pat
     assert both[4].startswith(f"{'v1':<17} 0.0 ")
     bias = block(text, "Position bias")
     assert bias[0].split() == ["bison"]  # a statement's answer names no image
-    assert bias[4].startswith(f"{'v1':<17} +50 [")
+    assert bias[4].startswith(f"{'v1':<17} +100 [")
     swapped = next(
         table for table in tables(collect(ReportSettings({"v1": folder}, out=tmp_path))) if "swapped" in table.title
     )

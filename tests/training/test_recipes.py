@@ -121,7 +121,7 @@ def test_mixture_is_json_on_the_command_line() -> None:
     [
         ("learning_rat: 1.0", [], "learning_rat"),
         ("lora_r: 8", ["--lora_rank", "8"], "--lora_rank"),
-        ("lora_r: [", [], "settings"),
+        ("lora_r: [", [], r"recipe\.yaml: it is not a recipe"),
         ("- lora_r", [], "mapping"),
         ("mixture: [v1]", [], "mixture"),
         ("lora_r: 8", ["--mixture", "{"], "property name"),

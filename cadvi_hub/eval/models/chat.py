@@ -18,7 +18,7 @@ from cadvi_hub.generation.chat import ChatRequest, Decoding, Failed, Generator, 
 IMAGE = "<image>"  # stands in a question where an image goes
 _HINT = "Use a model that takes such prompts, or leave the question out of the set"
 _SHOWN = 5  # questions without an answer that the log names
-PictureFormat = Literal["PPM", "PNG"]
+PictureFormat = Literal["BMP", "PNG"]
 
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ def greedy_answers(generator: Generator, docs: list[Doc], picture_format: Pictur
     Args:
         generator: the model.
         docs: the questions.
-        picture_format: PPM is the bare pixels, for a model in this process; PNG is what every endpoint reads, as it
+        picture_format: BMP is the bare pixels, for a model in this process; PNG is what every endpoint reads, as it
             does the bytes that a question set holds.
 
     A question without a reply (a content filter, an error that it alone causes) is `Unanswered`; a rerun asks it
@@ -73,7 +73,7 @@ def asking_order(docs: list[Doc]) -> list[int]:
     return sorted(range(len(docs)), key=place)
 
 
-def chat_request(doc: Doc, picture_format: PictureFormat = "PPM") -> ChatRequest:
+def chat_request(doc: Doc, picture_format: PictureFormat = "BMP") -> ChatRequest:
     """The question as one user turn, each image where its placeholder is.
 
     Raises:

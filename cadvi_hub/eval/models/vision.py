@@ -55,7 +55,7 @@ class VisionModel(base.EvalModel):
         Raises:
             InputError: a question cannot be asked, or is too long for the model.
         """
-        return greedy_answers(self._generator, docs, "PPM")
+        return greedy_answers(self._generator, docs, "BMP")
 
     def loglikelihood(self, docs: list[Doc]) -> list[ModelResponse]:
         """Per question, the log-probability of each choice after the prompt (sum over its tokens, natural log)."""
