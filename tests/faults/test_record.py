@@ -63,7 +63,10 @@ def test_processes_are_sorted_the_same_way() -> None:
     assert [text.partition(":")[0] for text in count.seen] == ["tracebacks", "hangs"]
 
 
-def test_the_table_adds_up_over_tests_and_processes(pytester: pytest.Pytester) -> None:
+def test_the_table_adds_up_over_tests_and_processes(
+    pytester: pytest.Pytester, pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(pytestconfig.rootpath))  # where `tests` is
     pytester.makeconftest(CONFTEST)
     pytester.makepyfile(TESTS)
     table = Path(pytester.path) / "table.md"
