@@ -105,6 +105,10 @@ class Phrase:
         tail = [action, PLACES[self.place] if self.place else ""]
         return " ".join(word for word in (article, named, *tail) if word)
 
+    def claim(self) -> str:
+        """That there is what the phrase says, "there are two red cats"."""
+        return f"there {'is' if self.count == 1 else 'are'} {self.text()}"
+
 
 @dataclass(frozen=True, slots=True)
 class Relation:

@@ -127,7 +127,7 @@ def statement_about(rng: random.Random, scene: Scene, true: bool, near: float = 
         phrase = false
     if phrase.holds(scene) != true:
         return None
-    return f"there {'is' if phrase.count == 1 else 'are'} {phrase.text()}"
+    return phrase.claim()
 
 
 def verify_turn(rng: random.Random, scene: Scene) -> Turn | None:
@@ -177,11 +177,16 @@ def claim_turn(rng: random.Random, scene: Scene, weights: Sequence[float]) -> Tu
         values = SAID["sketch"][name] if not true else (own,)
         count = 1 if name == "place" else phrase.count
         phrase = replace(phrase, count=count, **{name: rng.choice([v for v in values if true or v != own])})
+    return phrase_turn(rng, scene, phrase, true)
+
+
+def phrase_turn(rng: random.Random, scene: Scene, phrase: Phrase, true: bool) -> Turn | None:
+    """Whether there is what `phrase` says; None if that is not as `true` says, or nobody would say it."""
     silent = phrase.fill == "plain" or phrase.action == "standing"
     impossible = phrase.kind not in graph.ANIMATE and phrase.action
     if silent or impossible or phrase.holds(scene) != true:
         return None
-    return asked(rng, f"there {'is' if phrase.count == 1 else 'are'} {phrase.text()}", true)
+    return asked(rng, phrase.claim(), true)
 
 
 def wrong_caption(rng: random.Random, scene: Scene, caption: Caption) -> Caption | None:
@@ -211,8 +216,13 @@ def caption_turn(rng: random.Random, scene: Scene) -> Turn | None:
         return None
     captions = [right, wrong]
     rng.shuffle(captions)
-    options = "\n".join(f"{letter}. {c.text}" for letter, c in zip("AB", captions, strict=True))
-    return f"Which caption suits the image better?\n{options}\n{LETTER}", "AB"[captions.index(right)]
+    return which_caption_turn([caption.text for caption in captions], captions.index(right))
+
+
+def which_caption_turn(shown: Sequence[str], right: int) -> Turn:
+    """Which of the two captions `shown` fits the image: the one with the number `right`."""
+    options = "\n".join(f"{letter}. {text}" for letter, text in zip("AB", shown, strict=True))
+    return f"Which caption suits the image better?\n{options}\n{LETTER}", "AB"[right]
 
 
 def describe_turn(rng: random.Random, scene: Scene) -> Turn:

@@ -12,8 +12,8 @@ from typing import Any
 
 from cadvi_hub.world.captions import Caption, describe, groups, make_caption, partial_phrase
 from cadvi_hub.world.comparisons import pair_statement
-from cadvi_hub.world.instruct import LETTER, Turn, asked
-from cadvi_hub.world.scene import ANIMATE, Edit, Scene, Split, draw_scene, edit_scene
+from cadvi_hub.world.instruct import Turn, phrase_turn, which_caption_turn
+from cadvi_hub.world.scene import Edit, Scene, Split, draw_scene, edit_scene
 
 BOUND = ("color", "size", "fill", "action", "place", "count")
 # What a near scene differs in: more often what is hard to see.
@@ -55,11 +55,7 @@ def bound_claim_turn(rng: random.Random, scene: Scene) -> Turn | None:
     phrase = replace(phrase, **claimed)
     if phrase.count > 1:
         phrase = replace(phrase, place="")
-    silent = phrase.fill == "plain" or phrase.action == "standing"
-    impossible = phrase.kind not in ANIMATE and phrase.action
-    if silent or impossible or phrase.holds(scene) != true:
-        return None
-    return asked(rng, f"there {'is' if phrase.count == 1 else 'are'} {phrase.text()}", true)
+    return phrase_turn(rng, scene, phrase, true)
 
 
 def draw_near_scene(rng: random.Random, scene: Scene) -> Scene | None:
@@ -67,9 +63,7 @@ def draw_near_scene(rng: random.Random, scene: Scene) -> Scene | None:
     return edit_scene(rng, scene, rng.choices(list(EDIT_WEIGHTS), list(EDIT_WEIGHTS.values()))[0])
 
 
-def near_captions(
-    rng: random.Random, scenes: tuple[Scene, Scene], tell: float = 0.9
-) -> tuple[Caption, Caption] | None:
+def near_captions(rng: random.Random, scenes: tuple[Scene, Scene], tell: float) -> tuple[Caption, Caption] | None:
     """A caption of each scene in the same wording; None unless each is false of the other scene."""
     state = rng.getrandbits(32)
     first, second = (make_caption(random.Random(state), scene, tell) for scene in scenes)
@@ -82,10 +76,8 @@ def near_caption_turn(rng: random.Random, scene: Scene) -> Turn | None:
     captions = other and near_captions(rng, (scene, other), rng.choice((0.4, 0.7, 1.0)))
     if not captions:
         return None
-    shown = [caption.text for caption in captions]
     right = rng.randrange(2)
-    options = "\n".join(f"{letter}. {shown[k != right]}" for k, letter in enumerate("AB"))
-    return f"Which caption suits the image better?\n{options}\n{LETTER}", "AB"[right]
+    return which_caption_turn([captions[k != right].text for k in range(2)], right)
 
 
 def near_texts_turn(rng: random.Random, split: Split) -> Turn | None:

@@ -53,7 +53,7 @@ def test_near_captions_are_true_of_their_own_scene_alone() -> None:
     for _ in range(300):
         scene = draw_scene(rng, "train")
         other = draw_near_scene(rng, scene)
-        captions = other and near_captions(rng, (scene, other))
+        captions = other and near_captions(rng, (scene, other), 0.9)
         if other and captions:
             made += 1
             assert captions[0].holds(scene)
