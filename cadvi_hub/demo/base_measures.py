@@ -13,6 +13,7 @@ from cadvi_hub.world.scene import Scene, draw_scene
 
 Drawn = tuple[Scene | None, list[Turn]]
 BEFORE_PICTURE = ("nothing", "label", "sentence", "three sentences", "turn", "question")
+KINDS = (*CLAIMED, "binding", "near caption")
 
 
 def _moved(rng: random.Random, before: str, turn: Turn) -> list[Turn]:
@@ -64,20 +65,23 @@ def read_where(model: Any, processor: Any, number: int) -> dict[str, dict[str, f
     Args:
         number: questions of each kind at each place.
     """
+    questions = {kind: _draw(kind, number) for kind in KINDS}
+
+    def placed(kind: str, before: str) -> list[Drawn]:
+        words = random.Random(f"probe {before}")
+        return [(scene, _moved(words, before, turn)) for scene, turn in questions[kind]]
+
     return {
-        before: {kind: right_share(model, processor, _draw(kind, before, number)) for kind in KINDS}
+        before: {kind: right_share(model, processor, placed(kind, before)) for kind in KINDS}
         for before in BEFORE_PICTURE
     }
 
 
-KINDS = (*CLAIMED, "binding", "near caption")
-
-
-def _draw(kind: str, before: str, number: int) -> list[Drawn]:
-    """The same scenes and questions for every place of the picture."""
-    rng, words = random.Random(f"probe {kind}"), random.Random(f"probe {before}")
+def _draw(kind: str, number: int) -> list[tuple[Scene, Turn]]:
+    """`number` scenes, each with a question of a kind of `KINDS`."""
+    rng = random.Random(f"probe {kind}")
     weights = [float(name == kind) for name in CLAIMED]
-    drawn: list[Drawn] = []
+    drawn: list[tuple[Scene, Turn]] = []
     while len(drawn) < number:
         scene = draw_scene(rng, "eval", max_groups=2)
         if kind == "binding":
@@ -87,5 +91,5 @@ def _draw(kind: str, before: str, number: int) -> list[Drawn]:
         else:
             turn = claim_turn(rng, scene, weights)
         if turn is not None:
-            drawn.append((scene, _moved(words, before, turn)))
+            drawn.append((scene, turn))
     return drawn
