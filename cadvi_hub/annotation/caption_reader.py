@@ -52,15 +52,12 @@ class CaptionReading:
 
 @cache
 def _parser() -> Language:  # one per process
-    import spacy
     from thinc.api import use_ops
 
-    from cadvi_hub.pairing.nouns import require_model
-    from cadvi_hub.pairing.settings import SPACY_MODEL
+    from cadvi_hub.pairing.nouns import load_tagger
 
-    require_model()
     with use_ops("numpy", use_blis=False):  # three times as fast
-        return spacy.load(SPACY_MODEL, exclude=["ner"])
+        return load_tagger(parser=True)
 
 
 def read_captions(captions: Iterable[str]) -> Iterator[CaptionReading]:

