@@ -46,7 +46,6 @@ DOUBT = re.compile(
     rf"|\b(?:partly|partially|half|somewhat|almost|nearly|mostly)\s+(?={_O})|\?\W*$",
     _I,
 )
-_NOT_ABOUT_ME = re.compile(r"\b(?:is|are|it's)\s+not\s+clear\s+what\b", _I)
 _ONCE = re.compile(
     r"\b(?:thought|at\s+first|first\s+glance|initially|looked\s+like|tempting|some(?:one)?\s+(?:may|might|would"
     r"|could)?\s*say|might\s+seem|may\s+seem)\b",

@@ -98,7 +98,7 @@ _IS_SET = re.compile(
 _RELATION_SENTENCE = re.compile(rf"(?:,? and|,) (?=(?:(?! and |,).)*?{RELATIONS.pattern})")
 
 
-_READER = PhraseReader(prose=True)
+_READER = PhraseReader()
 
 
 def read_claims(text: str, common: bool) -> Iterator[Claim]:

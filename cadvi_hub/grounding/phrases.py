@@ -101,13 +101,8 @@ def singular(plural: str) -> str:
 class PhraseReader:
     """Reads noun phrases, offline; the same text always gives the same phrases.
 
-    Args:
-        prose: whether a verb after a noun ends the noun phrase ("the dog | runs"). Summaries have such verbs; captions
-            list things, and there the tagger takes too many nouns for verbs.
+    A verb after a noun ends the noun phrase ("the dog | runs").
     """
-
-    def __init__(self, prose: bool = False):
-        self._prose = prose
 
     def read(self, caption: str) -> Reading:
         """Noun phrases with their number, attributes, action and place; settings; relations."""
@@ -134,7 +129,7 @@ class PhraseReader:
             start = position + 1 if determined else position
             end = start
             while end < len(tokens) and not self._ends_phrase(tokens[end]):
-                if self._prose and self._is_predicate(tokens[start:end], tokens[end], determined):
+                if self._is_predicate(tokens[start:end], tokens[end], determined):
                     break
                 end += 1
             if end == start:
