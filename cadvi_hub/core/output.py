@@ -204,16 +204,30 @@ def _check_whole(path: Path, command: str, former: Callable[[Path], Iterable[str
             raise InputError(str(found), f"`{command}` did not make it, and would remove it", _MOVE)
 
 
-def check_result_file(file: Path, keys: Iterable[str]) -> None:
-    """Make sure that `file` may be replaced: it is not there, or it holds an earlier result.
+@contextmanager
+def open_result(file: Path, keys: Iterable[str]) -> Iterator[None]:
+    """Keep `file` for a command that writes it in the block. It is new, or holds an earlier result.
 
     Args:
-        file: what a command writes.
+        file: what the command writes; its folder is made.
         keys: of a result; a file may also have a list of results.
 
     Raises:
-        InputError: it holds something else.
+        InputError: the file holds something else, or another process is writing it.
+        WriteError: its folder cannot be written.
     """
+    with writing(file, "Name another file", every_error=True):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    lock = file.with_name(f".{file.name}{LOCK}")
+    with locked(lock, file, "another process is writing this file"):
+        try:
+            _check_result(file, set(keys))
+            yield
+        finally:
+            lock.unlink(missing_ok=True)  # it lies among files of others
+
+
+def _check_result(file: Path, keys: set[str]) -> None:
     if not os.path.lexists(file):
         return
     try:
@@ -221,5 +235,5 @@ def check_result_file(file: Path, keys: Iterable[str]) -> None:
     except (OSError, ValueError, RecursionError):
         found = None
     results = found if isinstance(found, list) else [found]
-    if not all(isinstance(result, dict) and set(keys) <= result.keys() for result in results):
+    if not all(isinstance(result, dict) and keys <= result.keys() for result in results):
         raise InputError(str(file), "it is no earlier result, and would be replaced", "Name another, or move it away")

@@ -2,14 +2,15 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.core.files import check_regular, write_json, writing
+from cadvi_hub.core.files import check_regular, write_json
 from cadvi_hub.core.json_stream import parse_json
-from cadvi_hub.core.output import check_result_file
+from cadvi_hub.core.output import open_result
 from cadvi_hub.eval.answers import Reading
 from cadvi_hub.eval.benchmarks.registry import benchmark_of
 from cadvi_hub.eval.intervals import NORMAL_95, Interval, standard_error
@@ -48,10 +49,14 @@ def compare(settings: CompareSettings) -> str:
 
     Raises:
         InputError: a folder or set has no predictions, predictions cannot be read, the models were asked different
-            questions, or `settings.out` is a file of others.
+            questions, or `settings.out` is somebody else's, or being written.
     """
-    if settings.out:
-        check_result_file(settings.out, [field.name for field in fields(Comparison)])
+    keys = [field.name for field in fields(Comparison)]
+    with open_result(settings.out, keys) if settings.out else nullcontext():
+        return _compare(settings)
+
+
+def _compare(settings: CompareSettings) -> str:
     first, second = Path(settings.first), Path(settings.second)
     sets = {folder: _sets(folder) for folder in (first, second)}
     for folder, of_folder in sets.items():
@@ -73,8 +78,6 @@ def compare(settings: CompareSettings) -> str:
         )
     ]
     if settings.out:
-        with writing(settings.out, "Name another file", every_error=True):
-            settings.out.parent.mkdir(parents=True, exist_ok=True)
         write_json(settings.out, [asdict(each) for each in comparisons])
     return "\n".join([f"first: {first}, second: {second}, {settings.reading} reading", "", *_table(comparisons)])
 

@@ -12,7 +12,8 @@ from typing import Any
 from cadvi_hub.core.drops import FIRST_PLACES, Drops
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.files import read_json, write_text
-from cadvi_hub.core.output import check_result_file
+from cadvi_hub.core.locks import locked_alone
+from cadvi_hub.core.output import LOCK, open_result
 from cadvi_hub.core.parquet import read_rows
 from cadvi_hub.core.schema import Aspect, CadSummary, Difference
 from cadvi_hub.grounding.check import COMMONALITIES, check_grounding
@@ -37,12 +38,21 @@ def ground(settings: GroundSettings) -> str:
     About 50 summaries per second on one core; the tagger takes nearly all of the time.
 
     Raises:
-        InputError: a folder without summaries or graphs, a bad graph, or no row whose images both have graphs.
+        InputError: a folder without summaries or graphs or with another process that writes there, a bad graph, or no
+            row whose images both have graphs.
     """
+    folder = settings.folder
+    files = _parquet_files(folder)
+    with (
+        locked_alone(folder / LOCK, folder, "another process is writing to this folder"),
+        open_result(folder / RECORD, ["build", "source", "statements"]),
+    ):
+        return _ground(settings, files)
+
+
+def _ground(settings: GroundSettings, files: list[Path]) -> str:
     from tqdm import tqdm
 
-    files = _parquet_files(settings.folder)
-    check_result_file(settings.folder / RECORD, ["build", "source", "statements"])
     drops = Drops()
     wanted = {name for row in _rows(files, settings.source, [_IMAGE_NAMES]) for name in _names(row)}
     counts: dict[str, Counter[str]] = {section: Counter() for section in SECTIONS}

@@ -26,12 +26,16 @@ with locked(Path(sys.argv[1]), Path("out"), ""):
     sys.stdin.read()
 """
 # The folder whose lock a command takes, and its lock.
-LOCKS = {"merge": "../.{name}.lock", "benchmarks build": "bison/.lock", "judge run": "judged/judge/.lock"}
+LOCKS = dict.fromkeys(("nlvr", "assemble", "merge"), "../.{name}.lock")
+LOCKS |= {"benchmarks build": "bison/.lock", "compare": ".comparison.json.lock"}
+LOCKS |= {"judge run": "judged/judge/.lock", "judge check": "judge/.lock"}
 # The file without which nobody takes the others for a result; a merged model is replaced in one step.
 LAST = {"build": "build.json", "benchmarks build": "bison/build.json", "evaluate": "results.json"}
 LAST |= {"report": "index.html", "view": "index.html"}
-# Parts of a run that are no result: `_work`, the replies that it continues from, lighteval's own files of each run.
-BESIDE = ("replies.sqlite", "results/", "details/", "judged/replies.sqlite", "predictions/")
+# Parts of a run that are no result: `_work`, the replies that it continues from, lighteval's own files of each run,
+# and what a command reads in the folder that it writes to.
+BESIDE = ("replies.sqlite", "results/", "details/", "judged/replies.sqlite")
+READ = {"judge run": ("predictions/",), "ground": ("train-",)}
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +45,9 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Commands:
 
 def results(name: str, out: Path) -> dict[str, bytes]:
     """The files of a command's result."""
-    beside = [each for each in BESIDE if each != "predictions/" or name == "judge run"]
+    beside = (*BESIDE, *READ.get(name, ()))
     found = {file: content for file, content in shown(out).items() if "_work" not in Path(file).parts}
-    return {file: content for file, content in found.items() if not file.startswith(tuple(beside))}
+    return {file: content for file, content in found.items() if not file.startswith(beside)}
 
 
 def in_the_way(name: str, out: Path) -> list[str]:
@@ -99,9 +103,13 @@ def test_a_second_process_is_refused_at_once(name: str, commands: Commands, tmp_
     assert results(name, out)
 
 
+REPORT = pytest.param("report", marks=pytest.mark.slow)  # it has many crash points
+
+
 # A world is never replaced, and a training with other settings is refused.
 @pytest.mark.parametrize(
-    "name", ["build", "benchmarks build", "evaluate", "view", "merge", pytest.param("report", marks=pytest.mark.slow)]
+    "name",
+    [*("build", "ground", "benchmarks build", "evaluate", "compare", "view", "merge"), REPORT],
 )
 def test_the_old_result_stays_until_the_new_one_is_whole(
     name: str, commands: Commands, tmp_path: Path, faults: Faults, monkeypatch: pytest.MonkeyPatch

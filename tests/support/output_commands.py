@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,25 +12,33 @@ from typing import Any
 from cadvi_hub.builder.build import build
 from cadvi_hub.builder.settings import BuildSettings
 from cadvi_hub.eval.benchmarks.build import build_benchmark
+from cadvi_hub.eval.comparison import compare
 from cadvi_hub.eval.evaluate import evaluate
+from cadvi_hub.eval.judge.check import check_judge
 from cadvi_hub.eval.judge.run import judge_answers
-from cadvi_hub.eval.judge.settings import JudgeModelSettings, JudgeSettings
-from cadvi_hub.eval.settings import BenchmarkSettings, EvaluateSettings
+from cadvi_hub.eval.judge.settings import JudgeCheckSettings, JudgeModelSettings, JudgeSettings
+from cadvi_hub.eval.settings import BenchmarkSettings, CompareSettings, EvaluateSettings
+from cadvi_hub.grounding.score import ground
+from cadvi_hub.grounding.settings import GroundSettings
 from cadvi_hub.pages.export import export
 from cadvi_hub.pages.report import report
 from cadvi_hub.pages.settings import ViewSettings
+from cadvi_hub.pairing.settings import PairSettings
 from cadvi_hub.training.adapters import merge_adapter
+from cadvi_hub.training.llava import assemble
 from cadvi_hub.training.settings import MergeSettings
 from cadvi_hub.world.make import make_world
-from cadvi_hub.world.settings import WorldSettings
-from tests.support.builds import FakeAnnotator, similar_source
+from cadvi_hub.world.nlvr import captioned_boxes
+from cadvi_hub.world.settings import NlvrSettings, WorldSettings
+from tests.support.builds import FakeAnnotator, captioned_source, picture, similar_source
 from tests.support.judges import fair, reference, write_predictions, write_set
 from tests.support.openai_server import openai_server
-from tests.support.report_parts import reported
+from tests.support.report_parts import evaluation, reported
 from tests.support.tunings import make_room
 from tests.support.tunings import run as train
 
-COMMANDS = ("scenes", "build", "benchmarks build", "evaluate", "judge run", "report", "view", "train", "merge")
+COMMANDS = ("scenes", "nlvr", "build", "ground", "benchmarks build", "evaluate", "compare", "judge run", "judge check")
+COMMANDS += ("report", "view", "train", "assemble", "merge")
 
 
 class Commands:
@@ -62,6 +71,35 @@ class Commands:
         settings = BuildSettings("v2", source, out.parent, name=out.name, rows_per_shard=4, overwrite=changed)
         build(replace(settings, rows_per_shard=3) if changed else settings, FakeAnnotator())
 
+    def _nlvr(self, out: Path, changed: bool = False) -> None:
+        def boxes(folder: Path) -> Path:
+            picture(folder / "0.png", 9)
+            box = [{"x_loc": 1, "y_loc": 2, "size": 20, "type": "circle", "color": "Yellow"}]
+            (folder / "dev.jsonl").write_text(json.dumps({"image": "0.png", "structured_rep": [box, [], box]}))
+            return folder
+
+        captioned_boxes(NlvrSettings(self._once("nlvr", boxes), out))
+
+    def _ground(self, out: Path, changed: bool = False) -> None:
+        def built(folder: Path) -> Path:
+            source = captioned_source(folder / "captioned")
+            return build(BuildSettings("v1", source, folder, PairSettings(min_shared=1)))
+
+        def graphs(folder: Path) -> Path:
+            objects = [{"object_id": 1, "names": ["dog"], "x": 0, "y": 0, "w": 5, "h": 5}]
+            scenes = [{"image_id": k, "objects": objects, "relationships": []} for k in range(6)]
+            (folder / "scene_graphs.json").write_text(json.dumps(scenes))
+            (folder / "fewer").mkdir()
+            (folder / "fewer/scene_graphs.json").write_text(json.dumps([{**scene, "objects": []} for scene in scenes]))
+            return folder
+
+        data = self._once("built", built)
+        out.mkdir(parents=True, exist_ok=True)
+        for file in data.glob("*.parquet"):
+            shutil.copy(file, out)
+        known = self._once("graphs", graphs)
+        ground(GroundSettings(out, known / "fewer" if changed else known))
+
     def _benchmarks_build(self, out: Path, changed: bool = False) -> None:
         source = self._once("source", lambda folder: similar_source(folder / "similar"))
         file = self.folder / f"questions-{changed}.jsonl"
@@ -78,6 +116,22 @@ class Commands:
 
         tasks = ["cad_summary"] if changed else ["cad_qa"]
         evaluate(EvaluateSettings("constant", str(self._once("sets", sets)), out, "constant", tasks))
+
+    def _compare(self, out: Path, changed: bool = False) -> None:
+        def evaluations(folder: Path) -> Path:
+            for number, name in enumerate(("first", "second")):
+                evaluation(folder / name, 4 + number, ["bison"])
+            return folder
+
+        both = self._once("evaluations", evaluations)
+        number = 6 if changed else 5
+        compare(CompareSettings(both / "first", both / "second", resamples=number, out=out / "comparison.json"))
+
+    def _judge_check(self, out: Path, changed: bool = False) -> None:
+        data = self._once("checked", lambda folder: write_set(folder, 3) and folder)
+        with openai_server(fair) as server:
+            settings = JudgeModelSettings(model="judge", base_url=server.base_url)
+            check_judge(JudgeCheckSettings(str(data), out, seed=int(changed), judge=settings))
 
     def _judge_run(self, out: Path, changed: bool = False) -> None:
         rows = self._once("judged", lambda folder: write_set(folder, 3))
@@ -98,6 +152,20 @@ class Commands:
 
     def _train(self, out: Path, changed: bool = False) -> None:
         train(self._once("room", make_room), out, max_steps=1)
+
+    def _assemble(self, out: Path, changed: bool = False) -> None:
+        def made(folder: Path) -> Path:
+            import torch
+
+            from tests.support import llava_parts
+
+            llava_parts.make_vicuna(folder / "vicuna")
+            llava_parts.make_clip(folder / "clip")
+            torch.save(llava_parts.projector_weights(), folder / "mm_projector.bin")
+            return folder
+
+        parts = self._once("parts", made)
+        assemble(str(parts / "vicuna"), str(parts / "clip"), str(parts / "mm_projector.bin"), out)
 
     def _merge(self, out: Path, changed: bool = False) -> None:
         from tests.training.test_adapters import save_adapter
