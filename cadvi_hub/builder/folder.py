@@ -30,6 +30,7 @@ from cadvi_hub.core.files import (
     Json,
     read_json,
     remove,
+    rename,
     write_json,
     writing,
 )
@@ -178,7 +179,7 @@ class BuildFolder(ShardFolder):
             self._layout.unlink()
             for part, name in renames.items():
                 if part not in kept and (self.path / name).is_file():
-                    (self.path / name).replace(self.work / part)
+                    rename(self.path / name, self.work / part)
             if not self.report_file.is_file():  # nothing else names the files that were being replaced
                 for name in layout.get("replaced", ()):
                     (self.path / name).unlink(missing_ok=True)

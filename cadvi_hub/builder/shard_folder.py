@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.core.files import Json, read_json, remove, replacing, sync, write_json
+from cadvi_hub.core.files import Json, read_json, remove, rename, replacing, sync, write_json
 from cadvi_hub.core.manifest import Entry, damage, entry_of
 from cadvi_hub.core.parquet import BYTES_PER_GROUP, ROWS_PER_GROUP, VIEWER_BYTES, is_whole
 
@@ -128,7 +128,7 @@ class ShardFolder:
         """Give the files in `_work` their final names; those that an earlier, killed run renamed already are left."""
         for part, name in names.items():
             if (self.work / part).is_file():
-                (self.work / part).replace(self.path / name)
+                rename(self.work / part, self.path / name, durable=False)
         sync(self.path)
 
     def check_work(self) -> None:

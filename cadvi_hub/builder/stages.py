@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.core.files import Json, read_json, remove, replacing_folder, temporary_name, write_json
+from cadvi_hub.core.files import Json, read_json, remove, rename, replacing_folder, temporary_name, write_json
 from cadvi_hub.core.manifest import damage, manifest_of
 
 RECORDS = "records"  # the records that shards are cut from, a block per shard
@@ -88,5 +88,5 @@ class Stages:
         """Remove a stage at once, so that a run that is killed here leaves no part of it."""
         unfinished = temporary_name(self.path(name))
         remove(unfinished)
-        self.path(name).replace(unfinished)
+        rename(self.path(name), unfinished)
         remove(unfinished)

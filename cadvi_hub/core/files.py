@@ -59,10 +59,25 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    with writing(path, every_error=True):
-        temporary.replace(path)
+    rename(temporary, path, durable=durable)
+
+
+def rename(old: Path, new: Path, *, durable: bool = True) -> None:
+    """Give a file or folder another name on its disk, in one step; a file that has the name is replaced.
+
+    Args:
+        old: its name so far.
+        new: its new name.
+        durable: whether the names must survive a power cut. Turn it off for one of many that a later `sync` covers.
+
+    Raises:
+        WriteError: it cannot be renamed.
+    """
+    with writing(new, every_error=True):
+        old.replace(new)
         if durable:
-            sync(path.parent)
+            for folder in {old.parent, new.parent}:
+                sync(folder)
 
 
 @contextmanager
@@ -77,7 +92,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     temporary, aside = temporary_name(path), _aside(path)
     with writing(path, every_error=True):
         if aside.exists() and not path.exists():
-            aside.replace(path)
+            rename(aside, path)
         remove(temporary)
         temporary.mkdir(parents=True)
     try:
@@ -91,9 +106,9 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         sync_folder(temporary)
         if path.exists():
             exchange(temporary, path)
+            sync(path.parent)
         else:
-            temporary.replace(path)
-        sync(path.parent)
+            rename(temporary, path)
         remove(temporary)  # what was there before
 
 

@@ -17,7 +17,17 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.core.files import Json, read_json, remove, replacing_folder, sync, sync_folder, write_json, writing
+from cadvi_hub.core.files import (
+    Json,
+    read_json,
+    remove,
+    rename,
+    replacing_folder,
+    sync,
+    sync_folder,
+    write_json,
+    writing,
+)
 from cadvi_hub.core.locks import locked
 
 RECORD = ".cadvi.json"
@@ -105,7 +115,7 @@ class OutputFolder:
                 self._unlink(ready["stale"])
             if (new / name).exists():
                 (self.path / name).parent.mkdir(parents=True, exist_ok=True)
-                (new / name).replace(self.path / name)
+                rename(new / name, self.path / name, durable=False)
         self._unlink(ready["stale"])
         for folder in {(self.path / name).parent for name in ready["names"]}:
             sync(folder)
