@@ -45,8 +45,8 @@ class _Upload:
     size: int = 0
 
 
-class Guard:
-    """Refuses a request whose `Host` or `Origin` is not this page's, and an upload beyond the limits.
+class NameGuard:
+    """Refuses a request whose `Host` or `Origin` is not this page's.
 
     Args:
         app: what answers all others.
@@ -60,7 +60,6 @@ class Guard:
         self._names = {"localhost", "127.0.0.1", "::1", listening, *(name.lower() for name in names)} - {*_EVERYWHERE}
         if self._everywhere:
             self._names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
-        self._uploads: deque[_Upload] = deque()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -68,9 +67,7 @@ class Guard:
             return
         try:
             self._check(scope)
-            if scope["type"] == "http" and scope["method"] == "POST" and scope["path"].endswith("/upload"):
-                receive = self._limited(scope, receive)
-            await self._app(scope, receive, send)
+            await self._app(scope, self._limited(scope, receive), send)
         except _RefusedError as refused:
             if scope["type"] == "http":
                 headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
@@ -78,6 +75,9 @@ class Guard:
                 await send({"type": "http.response.body", "body": refused.text.encode()})
             else:
                 await send({"type": "websocket.close", "code": 1008})
+
+    def _limited(self, scope: Scope, receive: Receive) -> Receive:
+        return receive
 
     def _check(self, scope: Scope) -> None:
         hosts = _values(scope, b"host")
@@ -91,8 +91,18 @@ class Guard:
     def _is_ours(self, host: str) -> bool:
         return host in self._names or (self._everywhere and _is_address(host))
 
+
+class Guard(NameGuard):
+    """Refuses an upload beyond the limits, too."""
+
+    def __init__(self, app: ASGIApp, listening: str, names: Iterable[str] = ()):
+        super().__init__(app, listening, names)
+        self._uploads: deque[_Upload] = deque()
+
     def _limited(self, scope: Scope, receive: Receive) -> Receive:
-        """`receive` for an upload; it raises when a limit is reached, before more is read."""
+        """`receive` for an upload raises when a limit is reached, before more is read."""
+        if not (scope["type"] == "http" and scope["method"] == "POST" and scope["path"].endswith("/upload")):
+            return receive
         types = _values(scope, b"content-type")
         boundary = _BOUNDARY.match(types[0].encode("latin-1")) if len(types) == 1 else None
         if boundary is None:

@@ -17,7 +17,7 @@ from cadvi_hub.pages.chat import chat_with
 from cadvi_hub.pages.compare_tab import CompareTab
 from cadvi_hub.pages.data_tab import DataTab
 from cadvi_hub.pages.evaluations import Evaluations
-from cadvi_hub.pages.guard import MAX_BYTES, Guard
+from cadvi_hub.pages.guard import MAX_BYTES, Guard, NameGuard
 from cadvi_hub.pages.rendering import asset, message_html, tagger
 from cadvi_hub.pages.results_tab import ResultsTab
 from cadvi_hub.pages.rows import DataRows, open_sets
@@ -58,7 +58,7 @@ def serve(settings: ViewSettings, block: bool = True) -> gr.Blocks:
         InputError: a folder or file that cannot be read, or the port is taken.
     """
     page = make_page(settings)
-    guard = Middleware(Guard, listening=settings.host, names=settings.host_names)
+    known: dict[str, Any] = {"listening": settings.host, "names": settings.host_names}
     try:
         page.launch(
             server_name=settings.host,
@@ -73,13 +73,15 @@ def serve(settings: ViewSettings, block: bool = True) -> gr.Blocks:
             theme=gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["monospace"]),  # no fonts of Google's
             css=asset("page.css"),
             head=f"<script>{asset('keys.js')}</script>",
-            app_kwargs={"middleware": [Middleware(Headers), guard]},
+            app_kwargs={"middleware": [Middleware(Headers), Middleware(Guard, **known)]},
         )
     except OSError as error:
         place = f"port {settings.port} of {settings.host}"
         raise InputError(
             place, "it is taken, or the address is not this machine's", "Choose another --port"
         ) from error
+    # Gradio puts its own around ours, and answers there whatever a browser asks on behalf of another site.
+    page.app.middleware_stack = NameGuard(page.app.middleware_stack, **known)
     print(f"The page is at {page.local_url} until Ctrl+C stops it", flush=True)
     if block:
         page.block_thread()

@@ -62,6 +62,8 @@ def test_other_host_names_and_other_sites_get_nothing(faults: Faults, port: int)
     for origin in ("http://evil.example", "null", "http://[", "file://"):
         refused(count, port, origin=origin)
         refused(count, port, "/gradio_api/queue/join", "POST", b"{}", origin=origin, content_type="application/json")
+        preflight = {"access_control_request_method": "POST", "host": "pairs.example"}
+        refused(count, port, "/gradio_api/queue/join", "OPTIONS", origin=origin, **preflight)
     for host in (f"127.0.0.1:{port}", f"localhost:{port}", "[::1]", "pairs.example", "PAIRS.example:443"):
         assert ask(port, host=host)[0] == 200, host
     assert ask(port, origin=f"http://localhost:{port}")[0] == 200
