@@ -18,7 +18,6 @@ from PIL import Image
 from cadvi_hub.core.drops import Drops
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.images import encode_png
-from cadvi_hub.eval.benchmarks.question_file import read_questions
 from cadvi_hub.eval.benchmarks.registry import BENCHMARKS
 from cadvi_hub.eval.benchmarks.writing import write_questions
 from cadvi_hub.eval.evaluate import evaluate
@@ -28,6 +27,7 @@ from cadvi_hub.eval.scoring import token_f1
 from cadvi_hub.eval.settings import EvaluateSettings
 from cadvi_hub.eval.tasks import TASKS_TABLE, data_place, prompt, task_configs
 from cadvi_hub.hub.loopback import LoopbackHub
+from tests.support.question_rows import read_questions
 
 QUESTIONS = Path(__file__).parents[3] / "shared/data/questions"
 PICTURE = {"bytes": encode_png(Image.new("RGB", (4, 4), "red")), "path": "a.png"}

@@ -11,32 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import IMAGE_PLACEHOLDER
 from cadvi_hub.eval.benchmarks.benchmark import Benchmark
-from cadvi_hub.eval.benchmarks.pictures import Pictures
 from cadvi_hub.eval.benchmarks.question import Question, named
 from cadvi_hub.eval.benchmarks.reading import json_lines, make_all
 from cadvi_hub.eval.benchmarks.registry import find_benchmark
 from cadvi_hub.sources.rows import Row, identifier, items, text, unreadable
-
-
-def read_questions(path: Path, image_root: Path, task: str) -> Iterator[dict[str, Any]]:
-    """Yield the rows (`schema.question_features()`) of question file `path`, in its order, pictures embedded.
-
-    Raises:
-        InputError: what `read_question_file` raises; a picture that is missing below `image_root` or broken, with file
-            and line.
-    """
-    pictures = Pictures([image_root], search=False)
-    for question in read_question_file(path, task):
-        try:
-            images = [pictures.embed(image) for image in question.images]
-        except InputError as error:
-            raise InputError(question.place, f"{error.where}: {error.problem}", error.hint) from error
-        yield question.row(task, images)
 
 
 def read_question_file(path: Path, task: str) -> Iterator[Question]:
