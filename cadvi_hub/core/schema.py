@@ -170,7 +170,8 @@ def question_features() -> Features:
     """Benchmark questions, all sets alike.
 
     `question` is the full prompt with `<image>` for each image; `options` is empty for open questions; `group` joins
-    the questions that only count if all of them are right (EQBEN, COLA), otherwise it equals `id`.
+    the questions that only count if all of them are right (EQBEN, COLA), otherwise it equals `id`. `swap_words` are
+    the two words that change places when the images do; null where the set itself knows what is then right.
     """
     from datasets import List, Value
 
@@ -183,4 +184,5 @@ def question_features() -> Features:
         task=string,
         category=string,
         group=string,
+        swap_words=List(string),
     )

@@ -91,8 +91,8 @@ class Forms(NamedTuple):
 
 
 @cache
-def forms_of(options: tuple[str, ...]) -> Forms:
-    """The forms of these options: letters, True and False, yes and no, or words."""
+def forms_of(options: tuple[str, ...], of_images: bool = True) -> Forms:
+    """The forms of these options: letters (A and B name images only if `of_images`), statements, or words."""
     lowered = [option.casefold() for option in options]
     is_statement = sorted(lowered) in (["false", "true"], ["no", "yes"])
     if is_statement:
@@ -118,7 +118,7 @@ def forms_of(options: tuple[str, ...]) -> Forms:
             (r"\b(?:is|be|it's|say|answer)\s*[:=]?\s+(?:a\s+)?", r"\b(?=\s*(?:[.,;!]|$))"),
         ]
     elif all(len(option) == 1 and option.isupper() for option in options):
-        letters = [_letter(option, options) for option in options]
+        letters = [_letter(option, of_images and options == IMAGE_LETTERS) for option in options]
         alone, named, around = (
             [each[0] for each in letters],
             [[each[1] for each in letters]],
@@ -145,14 +145,14 @@ def _any_of(patterns: Sequence[str]) -> str:
     return "(?:" + "|".join(f"(?P<o{index}>{patterns[index]})" for index in order) + ")"
 
 
-def _letter(letter: str, options: tuple[str, ...]) -> tuple[str, str]:
-    """How a letter is written alone and within a text; of the letters A and B, also the image that it names."""
+def _letter(letter: str, of_image: bool) -> tuple[str, str]:
+    """How a letter is written alone and within a text, and the image that it names, where it names one."""
     alone = rf"(?:option\s+)?[(\[]?{letter}[)\]]?"
     named = (
         rf"(?:option|choice|letter)\s+[(\[]?(?-i:{letter})\b[)\]]?|[(\[](?-i:{letter})[)\]]|"
         + f"{_BARE.format(letter)}|{_LISTED.format(letter)}"
     )
-    if options == IMAGE_LETTERS:
+    if of_image:
         number, word, ordinal, side = _PLACES[letter]
         image = (
             rf"{_PICTURE}{_NUMBER}(?:{number}|{word})|(?:{ordinal})(?:-hand)?(?:\s+side)?\s+{_PICTURE}"

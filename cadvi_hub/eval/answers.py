@@ -54,15 +54,16 @@ _NO_CHOICE = re.compile(rf"\b(?:both|either|neither|none)\b|\b(?:cannot|could)\b
 _DENIAL = re.compile(r"\b(?:not|no|never|without|lacks?|fails?|wrong|incorrect)\b|n't", re.I)
 
 
-def read_answer(text: str, options: Sequence[str], reading: Reading) -> str | None:
+def read_answer(text: str, options: Sequence[str], reading: Reading, of_images: bool = True) -> str | None:
     """The option that `text` chooses, or None if it cannot be read.
 
     Args:
         text: what the model wrote.
-        options: what may be answered: letters, True and False, or words. Of the letters A and B alone, A is also the
-            first (left) image and B the second, as in the paper's questions. Without options any text is an answer.
+        options: what may be answered: letters, True and False, or words. Without options any text is an answer.
         reading: `strict` or `tolerant`. Of an open answer the tolerant one forgets case and the marks around it, so
             reference and answer have to be read alike.
+        of_images: whether the letters A and B alone name the images, as in the paper's questions: then "the first
+            image" is A. In other sets A can stand for anything, even for "the second image".
 
     Returns:
         One of `options`; without options, the text.
@@ -75,7 +76,7 @@ def read_answer(text: str, options: Sequence[str], reading: Reading) -> str | No
     said = text.rpartition("</think>")[2]
     if "<think>" in said:
         return None
-    forms = forms_of(tuple(options))
+    forms = forms_of(tuple(options), of_images)
     if sole := [option for option in options if option.casefold() == stripped.casefold()]:
         return stripped if stripped in options else sole[0]
     for mark in _FINAL_MARKS:

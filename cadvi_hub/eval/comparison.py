@@ -14,7 +14,7 @@ from cadvi_hub.core.output import open_result
 from cadvi_hub.eval.answers import Reading
 from cadvi_hub.eval.benchmarks.registry import benchmark_of
 from cadvi_hub.eval.intervals import NORMAL_95, Interval, standard_error
-from cadvi_hub.eval.scoring import PREFIX, UNANSWERED, Prediction, clusters, group_metric, group_outcomes, token_f1
+from cadvi_hub.eval.scoring import PREFIX, UNANSWERED, Prediction, clusters, group_metrics, group_outcomes, token_f1
 from cadvi_hub.eval.settings import CompareSettings
 
 DRAWS_AT_ONCE = 4_000_000  # numbers in memory
@@ -116,14 +116,15 @@ def compare_predictions(
     key = f"{PREFIX[reading]}correct"
     right = [[bool(row[key]) for row in rows] for rows in (first, second)]
     found = [_compared(task, "accuracy", right, groups, resamples, seed)]
-    if metric := group_metric(task, first):
-        kept = [index for index, row in enumerate(first) if row["group"] not in lost]
-        rows = [first[index] for index in kept]
-        whole = [group_outcomes(metric, rows, [each[index] for index in kept]) for each in right]
-        cluster_of = {row["group"]: groups[index] for index, row in zip(kept, rows, strict=True)}
-        of_groups = [cluster_of[group] for group in whole[0]]
+    kept = [index for index, row in enumerate(first) if row["group"] not in lost]
+    rows = [first[index] for index in kept]
+    for joint in group_metrics(task, first):
+        whole = [group_outcomes(joint, rows, [each[index] for index in kept]) for each in right]
+        cluster_of = {joint.unit(first[index]["id"], first[index]["group"]): groups[index] for index in kept}
+        outcomes = [list(each.values()) for each in whole]
         if whole[0]:
-            found.append(_compared(task, metric, [list(each.values()) for each in whole], of_groups, resamples, seed))
+            of_units = [cluster_of[unit] for unit in whole[0]]
+            found.append(_compared(task, joint.metric, outcomes, of_units, resamples, seed))
     return found
 
 

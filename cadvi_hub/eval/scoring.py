@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from cadvi_hub.eval.answers import IMAGE_LETTERS, READINGS, Reading, read_answer
-from cadvi_hub.eval.benchmarks.benchmark import CONSISTENCY, PAIRS, Grouping
+from cadvi_hub.eval.benchmarks.benchmark import CATEGORIES, Joint
 from cadvi_hub.eval.benchmarks.registry import BENCHMARKS, SWAPPED, benchmark_of
 from cadvi_hub.eval.intervals import Share, clustered_share, mean_and_interval
 
@@ -39,10 +39,12 @@ def prediction(task: str, question: Mapping[str, Any], answer: str, text: str, u
     row = {key: question[key] for key in ("id", "category", "group")} | {"answer": answer, "prediction": text}
     if unanswered:
         row[UNANSWERED] = unanswered
-    if benchmark_of(task).is_open:
+    benchmark = benchmark_of(task)
+    if benchmark.is_open:
         return {**row, "correct": text.strip() == answer.strip()}
+    of_images = benchmark.options == IMAGE_LETTERS  # elsewhere A may stand for "the second image"
     for reading in READINGS:
-        said, right = (read_answer(each, question["options"], reading) for each in (text, answer))
+        said, right = (read_answer(each, question["options"], reading, of_images) for each in (text, answer))
         row |= {reading: said, f"{PREFIX[reading]}correct": said is not None and said == right}
     return row
 
@@ -52,10 +54,10 @@ def answered(rows: Iterable[Prediction]) -> list[Prediction]:
     return [row for row in rows if UNANSWERED not in row]
 
 
-def group_metric(task: str, rows: Sequence[Prediction]) -> Grouping:
-    """The metric of questions that count together; "" where there is none, or no statement was asked twice."""
-    grouping = benchmark_of(task).grouping
-    return "" if grouping == CONSISTENCY and len({row["group"] for row in rows}) == len(rows) else grouping
+def group_metrics(task: str, rows: Sequence[Prediction]) -> list[Joint]:
+    """The metrics of questions that count together; not that of statements (NLVR2) if none was asked twice."""
+    is_repeated = len({row["group"] for row in rows}) < len(rows)
+    return [joint for joint in benchmark_of(task).joints if joint.size or is_repeated]
 
 
 def closed_shares(task: str, rows: Sequence[Prediction]) -> dict[str, Share]:
@@ -77,16 +79,18 @@ def closed_shares(task: str, rows: Sequence[Prediction]) -> dict[str, Share]:
     if not rows:
         return shares
     lost = {row["group"] for row in everything if UNANSWERED in row}
-    grouped = group_metric(task, rows)
+    grouped = group_metrics(task, rows)
+    categories = [set(row["category"].split(CATEGORIES)) for row in rows]
     for reading in READINGS:
         prefix = PREFIX[reading]
-        for category in ["", *sorted({row["category"] for row in rows} - {""})]:
+        for category in ["", *sorted(set().union(*categories) - {""})]:
             ending = f"_{category}" if category else ""
-            members = [row for row in rows if category in ("", row["category"])]
+            members = [row for row, own in zip(rows, categories, strict=True) if not category or category in own]
             shares[f"{prefix}accuracy{ending}"] = _share(task, members, _right(members, reading))
             whole = [row for row in members if row["group"] not in lost]
-            if grouped and whole:
-                shares[f"{prefix}{grouped}{ending}"] = _of_groups(grouped, whole, _right(whole, reading))
+            for joint in grouped:
+                if outcomes := group_outcomes(joint, whole, _right(whole, reading)).values():
+                    shares[f"{prefix}{joint.metric}{ending}"] = Share(sum(outcomes), len(outcomes))
             if not category:
                 shares[f"{prefix}unreadable"] = _share(task, rows, [row[reading] is None for row in rows])
     return shares
@@ -102,15 +106,15 @@ def both_orders_shares(task: str, rows: Sequence[Prediction], swapped: Sequence[
     if not there:
         return shares
     lost = {row["group"] for row in (*rows, *swapped) if UNANSWERED in row}
-    grouped = group_metric(task, there)
+    grouped = group_metrics(task, there)
     for reading in READINGS:
         right = [a and b for a, b in zip(_right(there, reading), _right(back, reading), strict=True)]
         shares[f"{PREFIX[reading]}both_orders_accuracy"] = _share(task, there, right)
         whole = [(row, is_right) for row, is_right in zip(there, right, strict=True) if row["group"] not in lost]
-        if grouped and whole:
-            shares[f"{PREFIX[reading]}both_orders_{grouped}"] = _of_groups(
-                grouped, [row for row, _ in whole], [is_right for _, is_right in whole]
-            )
+        for joint in grouped:
+            outcomes = group_outcomes(joint, [row for row, _ in whole], [is_right for _, is_right in whole]).values()
+            if outcomes:
+                shares[f"{PREFIX[reading]}both_orders_{joint.metric}"] = Share(sum(outcomes), len(outcomes))
     return shares
 
 
@@ -138,12 +142,13 @@ def position_bias(rows: Sequence[Prediction], swapped: Sequence[Prediction], rea
     }
 
 
-def group_outcomes(metric: str, rows: Sequence[Prediction], right: Sequence[bool]) -> dict[str, bool]:
-    """Group → whether its questions are all right; for `PAIRS`, a group must also have two questions."""
+def group_outcomes(joint: Joint, rows: Sequence[Prediction], right: Sequence[bool]) -> dict[str, bool]:
+    """Unit → whether all its questions are there and right."""
     members: defaultdict[str, list[bool]] = defaultdict(list)
     for row, is_right in zip(rows, right, strict=True):
-        members[row["group"]].append(is_right)
-    return {group: all(each) and (metric != PAIRS or len(each) == 2) for group, each in members.items()}
+        if unit := joint.unit(row["id"], row["group"]):
+            members[unit].append(is_right)
+    return {unit: all(each) and joint.size in (0, len(each)) for unit, each in members.items()}
 
 
 def _right(rows: Sequence[Prediction], reading: Reading) -> list[bool]:
@@ -158,11 +163,6 @@ def clusters(task: str, rows: Sequence[Prediction]) -> list[str]:
 
 def _share(task: str, rows: Sequence[Prediction], outcomes: Sequence[bool]) -> Share:
     return clustered_share(outcomes, clusters(task, rows))
-
-
-def _of_groups(metric: str, rows: Sequence[Prediction], right: Sequence[bool]) -> Share:
-    outcomes = group_outcomes(metric, rows, right).values()
-    return Share(sum(outcomes), len(outcomes))
 
 
 def token_f1(prediction: str, answer: str) -> float:
@@ -204,7 +204,7 @@ def task_scores(
     if swapped:
         shares |= both_orders_shares(task, own, swapped)
     scores = _values(shares, n)
-    for reading in READINGS:
+    for reading in READINGS if benchmark_of(task).options == IMAGE_LETTERS else ():
         if bias := position_bias(own, swapped, reading):
             of = clusters(task, [row for row in own if row["index"] in bias])
             value, interval = mean_and_interval(list(bias.values()), lowest=-1.0, clusters=of)

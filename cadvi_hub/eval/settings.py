@@ -27,8 +27,12 @@ class ChoiceSettings:
         letters: whether options are shown under the letters A, B, C …, which the model then answers with; otherwise it
             answers with the option's own words.
         id: column of the question's id; "" numbers the questions from 1.
+        options_in_question: whether the question lists its options already; by default, if it has `<image>` for each
+            of its images.
         category: column by which results are counted, too; "" for none.
         group: column that joins questions which depend on each other; "" for none.
+        swap_words: two words of questions and options that change places when the two images do, as
+            `["first", "second"]`; with them, `cadvi evaluate --both_orders true` asks in both orders.
     """
 
     question: str = "question"
@@ -40,6 +44,8 @@ class ChoiceSettings:
     id: str = ""
     category: str = ""
     group: str = ""
+    options_in_question: bool | None = None
+    swap_words: Sequence[str] = ()
 
 
 @dataclass
@@ -47,13 +53,13 @@ class BenchmarkSettings(Ranged):
     """One benchmark set to make ready for evaluation.
 
     Attributes:
-        task: name of the set: bison, svo_probes, nlvr2, eqben, cola, seed_image, seed_video, cad_qa, cad_summary,
-            single_image, or choices for a set of your own.
-        questions: the question file or the upstream annotations (eqben: a file or a folder of them); for cad_summary
-            the folder of a built data set, as data/cad_qa.
+        task: name of the set (`cadvi benchmarks list` shows all of them), or choices for a set of your own.
+        questions: the question file or the upstream annotations: a file, a folder as it was published, or a data set
+            of the Hub (owner/name), which is downloaded; for cad_summary the folder of a built data set, as
+            data/cad_qa.
         out: data set folder; the set becomes `out/<task>/`. A build that was stopped continues there.
-        images: folder or folders of the pictures (seed_video: of the videos), sub-folders included; not needed if the
-            rows contain them.
+        images: folder or folders of the pictures (seed_video: of the videos), sub-folders included; by default
+            `questions`, if it is a folder. Not needed if the rows contain them.
         format: `question_file` is the JSON lines of the paper's authors, `upstream` what the benchmark's own authors
             published; by default question_file if the paper has one.
         seed: decides which of two images comes first, where the annotations leave it open. Scores of different seeds

@@ -62,9 +62,9 @@ def columns() -> tuple[Column, ...]:
 
 def tables(results: Results) -> list[Table]:
     """The tables for `results`, the paper's first; columns in which no model has a score are left out."""
-    closed = [column for column in columns() if column.metric != "token_f1"]
+    closed = [column for column in columns() if not BENCHMARKS[column.task].is_open]
     both = [column for column in closed if BENCHMARKS[column.task].swaps and column.metric != CONSISTENCY]
-    sets = [column for column in closed if column.metric != CONSISTENCY]
+    sets = [column for column in closed if is_main(column)]
     tolerant = PREFIX["tolerant"]
     found = [
         Table("Scores", "An answer to a choice is right only when it is exactly the option.", _with_ratings(results)),
@@ -104,7 +104,11 @@ def tables(results: Results) -> list[Table]:
             "Position bias",
             "How much more often than is right the first image (above 0) or the second (below 0) was chosen, over "
             "both orders.",
-            tuple(column._replace(metric="position_bias", unit="bias", chance=0.0, low=-1.0) for column in both),
+            tuple(
+                column._replace(metric="position_bias", unit="bias", chance=0.0, low=-1.0)
+                for column in both
+                if is_main(column)
+            ),
             best=False,
         ),
         Table(
@@ -131,7 +135,7 @@ def _with_ratings(results: Results) -> tuple[Column, ...]:
     rated: list[Column] = []
     for column in columns():
         rated.append(column)
-        if column.metric == "token_f1":
+        if BENCHMARKS[column.task].is_open and is_main(column):
             rated += [
                 Column(
                     column.task,
@@ -188,6 +192,11 @@ def category_columns(results: Results, task: str) -> tuple[Column, ...]:
     listed = BENCHMARKS[task].categories
     order = [*(name for name in listed if name in names), *sorted(names - set(listed))]
     return tuple(whole._replace(title=name, metric=prefix + name, about="") for name in order)
+
+
+def is_main(column: Column) -> bool:
+    """Whether the column has the main metric of its set."""
+    return column.metric == BENCHMARKS[column.task].columns[0].metric
 
 
 def has_any(results: Results, column: Column) -> bool:

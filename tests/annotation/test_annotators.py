@@ -55,6 +55,7 @@ def shown(messages: list[Message]) -> str:
             {"context": "A <image> & it's gone.", "aspects": list(Aspect), "as_json": True},
         ),
         ("which_image", "which_image", {"caption": CAPTIONS[1], "show_images": True}),
+        ("which_caption", "which_caption", {"captions": CAPTIONS}),
         ("compare_images_0", "compare_images", {"wording": 0}),
         ("compare_images_1", "compare_images", {"wording": 1}),
         ("compare_images_2", "compare_images", {"wording": 2}),

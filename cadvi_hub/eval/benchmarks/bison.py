@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cadvi_hub.eval.answers import IMAGE_LETTERS
-from cadvi_hub.eval.benchmarks.benchmark import Benchmark, PaperResults, ReportColumn
+from cadvi_hub.eval.benchmarks.benchmark import Benchmark, PaperResults, Provenance, ReportColumn
 from cadvi_hub.eval.benchmarks.question import Question, which_image
 from cadvi_hub.eval.benchmarks.reading import make_all, rows_at
 from cadvi_hub.sources.rows import Row, identifier, items, mapping, text, unreadable
@@ -44,4 +44,5 @@ BENCHMARK = Benchmark(
     swaps=True,
     upstream=read_bison,
     paper=PaperResults("accuracy", 150, (56.70, 40.67, 80.00, 46.00, 80.67, 66.00, 81.33, 54.00, 59.33, 95.33, 96.67)),
+    provenance=Provenance("facebookresearch/binary-image-selection", "CC-BY-NC-4.0", "all columns seen"),
 )

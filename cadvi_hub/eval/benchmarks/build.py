@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,6 +25,7 @@ from cadvi_hub.eval.benchmarks.faults import Faults
 from cadvi_hub.eval.benchmarks.pictures import PictureError, Pictures, embedded_rows
 from cadvi_hub.eval.benchmarks.question import PictureSource, Question
 from cadvi_hub.eval.benchmarks.question_file import read_question_file
+from cadvi_hub.eval.benchmarks.reading import local_copy
 from cadvi_hub.eval.benchmarks.registry import find_benchmark
 from cadvi_hub.eval.benchmarks.under_way import KeptQuestions, StaleShardsError, under_way
 from cadvi_hub.eval.benchmarks.writing import (
@@ -38,6 +39,8 @@ from cadvi_hub.eval.benchmarks.writing import (
 )
 from cadvi_hub.eval.settings import BenchmarkSettings, Format
 
+_DATA = (".json", ".jsonl", ".csv", ".parquet", ".arrow")
+
 
 def build_benchmark(settings: BenchmarkSettings) -> str:
     """Write the set and what was counted; returns a summary for the terminal.
@@ -49,6 +52,12 @@ def build_benchmark(settings: BenchmarkSettings) -> str:
         InputError: settings that do not go together, a bad row (with file and place), not one question with its
             pictures, or a folder that cannot be written or that another build is writing to.
     """
+    find_benchmark(settings.task, "task")
+    place = local_copy(settings.questions)
+    if not (roots := _roots(settings)) and place.is_dir():
+        downloaded = place != settings.questions
+        roots = [place.parents[1] if downloaded else place]  # the Hub client's cache holds links to files beside them
+    settings = replace(settings, questions=place, images=list(roots))
     try:
         return _build(settings)
     except StaleShardsError:
@@ -130,7 +139,7 @@ def _pictures(settings: BenchmarkSettings) -> PictureSource:
 def _inputs(settings: BenchmarkSettings) -> dict[str, Any]:
     """What decides the rows, but for the pictures themselves."""
     path = settings.questions
-    files = sorted([*path.glob("*.json"), *path.glob("*.parquet")]) if path.is_dir() else [path]
+    files = sorted(file for file in path.rglob("*") if file.suffix in _DATA) if path.is_dir() else [path]
     return {
         "format": _format(settings),
         "seed": settings.seed,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from cadvi_hub.core.schema import IMAGE_PLACEHOLDER
-from cadvi_hub.eval.benchmarks.benchmark import F1_ABOUT, Benchmark, ReportColumn
+from cadvi_hub.eval.benchmarks.benchmark import F1_ABOUT, Benchmark, Provenance, ReportColumn
 from cadvi_hub.eval.benchmarks.question import Question
 
 _LONGEST_ANSWER = 100  # words, as in `cadvi build cad_qa`
@@ -28,4 +28,10 @@ BENCHMARK = Benchmark(
     max_tokens=256,
     judge_prompt="judge_answer",
     flags=flags,
+    provenance=Provenance(
+        "wlin21at/CaD-Inst",
+        "MIT",
+        "all columns seen",
+        "14 answers have leaked turns, some are cut off, one is a refusal",
+    ),
 )

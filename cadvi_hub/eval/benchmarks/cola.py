@@ -12,8 +12,8 @@ from pathlib import Path
 
 from cadvi_hub.core.json_stream import list_rows
 from cadvi_hub.eval.answers import IMAGE_LETTERS
-from cadvi_hub.eval.benchmarks.benchmark import PAIRS, Benchmark, PaperResults, ReportColumn
-from cadvi_hub.eval.benchmarks.question import Question, caption_pair
+from cadvi_hub.eval.benchmarks.benchmark import PAIRS, Benchmark, PaperResults, Provenance, ReportColumn
+from cadvi_hub.eval.benchmarks.question import Question, caption_pair, named
 from cadvi_hub.eval.benchmarks.reading import make_all
 from cadvi_hub.sources.rows import Row, unreadable
 
@@ -31,10 +31,10 @@ def read_cola(path: Path, seed: int) -> Iterator[Question]:
         if not (isinstance(entry, list) and len(entry) == 4 and all(isinstance(text, str) for text in entry)):
             raise unreadable("not [image1_url, caption1, image2_url, caption2]")
         first, caption, second, other = entry
-        images = (first.rpartition("/")[2], second.rpartition("/")[2])
-        if not all((*images, caption.strip(), other.strip())):
+        names = (first.rpartition("/")[2], second.rpartition("/")[2])
+        if not all((*names, caption.strip(), other.strip())):
             raise unreadable("a URL without a file name, or an empty caption")
-        return list(caption_pair(str(row["number"]), images, (caption, other), path.name, place, seed, ""))
+        return list(caption_pair(str(row["number"]), named(*names), (caption, other), path.name, place, seed, ""))
 
     for questions in make_all(path, rows, make):
         yield from questions
@@ -49,4 +49,7 @@ BENCHMARK = Benchmark(
     swaps=True,
     upstream=read_cola,
     paper=PaperResults(PAIRS, 210, (20.00, 8.10, 25.71, 13.33, 32.38, 11.90, 24.76, 7.62, 12.38, 40.95, 43.33)),
+    provenance=Provenance(
+        "arijitray1993/COLA", "MIT", "all columns seen", "in the question file, the id of a question tells its answer"
+    ),
 )

@@ -10,15 +10,15 @@ Format: https://github.com/Wangt-CN/EqBen (Apache-2.0)
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.json_stream import entries, list_rows
 from cadvi_hub.eval.answers import IMAGE_LETTERS
-from cadvi_hub.eval.benchmarks.benchmark import PAIRS, Benchmark, PaperResults, ReportColumn
-from cadvi_hub.eval.benchmarks.question import Question, caption_pair
+from cadvi_hub.eval.benchmarks.benchmark import PAIRS, Benchmark, PaperResults, Provenance, ReportColumn
+from cadvi_hub.eval.benchmarks.question import Question, caption_pair, named
 from cadvi_hub.eval.benchmarks.reading import make_all
 from cadvi_hub.sources.rows import Row, mapping, text, unreadable
 
@@ -33,30 +33,35 @@ def read_eqben(path: Path, seed: int) -> Iterator[Question]:
     Raises:
         InputError: no file, one of another form, or a bad pair, with file and place.
     """
+    return read_pairs(path, seed, caption_pair)
+
+
+def read_pairs(path: Path, seed: int, ask: Callable[..., Iterator[Question]]) -> Iterator[Question]:
+    """Yield what `ask` makes of each pair of images and captions; raises what `read_eqben` raises."""
     files = sorted(path.glob("*.json")) if path.is_dir() else [path]
     if not files:
         raise InputError(str(path), "no JSON file is there", "Name EqBen's annotation files or their folder")
     for file in files:
-        for questions in make_all(file, _pairs(file), _PairMaker(file, seed)):
+        for questions in make_all(file, _pairs(file), _PairMaker(file, seed, ask)):
             yield from questions
 
 
 class _PairMaker:
-    """Both questions of a pair; pairs are numbered from 0 in each file."""
+    """The questions of a pair; pairs are numbered from 0 in each file."""
 
-    def __init__(self, file: Path, seed: int):
-        self._file, self._seed, self._count = file, seed, -1
+    def __init__(self, file: Path, seed: int, ask: Callable[..., Iterator[Question]]):
+        self._file, self._seed, self._ask, self._count = file, seed, ask, -1
 
     def __call__(self, row: Row, place: str) -> list[Question]:
         self._count += 1
-        images = (text(row, "image0"), text(row, "image1"))
-        found = _FOLDER.match(images[0]) or _FILE.search(self._file.stem)
+        names = (text(row, "image0"), text(row, "image1"))
+        found = _FOLDER.match(names[0]) or _FILE.search(self._file.stem)
         if found is None:
             raise unreadable("neither the image's first folder nor the file's name tells the subset")
         group = f"{self._file.stem}-{self._count}"
         captions = (_caption(row, "caption0"), _caption(row, "caption1"))
         category = found["subset"].lower()
-        return list(caption_pair(group, images, captions, self._file.name, place, self._seed, category))
+        return list(self._ask(group, named(*names), captions, self._file.name, place, self._seed, category))
 
 
 def _caption(row: Row, key: str) -> str:
@@ -108,6 +113,7 @@ def category(row: Row) -> str:
 
 
 ABOUT = "Two nearly equal pictures and a caption for each; a pair counts when both captions find their picture."
+PROVENANCE = Provenance("Wangt-CN/EqBen", "Apache-2.0", "all columns seen")
 BENCHMARK = Benchmark(
     name="eqben",
     columns=(ReportColumn(PAIRS, "pairs", 1 / 4, ABOUT),),
@@ -117,4 +123,5 @@ BENCHMARK = Benchmark(
     category=category,
     upstream=read_eqben,
     paper=PaperResults(PAIRS, 120, (19.17, 8.33, 20.83, 7.50, 25.00, 20.83, 17.50, 17.50, 16.67, 39.17, 42.50)),
+    provenance=PROVENANCE,
 )

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from cadvi_hub.eval.benchmarks.benchmark import CONSISTENCY, Benchmark, PaperResults, ReportColumn
+from cadvi_hub.eval.benchmarks.benchmark import CONSISTENCY, Benchmark, PaperResults, Provenance, ReportColumn
 from cadvi_hub.eval.benchmarks.question import Question, named, prompt_text
 from cadvi_hub.eval.benchmarks.reading import json_lines, make_all
 from cadvi_hub.sources.rows import Row, caption, text, unreadable
@@ -64,4 +64,5 @@ BENCHMARK = Benchmark(
     swaps=True,
     upstream=read_nlvr2,
     paper=PaperResults("accuracy", 150, (58.00, 52.00, 56.67, 60.00, 66.67, 58.67, 60.00, 61.33, 66.00, 66.67, 69.33)),
+    provenance=Provenance("lil-lab/nlvr", "CC-BY-4.0", "all columns seen"),
 )

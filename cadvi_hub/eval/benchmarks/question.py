@@ -14,6 +14,9 @@ from typing import Any, Protocol
 from cadvi_hub.annotation.prompt import render_prompt
 from cadvi_hub.core.schema import IMAGE_PLACEHOLDER, EmbeddedImage
 from cadvi_hub.eval.answers import IMAGE_LETTERS
+from cadvi_hub.sources.rows import unreadable
+
+Images = tuple[EmbeddedImage, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +31,12 @@ class Question:
         place: where it is in that file, for messages.
         category: results are also counted by category; "" for none.
         group: the same for questions that count together; "" for a question that counts alone.
+        swap_words: two words of the question and its options that change places when its two images do; () if nobody
+            knows what is then right, None if the set knows.
     """
 
     id: str
-    images: tuple[EmbeddedImage, ...]
+    images: Images
     text: str
     options: tuple[str, ...]
     answer: str
@@ -39,6 +44,7 @@ class Question:
     place: str
     category: str = ""
     group: str = ""
+    swap_words: tuple[str, ...] | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -57,6 +63,7 @@ class Question:
             "task": task,
             "category": self.category,
             "group": self.group or self.id,
+            "swap_words": None if self.swap_words is None else list(self.swap_words),
         }
 
 
@@ -68,7 +75,7 @@ class PictureSource(Protocol):
         ...
 
 
-def named(*names: str) -> tuple[EmbeddedImage, ...]:
+def named(*names: str) -> Images:
     """Pictures to be looked up by name."""
     return tuple({"bytes": None, "path": name} for name in names)
 
@@ -79,32 +86,47 @@ def prompt_text(name: str, **values: Any) -> str:
     return "".join(IMAGE_PLACEHOLDER if part["type"] == "image" else part["text"] for part in turn["content"])
 
 
+def embedded(value: Any, column: str) -> EmbeddedImage:
+    """The picture in a column of a data set, or the name of its file.
+
+    Raises:
+        RowError: it is neither.
+    """
+    if isinstance(value, str) and value.strip():
+        return {"bytes": None, "path": value.strip()}
+    if isinstance(value, dict) and (value.get("bytes") or value.get("path")):
+        return {"bytes": value.get("bytes"), "path": value.get("path")}
+    raise unreadable(f"{column} holds no image")
+
+
 def which_image(
     question_id: str, right: str, wrong: str, caption: str, source: str, place: str, seed: int, category: str = ""
 ) -> Question:
     """Two images and the caption of one; which comes first is drawn by `seed` and the question's id."""
-    order = (right, wrong) if _draw(seed, question_id) else (wrong, right)
+    order = (right, wrong) if draws_first(seed, question_id) else (wrong, right)
     answer = IMAGE_LETTERS[order.index(right)]
-    return Question(question_id, named(*order), _which(caption), IMAGE_LETTERS, answer, source, place, category)
+    return Question(question_id, named(*order), which_text(caption), IMAGE_LETTERS, answer, source, place, category)
 
 
 def caption_pair(
-    group: str, images: tuple[str, str], captions: tuple[str, str], source: str, place: str, seed: int, category: str
+    group: str, images: Images, captions: tuple[str, str], source: str, place: str, seed: int, category: str
 ) -> Iterator[Question]:
     """Two questions over the same two images, `group_0` and `group_1`, one with the caption of each image.
 
     Which image comes first is drawn by `seed` and the group's id, so that the half does not tell the answer.
     """
-    order = images if _draw(seed, group) else images[::-1]
+    order = images if draws_first(seed, group) else images[::-1]
     for half, caption in enumerate(captions):
         answer = IMAGE_LETTERS[half if order is images else 1 - half]
         name = f"{group}_{half}"
-        yield Question(name, named(*order), _which(caption), IMAGE_LETTERS, answer, source, place, category, group)
+        yield Question(name, order, which_text(caption), IMAGE_LETTERS, answer, source, place, category, group)
 
 
-def _which(caption: str) -> str:
+def which_text(caption: str) -> str:
+    """The text of the question which of two images suits `caption`."""
     return prompt_text("which_image", caption=" ".join(caption.split()), show_images=True)
 
 
-def _draw(seed: int, name: str) -> bool:
+def draws_first(seed: int, name: str) -> bool:
+    """Whether the first of two comes first, drawn by `seed` and `name`."""
     return random.Random(f"{seed}/which image first/{name}").random() < 0.5

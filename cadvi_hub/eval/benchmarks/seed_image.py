@@ -1,6 +1,6 @@
 """SEED-Bench's questions about one image, with four options."""
 
-from cadvi_hub.eval.benchmarks.benchmark import Benchmark, ReportColumn
+from cadvi_hub.eval.benchmarks.benchmark import Benchmark, Provenance, ReportColumn
 from cadvi_hub.eval.benchmarks.seed_bench import LETTERS, read_seed_image
 
 BENCHMARK = Benchmark(
@@ -11,4 +11,5 @@ BENCHMARK = Benchmark(
     compares=False,
     question_file=False,
     upstream=read_seed_image,
+    provenance=Provenance("AILab-CVC/SEED-Bench", "CC-BY-NC-4.0", "all columns seen"),
 )

@@ -1,6 +1,6 @@
 """SEED-Bench's questions about a video, asked about two of its frames, with four options."""
 
-from cadvi_hub.eval.benchmarks.benchmark import Benchmark, ReportColumn
+from cadvi_hub.eval.benchmarks.benchmark import Benchmark, Provenance, ReportColumn
 from cadvi_hub.eval.benchmarks.seed_bench import LETTERS, read_seed_video
 from cadvi_hub.eval.benchmarks.video import VideoFrames
 
@@ -16,4 +16,5 @@ BENCHMARK = Benchmark(
     question_file=False,
     upstream=read_seed_video,
     pictures=VideoFrames,
+    provenance=Provenance("AILab-CVC/SEED-Bench", "CC-BY-NC-4.0", "all columns seen"),
 )

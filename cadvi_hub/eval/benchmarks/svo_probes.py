@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cadvi_hub.eval.answers import IMAGE_LETTERS
-from cadvi_hub.eval.benchmarks.benchmark import Benchmark, PaperResults, ReportColumn
+from cadvi_hub.eval.benchmarks.benchmark import Benchmark, PaperResults, Provenance, ReportColumn
 from cadvi_hub.eval.benchmarks.question import Question, which_image
 from cadvi_hub.eval.benchmarks.reading import csv_rows, make_all
 from cadvi_hub.sources.rows import Row, unreadable
@@ -64,5 +64,11 @@ BENCHMARK = Benchmark(
     upstream=read_svo_probes,
     paper=PaperResults(
         "accuracy", 1500, (43.93, 47.33, 88.13, 47.93, 82.07, 70.40, 82.13, 46.80, 56.27, 92.73, 93.00)
+    ),
+    provenance=Provenance(
+        "google-deepmind/svo_probes",
+        "CC-BY-4.0",
+        "all columns seen",
+        "the question file has an exact duplicate; pictures are published as URLs alone",
     ),
 )

@@ -40,7 +40,7 @@ configs:
 
 {head}. `question` is the full prompt with `<image>` where each image goes; `options`
 is empty for open questions; `group` joins the questions that count together.
-{partial}"""
+{sources}{partial}"""
 
 
 def write_questions(
@@ -154,5 +154,16 @@ def write_readme(folder: Path) -> None:
     missing = {task: missing_questions(str(folder), task) for task in present}
     lines = [f"- `{task}` is partial: {count} questions are missing.\n" for task, count in missing.items() if count]
     partial = "".join(["\nScores over a partial set are not those of the benchmark:\n\n", *lines] if lines else "")
+    yaml_head = yaml.safe_dump(configs, sort_keys=False)
     with open_card(folder) as card:
-        write_text(card, README.format(configs=yaml.safe_dump(configs, sort_keys=False), head=HEAD, partial=partial))
+        write_text(card, README.format(configs=yaml_head, head=HEAD, sources=_sources(present), partial=partial))
+
+
+def _sources(present: Sequence[str]) -> str:
+    """A table of where the sets come from, and of their licences."""
+    rows = [(task, source) for task in present if (source := BENCHMARKS[task].provenance)]
+    if not rows:
+        return ""
+    lines = ["", "| set | from | licence | columns | known faults |", "|---|---|---|---|---|"]
+    lines += [f"| `{task}` | {' | '.join(each or '–' for each in source)} |" for task, source in rows]
+    return "\n".join([*lines, ""])

@@ -1,0 +1,25 @@
+"""Winoground: 400 pairs of images and captions that have the same words in another order.
+
+`id`, `image_0`, `image_1`, `caption_0`, `caption_1`, `tag` ("Object", "Relation" or "Both"). Text, image and group
+score (Thrush et al. 2022), asked as choices.
+Format: https://huggingface.co/datasets/facebook/winoground (gated)
+"""
+
+from __future__ import annotations
+
+from cadvi_hub.eval.answers import IMAGE_LETTERS
+from cadvi_hub.eval.benchmarks.benchmark import Benchmark, Provenance
+from cadvi_hub.eval.benchmarks.caption_square import read_squares, square_columns, square_joints
+
+BENCHMARK = Benchmark(
+    name="winoground",
+    columns=square_columns("Two pictures and two captions of the same words in another order."),
+    options=IMAGE_LETTERS,
+    joint=square_joints(),
+    swaps=True,
+    question_file=False,
+    upstream=read_squares("caption", "tag"),
+    provenance=Provenance(
+        "facebook/winoground (gated)", "its own licence for research", "columns by the paper, none seen in a file"
+    ),
+)
