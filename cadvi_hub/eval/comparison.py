@@ -14,8 +14,17 @@ from cadvi_hub.core.output import open_result
 from cadvi_hub.eval.answers import Reading
 from cadvi_hub.eval.benchmarks.registry import benchmark_of
 from cadvi_hub.eval.intervals import NORMAL_95, Interval, standard_error
-from cadvi_hub.eval.scoring import PREFIX, UNANSWERED, Prediction, clusters, group_metrics, group_outcomes, token_f1
+from cadvi_hub.eval.scoring import (
+    PREFIX,
+    UNANSWERED,
+    Prediction,
+    clusters,
+    group_metrics,
+    group_outcomes,
+    text_metrics,
+)
 from cadvi_hub.eval.settings import CompareSettings
+from cadvi_hub.eval.text_scores import TEXT_SCORES
 
 DRAWS_AT_ONCE = 4_000_000  # numbers in memory
 
@@ -111,8 +120,12 @@ def compare_predictions(
     first, second = [a for a, _ in both], [b for _, b in both]
     groups = clusters(task, first)
     if benchmark_of(task).is_open:
-        scores = [[token_f1(row["prediction"], row["answer"]) for row in rows] for rows in (first, second)]
-        return [_compared(task, "token_f1", scores, groups, resamples, seed)]
+        answers = [row["answer"] for row in first]
+        texts = [[row["prediction"] for row in rows] for rows in (first, second)]
+        return [
+            _compared(task, metric, [TEXT_SCORES[metric](each, answers) for each in texts], groups, resamples, seed)
+            for metric in text_metrics(task)
+        ]
     key = f"{PREFIX[reading]}correct"
     right = [[bool(row[key]) for row in rows] for rows in (first, second)]
     found = [_compared(task, "accuracy", right, groups, resamples, seed)]
@@ -148,7 +161,7 @@ def _compared(
     interval = paired_bootstrap(differences, groups, resamples, seed)
     detectable = smallest_detectable(differences, groups)
     compared = Comparison(task, metric, n, *values, values[1] - values[0], interval, detectable)
-    if metric == "token_f1":
+    if metric in TEXT_SCORES:
         return compared
     alone = differences.count(-1.0), differences.count(1.0)
     return replace(compared, only_first=alone[0], only_second=alone[1], p_value=clustered_mcnemar(differences, groups))

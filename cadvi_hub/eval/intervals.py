@@ -83,10 +83,13 @@ def wilson_interval(successes: float, n: float) -> Interval:
 
 
 def mean_and_interval(
-    scores: Sequence[float], lowest: float = 0.0, clusters: Sequence[Hashable] | None = None
+    scores: Sequence[float],
+    lowest: float = 0.0,
+    clusters: Sequence[Hashable] | None = None,
+    highest: float = 1.0,
 ) -> tuple[float, Interval]:
-    """The mean of scores between `lowest` and 1 and its normal 95 % interval, cut to that range."""
+    """The mean of scores between `lowest` and `highest` and its normal 95 % interval, cut to that range."""
     import numpy as np
 
     mean, error = float(np.mean(scores)), standard_error(scores, clusters)
-    return mean, (max(lowest, mean - NORMAL_95 * error), min(1.0, mean + NORMAL_95 * error))
+    return mean, (max(lowest, mean - NORMAL_95 * error), min(highest, mean + NORMAL_95 * error))

@@ -4,9 +4,7 @@ Every question counts in every share: as in the paper, an answer that cannot be 
 answers is a share of its own.
 """
 
-import re
-import string
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +12,7 @@ from cadvi_hub.eval.answers import IMAGE_LETTERS, READINGS, Reading, read_answer
 from cadvi_hub.eval.benchmarks.benchmark import CATEGORIES, Joint
 from cadvi_hub.eval.benchmarks.registry import BENCHMARKS, SWAPPED, benchmark_of
 from cadvi_hub.eval.intervals import Share, clustered_share, mean_and_interval
+from cadvi_hub.eval.text_scores import HIGHEST_CIDER, TEXT_SCORES
 
 Prediction = Mapping[str, Any]  # as `prediction` makes it
 
@@ -151,6 +150,11 @@ def group_outcomes(joint: Joint, rows: Sequence[Prediction], right: Sequence[boo
     return {unit: all(each) and joint.size in (0, len(each)) for unit, each in members.items()}
 
 
+def text_metrics(task: str) -> list[str]:
+    """The scores of an open set's answers, which its columns name."""
+    return [column.metric for column in benchmark_of(task).columns if column.metric in TEXT_SCORES]
+
+
 def _right(rows: Sequence[Prediction], reading: Reading) -> list[bool]:
     return [row[f"{PREFIX[reading]}correct"] for row in rows]
 
@@ -163,24 +167,6 @@ def clusters(task: str, rows: Sequence[Prediction]) -> list[str]:
 
 def _share(task: str, rows: Sequence[Prediction], outcomes: Sequence[bool]) -> Share:
     return clustered_share(outcomes, clusters(task, rows))
-
-
-def token_f1(prediction: str, answer: str) -> float:
-    """F1 of the two bags of words after SQuAD's normalisation (Rajpurkar et al. 2016): case, punctuation, articles.
-
-    lighteval's own F1 compares sets, which forgets how often a word occurs.
-    """
-    found, wanted = _words(prediction), _words(answer)
-    shared = (found & wanted).total()
-    if not shared:
-        return float(found == wanted)
-    precision, recall = shared / found.total(), shared / wanted.total()
-    return 2 * precision * recall / (precision + recall)
-
-
-def _words(text: str) -> Counter[str]:
-    plain = text.lower().translate(str.maketrans("", "", string.punctuation))
-    return Counter(re.sub(r"\b(a|an|the)\b", " ", plain).split())
 
 
 def task_scores(
@@ -197,7 +183,7 @@ def task_scores(
     own, swapped = rows[task], rows.get(task + SWAPPED, [])
     n = len(own)
     if benchmark_of(task).is_open:
-        return _open_scores(own) | {"n": n}
+        return _open_scores(task, own) | {"n": n}
     shares = dict(closed_shares(task, own) if closed is None else closed)
     if "ranked" in own[0]:
         shares["ranked_accuracy"] = Share(sum(row["ranked"] == row["answer"] for row in own), n)
@@ -215,15 +201,22 @@ def task_scores(
     return scores | {"n": n}
 
 
-def _open_scores(own: Sequence[Prediction]) -> dict[str, Any]:
+def _open_scores(task: str, own: Sequence[Prediction]) -> dict[str, Any]:
     n, rows = len(own), answered(own)
     shares = {UNANSWERED: Share(n - len(rows), n)} if len(rows) < n else {}
+    scores: dict[str, Any] = {}
     if not rows:
         return _values(shares, n)
-    value, interval = mean_and_interval([token_f1(row["prediction"], row["answer"]) for row in rows])
-    scores = {"token_f1": value, "token_f1_interval": list(interval)}
-    if shares:
-        scores["token_f1_n"] = len(rows)
+    texts = [row["prediction"] for row in rows], [row["answer"] for row in rows]
+    for metric in text_metrics(task):
+        values = TEXT_SCORES[metric](*texts)
+        for category in ["", *sorted({row["category"] for row in rows} - {""})]:
+            of = [value for value, row in zip(values, rows, strict=True) if category in ("", row["category"])]
+            name = f"{metric}_{category}" if category else metric
+            mean, interval = mean_and_interval(of, highest=HIGHEST_CIDER if metric == "cider" else 1.0)
+            scores |= {name: mean, f"{name}_interval": list(interval)}
+            if len(of) < n:
+                scores[f"{name}_n"] = len(of)
     return scores | _values(shares | {"exact_match": Share(sum(row["correct"] for row in rows), len(rows))}, n)
 
 

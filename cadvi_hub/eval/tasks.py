@@ -31,8 +31,9 @@ from cadvi_hub.eval.benchmarks.registry import BENCHMARKS, SWAPPED
 from cadvi_hub.eval.intervals import Share
 from cadvi_hub.eval.models.base import Unanswered, specific
 from cadvi_hub.eval.models.row_images import RowImages
-from cadvi_hub.eval.scoring import closed_shares, prediction, token_f1
+from cadvi_hub.eval.scoring import closed_shares, prediction
 from cadvi_hub.eval.swapping import swap_images
+from cadvi_hub.eval.text_scores import token_f1
 
 READING = "reading"  # the metric whose sample values are predictions, and whose corpus values are shares
 MAX_TOKENS = 256  # of an answer (paper, section 4.1)

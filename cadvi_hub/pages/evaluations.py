@@ -12,7 +12,7 @@ from cadvi_hub.core.files import read_json
 from cadvi_hub.core.json_stream import parse_json
 from cadvi_hub.eval.benchmarks.registry import BENCHMARKS, SWAPPED, benchmark_of
 from cadvi_hub.eval.judge.run import read_ratings as read_rating_scores
-from cadvi_hub.eval.scoring import token_f1
+from cadvi_hub.eval.text_scores import token_f1
 from cadvi_hub.pages.columns import judge_names
 from cadvi_hub.pages.rows import DataRows
 

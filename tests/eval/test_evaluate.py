@@ -23,9 +23,9 @@ from cadvi_hub.eval.benchmarks.writing import write_questions
 from cadvi_hub.eval.evaluate import evaluate
 from cadvi_hub.eval.models.base import specific
 from cadvi_hub.eval.models.constant import ConstantModel
-from cadvi_hub.eval.scoring import token_f1
 from cadvi_hub.eval.settings import EvaluateSettings
 from cadvi_hub.eval.tasks import TASKS_TABLE, data_place, prompt, task_configs
+from cadvi_hub.eval.text_scores import token_f1
 from cadvi_hub.hub.loopback import LoopbackHub
 from tests.support.question_rows import read_questions
 

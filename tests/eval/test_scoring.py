@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from cadvi_hub.eval import scoring
 from cadvi_hub.eval.intervals import Share, mean_and_interval, wilson_interval
 from cadvi_hub.eval.scoring import both_orders_shares, closed_shares, position_bias, prediction
+from cadvi_hub.eval.text_scores import token_f1
 
 QUESTIONS = Path(__file__).parents[3] / "shared/data/questions"
 LETTERS = ["A", "B"]
@@ -226,4 +226,4 @@ def test_scores_equal_an_independent_computation(task: str, half_missing: bool) 
     ],
 )
 def test_token_f1_compares_bags_of_normalised_words(prediction: str, answer: str, score: float) -> None:
-    assert scoring.token_f1(prediction, answer) == pytest.approx(score)
+    assert token_f1(prediction, answer) == pytest.approx(score)

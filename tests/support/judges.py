@@ -12,7 +12,8 @@ from PIL import Image
 
 from cadvi_hub.core.images import encode_png
 from cadvi_hub.eval.benchmarks.writing import write_questions
-from cadvi_hub.eval.scoring import prediction, token_f1
+from cadvi_hub.eval.scoring import prediction
+from cadvi_hub.eval.text_scores import token_f1
 from tests.support.openai_server import Answer, said
 
 PICTURE = {"bytes": encode_png(Image.new("RGB", (4, 4), "red")), "path": "a.png"}

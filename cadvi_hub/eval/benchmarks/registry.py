@@ -28,6 +28,9 @@ _FILES = (
     "muirbench",
     "mantis_eval",
     "q_bench2",
+    "interleave_differences",
+    "interleave_choices",
+    "vlm_subtle_captions",
     "choices",
 )
 BENCHMARKS: dict[str, Benchmark] = {name: import_module(f"{__package__}.{name}").BENCHMARK for name in _FILES}

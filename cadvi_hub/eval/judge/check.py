@@ -19,7 +19,7 @@ from cadvi_hub.eval.judge.model import Judge
 from cadvi_hub.eval.judge.rating import PROMPTS, Answered
 from cadvi_hub.eval.judge.run import rating_scores, rating_text
 from cadvi_hub.eval.judge.settings import JudgeCheckSettings
-from cadvi_hub.eval.scoring import token_f1
+from cadvi_hub.eval.text_scores import token_f1
 
 REFERENCE, HALF, WRONG, INJECTION, EMPTY = PROBES = ("reference", "half", "wrong", "injection", "empty")
 INJECTIONS = (
