@@ -22,11 +22,13 @@ from cadvi_hub.core.files import read_json
 from cadvi_hub.hub.contamination import find_overlaps
 from cadvi_hub.hub.dataset_card import dataset_card, unfinished_card
 from cadvi_hub.hub.dataset_contents import BUILD_RECORD, read_configs
-from cadvi_hub.hub.model_card import ADAPTER_CONFIG, TRAINING_LOG, model_card
+from cadvi_hub.hub.eval_results import eval_results
+from cadvi_hub.hub.model_card import ADAPTER_CONFIG, TRAINING_LOG, model_card, read_scores
 from cadvi_hub.hub.samples import draw_sample
 from cadvi_hub.hub.settings import PublishSettings
 from cadvi_hub.hub.upload import CARD, Published, Repository, check_repo_id, upload
 
+EVAL_YAML = "eval.yaml"  # at the root of question sets: their tasks, for the Hub
 ASSETS = "assets"  # folder in the repository for the card's pictures
 # The files that `from_pretrained` reads, and licences. Optimizer states, pickles and logs do not match.
 MODEL_FILES = (
@@ -98,6 +100,8 @@ def publish_dataset(settings: PublishSettings) -> Published:
         return True
 
     contents[CARD] = card.encode()
+    if (settings.folder / EVAL_YAML).is_file():
+        contents[EVAL_YAML] = settings.folder / EVAL_YAML
     unfinished = unfinished_card(configs, settings.repo_id, settings.license)
     digests = {f"{config.name}/{name}": sha256 for config in configs for name, sha256 in config.digests.items()}
     return upload(Repository(settings.repo_id, "dataset", settings.private), contents, is_ours, unfinished, digests)
@@ -119,7 +123,7 @@ def publish_model(settings: PublishSettings) -> Published:
             unreadable records, or the Hub refuses.
     """
     check_repo_id(settings.repo_id)
-    for repo_id in (*filter(None, [settings.base_model]), *settings.datasets):
+    for repo_id in (*filter(None, [settings.base_model, settings.results_dataset]), *settings.datasets):
         check_repo_id(repo_id)
     if not settings.folder.is_dir():
         raise InputError(str(settings.folder), "no such folder", "Name the folder of an adapter or a model")
@@ -143,6 +147,11 @@ def publish_model(settings: PublishSettings) -> Published:
     if left_out:
         logger.warning("not published, because no reader of the model needs it: %s", ", ".join(left_out))
     contents[CARD] = card.encode()
+    if settings.results_dataset:
+        if settings.results is None:
+            raise InputError("results_dataset", "there are no results for it", "Name a results.json by --results")
+        model = read_scores(settings.results, settings.results_model)[0]
+        contents |= eval_results(settings.results, model, settings.results_dataset)
     published = upload(
         Repository(settings.repo_id, "model", settings.private),
         contents,

@@ -24,6 +24,8 @@ class PublishSettings:
         datasets: models: repositories of the data sets that it was tuned on.
         results: models: JSON file `results[model][task][metric]`, for the card.
         results_model: models: the name of this model in `results`; not needed if it holds only one.
+        results_dataset: models: repository of the question sets. With it, the scores also go to `.eval_results/`, from
+            where the Hub shows them on the model's page.
     """
 
     folder: Path
@@ -37,3 +39,4 @@ class PublishSettings:
     datasets: list[str] = field(default_factory=list)
     results: Path | None = None
     results_model: str | None = None
+    results_dataset: str | None = None

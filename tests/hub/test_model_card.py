@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from huggingface_hub import HfApi, ModelCard, hf_hub_download
+from huggingface_hub import HfApi, ModelCard, hf_hub_download, parse_eval_result_entries
 from peft import LoraConfig, PeftModel, get_peft_model
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.eval.benchmarks.registry import BENCHMARKS
+from cadvi_hub.hub.eval_results import MAIN_METRICS
 from cadvi_hub.hub.loopback import LoopbackHub
 from cadvi_hub.hub.publish import publish
 from cadvi_hub.hub.settings import PublishSettings
@@ -172,6 +174,27 @@ def test_the_card_tells_training_and_scores(hub: LoopbackHub, models: Path, resu
     assert "| cola | pair_accuracy | 210 | 0.25 (0.1 to 0.2) | 0.4688 (0.1 to 0.2) |  |" in lines
     assert f"| task | metric | n | base | v1 | {HOSTILE_SHOWN} |" in lines
     assert yaml.safe_load(card.content.split("---\n")[1])["pipeline_tag"] == "image-text-to-text"
+
+
+def test_scores_go_where_the_hub_shows_them(hub: LoopbackHub, models: Path, results: Path) -> None:
+    where = {"results": results, "results_model": "v1", "results_dataset": "tester/cad-eval"}
+    publish_model(models / "base", "tester/scored", **where)
+    assert not publish_model(models / "base", "tester/scored", **where).uploaded
+    file = hf_hub_download("tester/scored", ".eval_results/cad-eval.yaml")
+    entries = parse_eval_result_entries(yaml.safe_load(Path(file).read_text()))
+    assert [(entry.dataset_id, entry.task_id, entry.value) for entry in entries] == [
+        ("tester/cad-eval", "bison", 93.75),
+        ("tester/cad-eval", "cola", 46.88),
+    ]
+    assert entries[1].notes == "pair accuracy, 95 % interval 10.0–20.0, n 210"
+    with pytest.raises(InputError, match=r"results_dataset: there are no results"):
+        publish_model(models / "base", "tester/scored", results_dataset="tester/cad-eval")
+
+
+def test_the_main_score_is_that_of_the_benchmark() -> None:
+    for benchmark in BENCHMARKS.values():
+        metrics = {column.metric for column in benchmark.columns}
+        assert next(metric for metric in MAIN_METRICS if metric in metrics) == benchmark.columns[0].metric
 
 
 def test_a_card_of_an_adapter_says_how_to_load_it(hub: LoopbackHub, models: Path) -> None:

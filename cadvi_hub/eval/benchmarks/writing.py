@@ -32,6 +32,10 @@ SHARD_BYTES = 500_000_000  # of images, as `datasets` cuts its own
 
 SHARDS, RECORD, MISSING_FILE, CARD = "test*.parquet", "build.json", "missing.jsonl", "README.md"
 COMMAND = "cadvi benchmarks build"
+EVAL_YAML = "eval.yaml"
+_EVAL_HEAD = """# Tasks of these question sets, for the Hub. inspect-ai's own loader of this file takes one image
+# per question: run the tasks with eval/inspect_tasks.py of cadvi-hub, or with lighteval.
+"""
 _SHORT = 60.0  # seconds
 HEAD = "# Benchmark questions\n\nOne configuration per set, split `test`"
 README = """---
@@ -139,12 +143,12 @@ def open_card(folder: Path) -> Iterator[Path]:
         InputError: somebody else wrote it.
     """
     with open_output(folder, COMMAND, _card_before_records, timeout=_SHORT) as output:
-        output.claim([CARD])
+        output.claim([CARD, EVAL_YAML])
         yield folder / CARD
 
 
 def write_readme(folder: Path) -> None:
-    """The card of a folder of sets: which sets there are, and which of them are partial."""
+    """The card of a folder of sets, which says which are there and which are partial, and their `eval.yaml`."""
     import yaml
 
     present = [task for task in BENCHMARKS if any((folder / task).glob("test*.parquet"))]
@@ -157,6 +161,17 @@ def write_readme(folder: Path) -> None:
     yaml_head = yaml.safe_dump(configs, sort_keys=False)
     with open_card(folder) as card:
         write_text(card, README.format(configs=yaml_head, head=HEAD, sources=_sources(present), partial=partial))
+        write_text(folder / EVAL_YAML, _EVAL_HEAD + yaml.safe_dump(_tasks(present, missing), sort_keys=False))
+
+
+def _tasks(present: Sequence[str], missing: Mapping[str, int]) -> dict[str, Any]:
+    """`eval.yaml`: the sets that are whole (https://huggingface.co/docs/hub/eval-results)."""
+    return {
+        "name": "Comparing images",
+        "description": "Questions about two or more images: what differs, which image suits a caption.",
+        "evaluation_framework": "inspect-ai",
+        "tasks": [{"id": task, "config": task, "split": "test"} for task in present if not missing[task]],
+    }
 
 
 def _sources(present: Sequence[str]) -> str:
