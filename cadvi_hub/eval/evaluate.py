@@ -12,6 +12,7 @@ from cadvi_hub.core.output import OutputFolder, open_output
 from cadvi_hub.eval.benchmarks.registry import BENCHMARKS, SWAPPED
 from cadvi_hub.eval.benchmarks.stored import check_complete, missing_questions
 from cadvi_hub.eval.models.load import load_model
+from cadvi_hub.eval.reader import read_with_model
 from cadvi_hub.eval.score_table import format_scores
 from cadvi_hub.eval.scoring import task_scores
 from cadvi_hub.eval.settings import EvaluateSettings
@@ -54,6 +55,8 @@ def evaluate(settings: EvaluateSettings, model: "EvalModel | None" = None) -> di
         also as tolerant_<metric>. With `both_orders`, "<task>_swapped" is a task of its own, and the task itself has
         both_orders_accuracy (right in both), position_bias (1: always the first image, −1: always the second), and
         not_swapped_n: questions that were asked in one order only, because their answer in the other is unknown.
+        With a `reader`, reader_accuracy is the tolerant one with its readings, reader_read what it read, and
+        reader_unreadable what it did not.
         "unanswered" is the share of questions that got no reply, if there are any; all else is then about the rest.
         "images" and "questions" say in words that pictures were blanked or questions are missing,
         and "served" what the endpoint says about the model.
@@ -107,6 +110,9 @@ def _evaluate(
     untyped.evaluate()
     answered = pipeline.answered()
     rows = {task: found.predictions for task, found in answered.items()}
+    if settings.reader.model:
+        asked = {task: found.asked for task, found in answered.items()}
+        rows = read_with_model(rows, asked, settings.reader, out / "reader_replies.sqlite")
     scores = {
         task: task_scores(task, rows, settings.both_orders, found.shares) | notes[task.removesuffix(SWAPPED)]
         for task, found in answered.items()

@@ -49,7 +49,7 @@ def cadvi(benchmark: str = "bison", data: str = "", swapped: bool = False) -> Ta
         dataset=MemoryDataset(_samples(name, place), name=name),
         solver=generate(),
         scorer=read(name),
-        metrics=[scores(name)],
+        metrics=[all_scores(name)],
         config=GenerateConfig(
             temperature=decoding.temperature,
             max_tokens=decoding.max_tokens,
@@ -73,11 +73,11 @@ def read(name: str) -> Scorer:
 
 
 @metric
-def scores(name: str) -> Metric:
+def all_scores(name: str) -> Metric:
     """All scores of the set, as `cadvi evaluate` computes them, without their intervals."""
 
-    def compute(samples: list[SampleScore]) -> Value:
-        rows = [(sample.score.metadata or {})[ROW] for sample in samples]
+    def compute(scores: list[SampleScore]) -> Value:
+        rows = [(sample.score.metadata or {})[ROW] for sample in scores]
         rows.sort(key=lambda row: row["index"])
         found = task_scores(name, {name: rows}, both_orders=False)
         return {key: value for key, value in found.items() if isinstance(value, int | float)}

@@ -15,6 +15,7 @@ from cadvi_hub.eval.benchmarks.registry import SWAPPED
 from cadvi_hub.eval.intervals import Share
 from cadvi_hub.eval.models.base import specific
 from cadvi_hub.eval.models.row_images import LazyRows
+from cadvi_hub.eval.reader import Asked
 from cadvi_hub.eval.tasks import READING, predicted
 
 with torch.set_grad_enabled(torch.is_grad_enabled()):
@@ -23,10 +24,13 @@ with torch.set_grad_enabled(torch.is_grad_enabled()):
 
 
 class Answered(NamedTuple):
-    """The predictions of one task in the set's order, and the shares that lighteval computed from them."""
+    """The predictions of one task in the set's order, the shares that lighteval computed from them, and what was asked
+    by the index of its row.
+    """
 
     predictions: list[dict[str, Any]]
     shares: dict[str, Share]
+    asked: dict[int, Asked]
 
 
 class TaskPipeline(Pipeline):
@@ -87,6 +91,7 @@ class TaskPipeline(Pipeline):
             task.name: Answered(
                 _predictions(details[name]),
                 {metric: value for metric, value in metrics[name].items() if isinstance(value, Share)},
+                {int(doc.id): Asked(doc.query, specific(doc)["options"]) for doc in self.documents_dict[name]},
             )
             for name, task in self.tasks_dict.items()
             if name in details

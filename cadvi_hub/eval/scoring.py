@@ -17,6 +17,7 @@ from cadvi_hub.eval.text_scores import HIGHEST_CIDER, TEXT_SCORES
 Prediction = Mapping[str, Any]  # as `prediction` makes it
 
 UNANSWERED = "unanswered"  # in a prediction, and the metric that counts them
+READER = "reader"  # in a prediction, the option that an LLM reads in it; it was asked where the key is
 PREFIX: dict[Reading, str] = {"strict": "", "tolerant": "tolerant_"}  # of the metrics of a reading
 
 
@@ -187,6 +188,7 @@ def task_scores(
     shares = dict(closed_shares(task, own) if closed is None else closed)
     if "ranked" in own[0]:
         shares["ranked_accuracy"] = Share(sum(row["ranked"] == row["answer"] for row in own), n)
+    shares |= _reader_shares(task, own)
     if swapped:
         shares |= both_orders_shares(task, own, swapped)
     scores = _values(shares, n)
@@ -199,6 +201,21 @@ def task_scores(
     if both_orders and task in BENCHMARKS and BENCHMARKS[task].swaps:
         scores["not_swapped_n"] = n - len(swapped)
     return scores | {"n": n}
+
+
+def _reader_shares(task: str, own: Sequence[Prediction]) -> dict[str, Share]:
+    """Where an LLM was asked: the tolerant accuracy with its readings, what it read, and what it did not."""
+    if not any(READER in row for row in own):
+        return {}
+    rows = answered(own)
+    right = [row[READER] == row["answer"] if READER in row else row["tolerant_correct"] for row in rows]
+    read = [row.get(READER) is not None for row in rows]
+    unread = [READER in row and row[READER] is None for row in rows]
+    return {
+        "reader_accuracy": _share(task, rows, right),
+        "reader_read": _share(task, rows, read),
+        "reader_unreadable": _share(task, rows, unread),
+    }
 
 
 def _open_scores(task: str, own: Sequence[Prediction]) -> dict[str, Any]:

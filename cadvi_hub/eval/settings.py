@@ -77,6 +77,20 @@ class BenchmarkSettings(Ranged):
 
 
 @dataclass
+class ReaderSettings(EndpointSettings):
+    """An LLM that reads the closed answers which the tolerant reading cannot read.
+
+    Attributes:
+        model: its name at the endpoint; without an address a Hub id or folder. "" asks none.
+        base_url: address of the endpoint, up to and including `/v1`; "" runs the model in this process.
+        batch_size: requests per forward pass in this process.
+    """
+
+    model: str = ""
+    batch_size: BatchSize = 8
+
+
+@dataclass
 class EvaluateSettings(Ranged):
     """What `evaluate` runs.
 
@@ -101,6 +115,8 @@ class EvaluateSettings(Ranged):
         public: whether that data set is public; its name is then `<results_org>/details_<name>`.
         endpoint: where the model is served; without an address it runs in this process.
         retry_unreadable: ask a served model again where its stored answer is empty.
+        reader: a model that reads what the tolerant reading cannot, as the last reader. Its readings are counted
+            separately, as reader_accuracy; by default there is none.
     """
 
     model: str
@@ -119,6 +135,7 @@ class EvaluateSettings(Ranged):
     public: bool = False
     endpoint: EndpointSettings = field(default_factory=EndpointSettings)
     retry_unreadable: bool = False
+    reader: ReaderSettings = field(default_factory=ReaderSettings)
 
 
 @dataclass

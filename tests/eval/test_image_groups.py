@@ -67,7 +67,7 @@ def natural_rows(count: int) -> list[dict[str, Any]]:
     rows = []
     for index in range(count):
         yes, no = ("A", "B") if index % 2 else ("Yes", "No")
-        answers = {"00": yes, "01": no, "10": no, "11": yes}  # image, question
+        answers = {(0, 0): yes, (0, 1): no, (1, 0): no, (1, 1): yes}  # by image and question
         rows.append(
             {
                 "Index": index,
@@ -75,7 +75,7 @@ def natural_rows(count: int) -> list[dict[str, Any]]:
                 "Image_1": picture(2 * index + 1),
                 "Question_0": "Which is it? Option: A:red; B:blue;" if index % 2 else "Is it red?",
                 "Question_1": "Which one? Option: A:big; B:small;" if index % 2 else "Is it big?",
-                **{f"Image_{image}_Question_{question}": answers[f"{image}{question}"] for image, question in answers},
+                **{f"Image_{image}_Question_{question}": answer for (image, question), answer in answers.items()},
                 "Question_Type": "multiple_choice" if index % 2 else "yes_no",
                 "Source": "Flickr30K",
             }

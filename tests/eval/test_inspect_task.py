@@ -21,7 +21,9 @@ TASK_FILE = Path(__file__).parents[2] / "eval/inspect_tasks.py"
 
 def asked(request: dict[str, Any]) -> str:
     """What decides an answer: messages and decoding."""
-    kept = {key: request.get(key) for key in ("messages", "temperature", "max_tokens", "seed", "top_p")}
+    kept: dict[str, Any] = {
+        key: request.get(key) for key in ("messages", "temperature", "max_tokens", "seed", "top_p")
+    }
     for turn in kept["messages"]:
         for part in turn["content"]:
             if part["type"] == "image_url":
@@ -62,7 +64,8 @@ def test_prompts_and_scores_are_those_of_our_own_evaluation(task: str, tmp_path:
         )
     assert log.status == "success", log.error
     assert sorted(map(asked, server.requests)) == prompts
-    (found,) = log.results.scores if log.results else ()
+    assert log.results
+    (found,) = log.results.scores
     theirs = {name: each.value for name, each in found.metrics.items()}
     expected = {name: value for name, value in ours.items() if isinstance(value, int | float)}
     assert theirs == pytest.approx(expected)

@@ -66,14 +66,11 @@ def test_lightevals_command_runs_our_tasks_with_our_model(tmp_path: Path) -> Non
     ]
     write_questions(rows, tmp_path / "data")
     model = make_tiny_llava(tmp_path / "model")
+    data = {"CADVI_EVAL_DATA": str(tmp_path / "data"), "HF_HUB_OFFLINE": "1"}
     arguments = ["custom", str(model), str(MODEL), "cola|0", "--custom-tasks", "cadvi_hub.eval.tasks"]
     subprocess.run(
         [sys.executable, "-c", COMMAND, *arguments, "--output-dir", str(tmp_path / "out"), "--save-details"],
-        env={
-            **lighteval_with_the_step(tmp_path / "site"),
-            "CADVI_EVAL_DATA": str(tmp_path / "data"),
-            "HF_HUB_OFFLINE": "1",
-        },
+        env=lighteval_with_the_step(tmp_path / "site") | data,
         check=True,
         timeout=300,
     )

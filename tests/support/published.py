@@ -29,8 +29,8 @@ def picture(number: int) -> dict[str, Any]:
 
 def numbers(doc: Doc) -> list[int]:
     """Which pictures a question shows, in its order."""
-    pixels = [image.getpixel((0, 0)) for image in doc.images or []]
-    return [red + 256 * green for red, green, _ in pixels]
+    pixels = [image.convert("RGB").tobytes() for image in doc.images or []]
+    return [pixel[0] + 256 * pixel[1] for pixel in pixels]
 
 
 def letter_of(doc: Doc, option: str) -> str:

@@ -31,7 +31,7 @@ def _row(benchmark: Benchmark) -> tuple[str, str, str, str, str]:
 
 def _sources(benchmark: Benchmark) -> Iterator[str]:
     if benchmark.own_columns:
-        yield "your JSON lines or CSV"
+        yield "your files or a Hub data set"
     if benchmark.question_file:
         yield "question_file"
     if benchmark.upstream:
