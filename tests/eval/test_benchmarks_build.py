@@ -15,7 +15,7 @@ from cadvi_hub.core.drops import Drops
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.images import open_image
 from cadvi_hub.eval.benchmarks.build import build_benchmark
-from cadvi_hub.eval.benchmarks.faults import DUPLICATE, SAME_HALVES, SAME_ID, TELLING_ID
+from cadvi_hub.eval.benchmarks.faults import DUPLICATE, OTHER_ANSWER, SAME_HALVES, SAME_ID, TELLING_ID
 from cadvi_hub.eval.benchmarks.pictures import BROKEN, NOT_FOUND
 from cadvi_hub.eval.benchmarks.question import named
 from cadvi_hub.eval.benchmarks.registry import BENCHMARKS
@@ -122,7 +122,11 @@ def test_duplicates_are_told_and_stay(images: Path) -> None:
     report = build(
         images, "svo_probes", same, {**same, "question_id": 1}, {**question(0), "category": "verb", "answer": "B"}
     )
-    assert {reason: entry["count"] for reason, entry in report["flags"].items()} == {DUPLICATE: 1, SAME_ID: 1}
+    assert {reason: entry["count"] for reason, entry in report["flags"].items()} == {
+        DUPLICATE: 1,
+        SAME_ID: 1,
+        OTHER_ANSWER: 1,
+    }
     assert report["flags"][DUPLICATE]["first"][0].endswith("svo_probes.jsonl, line 2")
     assert ids(images, "svo_probes") == ["0", "1", "0"]
 

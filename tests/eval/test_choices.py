@@ -92,7 +92,7 @@ def test_without_options_any_text_is_an_answer(tmp_path: Path) -> None:
         ({"answer": "green"}, {"options": ["red", "blue"]}, "answer 'green' is not among red, blue"),
         ({}, {"question": "ask"}, "no column ask"),
         ({"image": ""}, {}, "no image"),
-        ({"image": [3]}, {}, "image must be a text or a list of texts"),
+        ({"image": [3]}, {}, "image holds no image"),
         ({"question": "<image> <image>?"}, {}, "1 image.* and 2 <image>"),
         ({}, {"options": ["blue", "blue"]}, "twice"),
     ],

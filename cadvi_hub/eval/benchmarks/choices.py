@@ -96,7 +96,8 @@ def _question(row: Row, columns: ChoiceSettings, number: str, source: str, place
     if not images:
         raise unreadable("it has no image")
     given = list(columns.options) or [each for name in columns.option_columns for each in _texts(row[name], name)]
-    if len(set(given)) != len(given) or len(given) > len(string.ascii_uppercase):
+    texts = [option for option in given if IMAGE_PLACEHOLDER not in option]  # several options may be images
+    if len(set(texts)) != len(texts) or len(given) > len(string.ascii_uppercase):
         raise unreadable(f"an option is there twice, or more than {len(string.ascii_uppercase)}")
     letters = string.ascii_uppercase[: len(given)] if columns.letters else ""
     options = tuple(letters or given)

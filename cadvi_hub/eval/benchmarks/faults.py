@@ -46,7 +46,7 @@ class Faults:
         again = self._is_known(self._asked, asked)
         if self._is_known(self._seen, f"{asked}\0{question.answer}"):
             self.flags.add(DUPLICATE, question.place)
-        elif again:
+        elif again and not self._benchmark.is_open:
             self.flags.add(OTHER_ANSWER, question.place)
         if len(set(images)) < len(images):
             self.flags.add(SAME_IMAGES, f"{question.place}: {question.id}")
