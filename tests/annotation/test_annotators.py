@@ -56,6 +56,7 @@ def shown(messages: list[Message]) -> str:
         ),
         ("which_image", "which_image", {"caption": CAPTIONS[1], "show_images": True}),
         ("which_caption", "which_caption", {"captions": CAPTIONS}),
+        ("read_answer", "read_answer", {"question": "Which? <image>", "options": ["A", "B"], "answer": "The first"}),
         ("compare_images_0", "compare_images", {"wording": 0}),
         ("compare_images_1", "compare_images", {"wording": 1}),
         ("compare_images_2", "compare_images", {"wording": 2}),
