@@ -140,13 +140,13 @@ def question_places(data: Mapping[str, str] | str, tasks: Sequence[str]) -> dict
     Raises:
         InputError: unknown task, or one that has no place.
     """
-    places = dict.fromkeys(BENCHMARKS, data) if isinstance(data, str) else data
-    if unknown := {*tasks, *places} - set(BENCHMARKS):
+    places = {} if isinstance(data, str) else data
+    if unknown := [task for task in {*tasks, *places} if task not in BENCHMARKS]:
         raise InputError("tasks", f"unknown: {', '.join(sorted(unknown))}", f"Use some of {', '.join(BENCHMARKS)}")
-    if lacking := set(tasks) - set(places):
+    if not isinstance(data, str) and (lacking := set(tasks) - set(places)):
         raise InputError("data", f"it has no place for {', '.join(sorted(lacking))}", "Add these tasks to data")
     chosen = set(tasks) or (_present(data) if isinstance(data, str) else set(places))
-    return {task: places[task] for task in BENCHMARKS if task in chosen}
+    return {task: data if isinstance(data, str) else data[task] for task in BENCHMARKS.in_order(chosen)}
 
 
 def _check_name(settings: EvaluateSettings) -> None:
@@ -182,12 +182,12 @@ def _notes(task: str, place: str, settings: EvaluateSettings) -> dict[str, str]:
 def _present(data: str) -> set[str]:
     """The sets that a folder or Hub repo has."""
     if Path(data).is_dir():
-        found = {task for task in BENCHMARKS if any(Path(data, task).glob("*.parquet"))}
+        found = {file.parent.name for file in Path(data).glob("*/*.parquet") if file.parent.name in BENCHMARKS}
     else:
         from datasets import get_dataset_config_names
 
         try:
-            found = set(get_dataset_config_names(data)) & set(BENCHMARKS)
+            found = {name for name in get_dataset_config_names(data) if name in BENCHMARKS}
         except (OSError, ValueError) as error:
             raise InputError(
                 f"data {data}", f"no question sets ({error})", "Make them with `cadvi benchmarks`"

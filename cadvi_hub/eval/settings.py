@@ -53,7 +53,8 @@ class BenchmarkSettings(Ranged):
     """One benchmark set to make ready for evaluation.
 
     Attributes:
-        task: name of the set (`cadvi benchmarks list` shows all of them), or choices for a set of your own.
+        task: name of the set (`cadvi benchmarks list` shows all of them), or choices (choices_<name>, where there
+            are several) for a set of your own.
         questions: the question file or the upstream annotations: a file, a folder as it was published, or a data set
             of the Hub (owner/name), which is downloaded; for cad_summary the folder of a built data set, as
             data/cad_qa.

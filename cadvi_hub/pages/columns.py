@@ -50,9 +50,10 @@ class Table(NamedTuple):
     main: bool = True
 
 
-def columns() -> tuple[Column, ...]:
-    """The columns of all sets, those of sets that compare images first."""
-    order = sorted(BENCHMARKS.values(), key=lambda benchmark: not benchmark.compares)
+def columns(results: Results | None = None) -> tuple[Column, ...]:
+    """The columns of all sets (of those with `results`, if given), those of sets that compare images first."""
+    names = BENCHMARKS.in_order({task for tasks in results.values() for task in tasks}) if results else BENCHMARKS
+    order = sorted((BENCHMARKS[name] for name in names), key=lambda benchmark: not benchmark.compares)
     return tuple(
         Column(each.name, each.name, shown.metric, shown.unit, shown.chance, shown.about)
         for each in order
@@ -62,10 +63,10 @@ def columns() -> tuple[Column, ...]:
 
 def tables(results: Results) -> list[Table]:
     """The tables for `results`, the paper's first; columns in which no model has a score are left out."""
-    closed = [column for column in columns() if not BENCHMARKS[column.task].is_open]
+    closed = [column for column in columns(results) if not BENCHMARKS[column.task].is_open]
     both = [column for column in closed if BENCHMARKS[column.task].swaps and column.metric != CONSISTENCY]
     sets = [column for column in closed if is_main(column)]
-    tolerant = PREFIX["tolerant"]
+    tolerant, shown = PREFIX["tolerant"], BENCHMARKS.in_order(task for tasks in results.values() for task in tasks)
     found = [
         Table("Scores", "An answer to a choice is right only when it is exactly the option.", _with_ratings(results)),
         Table(
@@ -121,7 +122,7 @@ def tables(results: Results) -> list[Table]:
             ),
             main=False,
         ),
-        *(Table(f"{task} by category", "", category_columns(results, task)) for task in BENCHMARKS),
+        *(Table(f"{task} by category", "", category_columns(results, task)) for task in shown),
     ]
     present = [
         table._replace(columns=tuple(each for each in table.columns if has_any(results, each))) for table in found
@@ -133,7 +134,7 @@ def _with_ratings(results: Results) -> tuple[Column, ...]:
     """The columns of the paper's table; the ratings of a set come right after it, a column per judge."""
     judges = judge_names(results)
     rated: list[Column] = []
-    for column in columns():
+    for column in columns(results):
         rated.append(column)
         if BENCHMARKS[column.task].is_open and is_main(column):
             rated += [
@@ -181,7 +182,7 @@ def notes(results: Results) -> list[str]:
 
 def category_columns(results: Results, task: str) -> tuple[Column, ...]:
     """A column per category of `task` that any of the results has; categories that the set does not list, by name."""
-    whole = next(column for column in columns() if column.task == task)
+    whole = next(column for column in columns(results) if column.task == task)
     prefix = f"{whole.metric}_"
     names = {
         metric.removeprefix(prefix)

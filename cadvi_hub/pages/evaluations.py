@@ -96,7 +96,7 @@ class Evaluations:
         self.results: dict[str, dict[str, dict[str, Any]]] = {
             name: _scores(folder) for name, folder in self.folders.items()
         }
-        self.tasks = [task for task in BENCHMARKS if any(task in scores for scores in self.results.values())]
+        self.tasks = BENCHMARKS.in_order(task for scores in self.results.values() for task in scores)
         self._questions = questions or {}
         self._of_task = lru_cache(2)(self._read)  # a set of 54,000 questions takes some 60 MB per model
         self._ratings = lru_cache(8)(_read_ratings)

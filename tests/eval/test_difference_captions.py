@@ -11,8 +11,10 @@ import pytest
 from lighteval.tasks.requests import Doc
 
 from cadvi_hub.eval.comparison import compare
+from cadvi_hub.eval.judge.rating import PROMPTS, Answered, rating_request
 from cadvi_hub.eval.settings import CompareSettings
 from cadvi_hub.eval.text_scores import ciders, rouge_l
+from cadvi_hub.generation.chat import Decoding
 from tests.eval.test_recent_choices import is_right, share, subtle_rows
 from tests.support.published import build, lines, numbers, parquet, picture, scores
 
@@ -128,6 +130,14 @@ def test_interleave_bench_scores_its_captions_of_differences(tmp_path: Path) -> 
     compared = compare(CompareSettings(tmp_path / "scores", tmp_path / "scores", resamples=10))
     assert "rouge_l" in compared
     assert "cider" in compared
+
+
+@pytest.mark.parametrize("task", PROMPTS)
+def test_a_judge_can_be_asked_about_every_open_set(task: str) -> None:
+    asked = rating_request(task, Answered("What differs?", "It is dark.", "It is night."), 100, Decoding(), True)
+    shown = "".join(part["text"] for turn in asked.messages for part in turn["content"])
+    assert "It is night." in shown
+    assert ("What differs?" in shown) == (task != "cad_summary")
 
 
 def test_an_empty_reference_is_counted_as_a_fault(tmp_path: Path) -> None:

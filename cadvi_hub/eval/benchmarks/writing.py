@@ -151,7 +151,7 @@ def write_readme(folder: Path) -> None:
     """The card of a folder of sets, which says which are there and which are partial, and their `eval.yaml`."""
     import yaml
 
-    present = [task for task in BENCHMARKS if any((folder / task).glob("test*.parquet"))]
+    present = BENCHMARKS.in_order(file.parent.name for file in folder.glob("*/test*.parquet"))
     configs = [
         {"config_name": task, "data_files": [{"split": "test", "path": f"{task}/test*.parquet"}]} for task in present
     ]

@@ -110,7 +110,7 @@ def rating_request(
     answer = answered.answer
     shown = answer if len(answer) <= max_chars else answer[:max_chars] + CUT_HERE
     texts = {"reference": as_data(answered.reference), "answer": as_data(shown)}
-    if task == "cad_qa":  # the request for a summary is always the same and is in the prompt
+    if PROMPTS[task] == "judge_answer":  # the request for a summary is always the same and is in its prompt
         texts["question"] = as_data(answered.question)
     messages = render_prompt(PROMPTS[task], **texts)
     return ChatRequest(messages, decoding=decoding, json_schema=rating_schema() if json_schema else None)

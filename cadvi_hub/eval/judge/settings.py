@@ -44,7 +44,7 @@ class JudgeSettings(Ranged):
     Attributes:
         results: folder that `evaluate` wrote (predictions/); ratings go to its `judged/<judge>/`.
         data: the question sets that the model was asked: a folder or Hub repo id, or a mapping of task to either.
-        tasks: names of the sets, cad_qa and cad_summary; by default, those of them that have predictions.
+        tasks: names of sets with open answers, such as cad_qa; by default, those of them that have predictions.
         judge: the model that rates.
     """
 
@@ -61,7 +61,7 @@ class JudgeCheckSettings(Ranged):
     Attributes:
         data: question sets: a folder or Hub repo id, or a mapping of task to either.
         out: folder for `<judge>/check.json`, the single replies, and the store of replies.
-        tasks: names of the sets, cad_qa and cad_summary; by default, those of them that `data` has.
+        tasks: names of sets with open answers, such as cad_qa; by default, those of them that `data` has.
         questions: how many of each set are drawn; five answers to each are rated.
         seed: of what is drawn.
         judge: the model that is checked.
