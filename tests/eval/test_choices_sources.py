@@ -15,12 +15,13 @@ from cadvi_hub.eval.benchmarks.choices import read_choices
 from cadvi_hub.eval.evaluate import evaluate
 from cadvi_hub.eval.settings import ChoiceSettings, EvaluateSettings
 from cadvi_hub.hub.loopback import LoopbackHub
+from cadvi_hub.pages.columns import columns as report_columns
 from tests.eval.test_evaluate import Scripted
 from tests.support.published import build, letter_of, lines, numbers, parquet, picture
 from tests.support.tiny_llava import make_tiny_llava
 
 YAML = """\
-task: choices
+task: {task}
 questions: {questions}
 images: {images}
 out: {out}
@@ -54,17 +55,26 @@ def three_images(folder: Path, count: int) -> Path:
 def test_ten_lines_of_yaml_add_a_benchmark_that_a_model_answers(tmp_path: Path) -> None:
     file, out = three_images(tmp_path, 4), tmp_path / "data"
     recipe = tmp_path / "mine.yaml"
-    recipe.write_text(YAML.format(questions=file, images=tmp_path, out=out))
+    recipe.write_text(YAML.format(task="choices_lamps", questions=file, images=tmp_path, out=out))
     assert len(recipe.read_text().splitlines()) <= 10
     main(["benchmarks", "build", "--config", str(recipe)])
+    main(["benchmarks", "build", "--config", str(recipe), "--task", "choices"])
     model = make_tiny_llava(tmp_path / "model")
-    found = evaluate(EvaluateSettings(str(model), str(out), tmp_path / "scores", max_tokens=4, batch_size=2))[
-        "choices"
-    ]
-    rows = [json.loads(line) for line in (tmp_path / "scores/predictions/choices.jsonl").read_text().splitlines()]
+    settings = EvaluateSettings(str(model), str(out), tmp_path / "scores", max_tokens=4, batch_size=2)
+    scores = evaluate(settings)
+    found = scores["choices_lamps"]
+    assert list(scores) == ["choices", "choices_lamps"]
+    assert found == scores["choices"]
+    predictions = tmp_path / "scores/predictions/choices_lamps.jsonl"
+    rows = [json.loads(line) for line in predictions.read_text().splitlines()]
     assert [row["answer"] for row in rows] == ["A", "B", "C", "A"]
     assert found["accuracy"] == sum(row["prediction"].strip() == row["answer"] for row in rows) / 4
     assert found["n"] == 4
+    assert "config_name: choices_lamps" in (out / "README.md").read_text()
+    shown = [column.task for column in report_columns({"tiny": scores})]
+    assert shown == ["choices", "choices_lamps"]
+    with pytest.raises(InputError, match=r"task: unknown task 'choices_lamps_swapped'"):
+        build("choices_lamps_swapped", file, tmp_path)
 
 
 def test_column_names_come_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
