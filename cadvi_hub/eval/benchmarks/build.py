@@ -52,8 +52,8 @@ def build_benchmark(settings: BenchmarkSettings) -> str:
         InputError: settings that do not go together, a bad row (with file and place), not one question with its
             pictures, or a folder that cannot be written or that another build is writing to.
     """
-    find_benchmark(settings.task, "task")
-    place = local_copy(settings.questions)
+    is_published = not find_benchmark(settings.task, "task").question_file
+    place = local_copy(settings.questions) if is_published else settings.questions
     if not (roots := _roots(settings)) and place.is_dir():
         downloaded = place != settings.questions
         roots = [place.parents[1] if downloaded else place]  # the Hub client's cache holds links to files beside them

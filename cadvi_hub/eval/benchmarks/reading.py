@@ -79,7 +79,7 @@ def local_copy(place: Path) -> Path:
     Raises:
         InputError: neither a file, a folder nor a data set that the Hub gives out.
     """
-    if place.exists() or not _REPO.fullmatch(str(place)):
+    if place.exists() or place.suffix in _SUFFIXES or not _REPO.fullmatch(str(place)):
         return place
     import httpx
     from huggingface_hub import snapshot_download
