@@ -110,6 +110,12 @@ COMMANDS = {
     "judge check": Command(
         "eval.judge.check", "JudgeCheckSettings", "check", "test a judge on answers whose quality is known"
     ),
+    "judge differences": Command(
+        "eval.judge.differences",
+        "DifferencesSettings",
+        "differences",
+        "let an LLM say which of the true differences an answer names: precision and recall",
+    ),
     "assemble": Command(
         "training.llava",
         "AssembleSettings",

@@ -12,7 +12,7 @@ from cadvi_hub.core.errors import InputError
 from cadvi_hub.eval.benchmarks.writing import write_questions
 from cadvi_hub.eval.comparison import compare_predictions
 from cadvi_hub.eval.evaluate import evaluate
-from cadvi_hub.eval.judge.run import _answered
+from cadvi_hub.eval.judge.run import answered_of
 from cadvi_hub.eval.score_table import format_scores
 from cadvi_hub.eval.scoring import closed_shares, prediction
 from cadvi_hub.eval.settings import EvaluateSettings
@@ -64,7 +64,7 @@ def test_a_question_without_a_reply_is_counted_and_asked_again(
     assert "3 of 13 questions got no answer" in caplog.text
     lines = (settings.out / "predictions" / "bison.jsonl").read_text().splitlines()
     assert [json.loads(line).get("unanswered", "") != "" for line in lines] == [False] * 4 + [True]
-    judged = list(_answered(settings.out, "cad_qa", str(settings.data)))
+    judged = list(answered_of(settings.out, "cad_qa", str(settings.data)))
     assert [index["id"] for index, _ in judged] == ["1"]
 
     with openai_server(lambda request, number: Answer("B")) as server:
@@ -87,7 +87,7 @@ def predicted(index: int, text: str, unanswered: str = "") -> dict[str, Any]:
     return {"index": index, **prediction("cola", question, "A", text, unanswered)}
 
 
-def test_a_comparison_is_about_the_questions_that_both_models_answered() -> None:
+def test_a_comparison_is_about_the_questions_that_both_modelsanswered_of() -> None:
     first = [predicted(index, "A") for index in range(6)]
     second = [predicted(index, "B" if index else "", "filtered" if not index else "") for index in range(6)]
     accuracy, of_pairs = compare_predictions("cola", first, second)

@@ -2,19 +2,20 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from cadvi_hub.annotation.prompt import prompt_hash
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.eval.judge.rating import PROMPTS, Answered, rating_request, read_rating
 from cadvi_hub.eval.judge.settings import JudgeModelSettings
-from cadvi_hub.generation.chat import ChatRequest, Decoding, ask, public_name
+from cadvi_hub.generation.chat import ChatRequest, Decoding, Failed, Reply, ask, public_name
 from cadvi_hub.generation.make import make_generator
 from cadvi_hub.generation.store import StoredGenerator
 
+_T = TypeVar("_T")
 SERVED = ("root", "revision")  # of what `GET /models` says about a model; vLLM's root is what it loaded
 
 
@@ -72,6 +73,15 @@ class Judge:
             "judge_prompt": prompt_hash(PROMPTS[task]),
             "judge_decoding": json.dumps(decoding, sort_keys=True),
         }
+
+    @property
+    def uses_schema(self) -> bool:
+        """Whether replies are held to a JSON schema."""
+        return self._schema
+
+    def ask(self, items: Sequence[_T], request: Callable[[_T], ChatRequest]) -> Iterator[tuple[_T, Reply | Failed]]:
+        """Each of `items` with the judge's reply or failure, in their order."""
+        return ask(self._generator, items, request)
 
     def rate(self, task: str, answered: Sequence[Answered]) -> Iterator[Rated]:
         """The rating of each answer, in their order."""

@@ -61,7 +61,7 @@ def judge_answers(settings: JudgeSettings) -> dict[str, Any]:
     results = Path(settings.results)
     chosen = _chosen(settings)
     places = question_places(settings.data, chosen)
-    to_rate = {task: list(_answered(results, task, place)) for task, place in places.items()}
+    to_rate = {task: list(answered_of(results, task, place)) for task, place in places.items()}
     judge = Judge(settings.judge, results / "judged" / "replies.sqlite")
 
     def scores_of(task: str, rows: list[Row]) -> Row:
@@ -131,7 +131,7 @@ def _chosen(settings: JudgeSettings) -> list[str]:
     return chosen
 
 
-def _answered(results: Path, task: str, place: str) -> Iterator[tuple[Row, Answered]]:
+def answered_of(results: Path, task: str, place: str) -> Iterator[tuple[Row, Answered]]:
     """Index and id of each prediction of a set that has an answer, and its texts."""
     rows, questions = answered(read_predictions(results, task)), read_texts(place, task)
     for row in rows:

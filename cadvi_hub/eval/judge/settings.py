@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cadvi_hub.core.ranges import BatchSize, Count, Ranged, Seed, Tokens
+from cadvi_hub.core.ranges import BatchSize, Count, CountOrZero, Ranged, Seed, Tokens
 from cadvi_hub.generation.settings import EndpointSettings
 
 
@@ -71,5 +71,27 @@ class JudgeCheckSettings(Ranged):
     out: Path
     tasks: Sequence[str] = ()
     questions: Count = 50
+    seed: Seed = 0
+    judge: JudgeModelSettings = field(default_factory=JudgeModelSettings)
+
+
+@dataclass
+class DifferencesSettings(Ranged):
+    """Whose differences are compared with the references, and by whom.
+
+    Attributes:
+        results: folder that `evaluate` wrote (predictions/); the lists go to its `judged/differences/<judge>/`. With
+            `made`, only the latter is written.
+        data: the question sets that the model was asked: a folder or Hub repo id, or a mapping of task to either.
+        tasks: names of sets with open answers; by default, those of them that have predictions (with `made`, all).
+        made: check the judge instead, on this many answers of each set whose truth is known; 0 rates a model.
+        seed: of the answers that are made.
+        judge: the model that compares.
+    """
+
+    results: Path
+    data: dict[str, str] | str
+    tasks: Sequence[str] = ()
+    made: CountOrZero = 0
     seed: Seed = 0
     judge: JudgeModelSettings = field(default_factory=JudgeModelSettings)
