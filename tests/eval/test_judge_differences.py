@@ -128,7 +128,7 @@ def test_made_answers_tell_how_far_a_judge_is_right(tmp_path: Path) -> None:
     write_questions(
         [{**row, "answer": " ".join(items)} for row, items in zip(rows, references, strict=True)], tmp_path / "data"
     )
-    made = {"results": tmp_path / "out", "data": str(tmp_path / "data"), "made": 6, "seed": 1}
+    made: dict[str, Any] = {"results": tmp_path / "out", "data": str(tmp_path / "data"), "made": 6, "seed": 1}
     with openai_server(by_words) as right, openai_server(lambda request, _: all_first(request)) as wrong:
         good = judge_differences(DifferencesSettings(**made, judge=JudgeModelSettings(right.base_url, model="good")))
         poor = judge_differences(DifferencesSettings(**made, judge=JudgeModelSettings(wrong.base_url, model="poor")))

@@ -37,7 +37,17 @@ from tests.support.report_parts import evaluation, reported
 from tests.support.tunings import make_room
 from tests.support.tunings import run as train
 
-COMMANDS = ("scenes", "nlvr", "build", "ground", "benchmarks build", "evaluate", "compare", "judge run", "judge check")
+COMMANDS: tuple[str, ...] = (
+    "scenes",
+    "nlvr",
+    "build",
+    "ground",
+    "benchmarks build",
+    "evaluate",
+    "compare",
+    "judge run",
+    "judge check",
+)
 COMMANDS += ("report", "view", "train", "assemble", "merge")
 
 

@@ -40,12 +40,12 @@ _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"'(])")
 
 
 class Lists(NamedTuple):
-    """A question's differences: of the reference and of the answer; where it was made, which are the same.
+    """A question's differences, by its row in the set: of the reference and of the answer.
 
     `truth` has for each item of the answer the number of the reference's item, from 1, or 0; None if nobody knows.
     """
 
-    index: int
+    row: int
     reference: list[str]
     answer: list[str]
     truth: list[int] | None = None
@@ -60,7 +60,7 @@ def differences(settings: DifferencesSettings) -> str:
 def judge_differences(settings: DifferencesSettings) -> dict[str, Any]:
     """Compare the lists of `settings.tasks` and write, below `settings.results`/judged/differences/<judge>/:
 
-    - <task>.jsonl: per answer `index`, both lists, `matches` (None where the reply cannot be read), `truth`;
+    - <task>.jsonl: per answer its `row` in the set, both lists, `truth`, and `matches` (None: unreadable);
     - differences.json: what this function returns.
 
     Returns:
@@ -123,12 +123,10 @@ def difference_scores(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     read = [row for row in rows if row["matches"] is not None]
     unreadable = len(rows) - len(read)
     scores: dict[str, Any] = {"unreadable": unreadable / len(rows) if rows else 0.0, "n": len(rows)}
-    right = [(row["index"], match > 0) for row in read for match in row["matches"]]
-    stated = [
-        (row["index"], number in row["matches"]) for row in read for number in range(1, len(row["reference"]) + 1)
-    ]
+    right = [(row["row"], match > 0) for row in read for match in row["matches"]]
+    stated = [(row["row"], number in row["matches"]) for row in read for number in range(1, len(row["reference"]) + 1)]
     known = [
-        (row["index"], match == truth)
+        (row["row"], match == truth)
         for row in read
         if row["truth"] is not None
         for match, truth in zip(row["matches"], row["truth"], strict=True)
@@ -173,11 +171,11 @@ def _compared(judge: Judge, lists: Sequence[Lists]) -> Iterator[dict[str, Any]]:
     """A row per answer, in their order; nobody is asked about an answer that names nothing."""
     asked = [each for each in lists if each.answer]
     matches = {
-        each.index: read_matches(outcome, each)
+        each.row: read_matches(outcome, each)
         for each, outcome in judge.ask(asked, lambda each: _request(each, judge.uses_schema))
     }
     for each in lists:
-        yield each._asdict() | {"matches": matches[each.index] if each.answer else []}
+        yield each._asdict() | {"matches": matches[each.row] if each.answer else []}
 
 
 def _request(lists: Lists, uses_schema: bool) -> ChatRequest:
