@@ -12,13 +12,19 @@ def question_of(content: Mention | Relation) -> str:
 
     "a cat" asks for at least one, a number for exactly as many. The wording is that of `cadvi_hub.world.instruct`.
     """
+    stated = statement_of(content)
+    there, verb, what = stated.split(" ", 2)
+    return f"{verb.capitalize()} there {what}?" if there == "there" else f"Is it right that {stated}?"
+
+
+def statement_of(content: Mention | Relation) -> str:
+    """That `content` holds, of one image: "there is a red cat at the top left"."""
     if isinstance(content, Relation):
-        subject, other = phrase_of(content.subject), phrase_of(content.object)
         verb = "are" if content.subject.count > 1 else "is"
-        return f"Is it right that {subject} {verb} {content.predicate} {other}?"
+        return f"{phrase_of(content.subject)} {verb} {content.predicate} {phrase_of(content.object)}"
     if " " in content.article:
-        return f"Is it right that it is all {phrase_of(content)}?"
-    return f"{'Are' if content.count > 1 else 'Is'} there {phrase_of(content)}?"
+        return f"it is all {phrase_of(content)}"
+    return f"there {'are' if content.count > 1 else 'is'} {phrase_of(content)}"
 
 
 def sentence_of(claim: Claim) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cadvi_hub.annotation.prompt import captions_of, plain, render_prompt, seeded
+from cadvi_hub.annotation.statements import Tells
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import CadSummary, ImagePair, Message, message
 from cadvi_hub.core.summaries import render_summary
@@ -20,8 +21,21 @@ def v2_messages(pair: ImagePair, summary: CadSummary, seed: int) -> list[Message
 
 
 def which_image_messages(pair: ImagePair, seed: int) -> list[Message]:
-    """Ablation without summaries: only the which-image turn, with the images in it."""
+    """Without a summary: only the which-image turn, with the images in it."""
     return _which_image(pair, seed, show_images=True)
+
+
+def told_apart_messages(pair: ImagePair, tells: Tells, seed: int) -> list[Message]:
+    """The which-image turn of a pair without captions, about one or two verified differences.
+
+    Args:
+        tells: what holds of each image and not of the other; at least one statement.
+    """
+    drawn = seeded(pair, seed, "which image")
+    which = drawn.choice([image for image in (0, 1) if tells[image]])
+    statements = tells[which]
+    caption = " ".join(drawn.sample(statements, min(len(statements), drawn.choice((1, 2)))))
+    return [*render_prompt("which_image", caption=caption, show_images=True), _answer("AB"[which])]
 
 
 def difference_note_messages(pair: ImagePair) -> list[Message]:

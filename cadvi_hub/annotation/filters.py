@@ -31,6 +31,7 @@ class DropReason(StrEnum):
     CONTRADICTION = "contradiction"
     UNGROUNDED = "ungrounded"
     UNVERIFIED = "unverified"
+    NOT_TOLD_APART = "not_told_apart"
 
 
 # Reasons of replies that another try may give in a form that can be read.

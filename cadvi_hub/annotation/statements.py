@@ -1,7 +1,7 @@
 """The statements of a summary: what to ask about each, and what the summary says once all are answered.
 
 A statement that fails is removed. Two kinds are true in the wrong section, and move: what is said of both images but
-holds in one alone becomes a difference, and a difference that says the same of each image becomes a commonality.
+holds in one alone becomes a difference, and what is said of one image but holds in both becomes a commonality.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from cadvi_hub.annotation.claim_questions import aspect_of, question_of, sentence_of
+from cadvi_hub.annotation.claim_questions import aspect_of, question_of, sentence_of, statement_of
 from cadvi_hub.core.schema import Aspect, CadSummary, Difference
 from cadvi_hub.grounding.check import COMMONALITIES
 from cadvi_hub.grounding.claims import BOTH, Claim, Piece, read_sentences
@@ -21,6 +21,7 @@ from cadvi_hub.grounding.phrases import Mention, singular
 Question = tuple[int, str]  # about image 0 or 1
 Images = tuple[int, ...]
 Answers = Mapping[Question, float | None]  # probability of yes; None without an answer
+Tells = tuple[tuple[str, ...], tuple[str, ...]]  # what holds of image 0 and not of image 1, and the other way round
 
 _JOINT = r"(?:[\s,;]|\b(?:and|while|whereas|but)\b)+"
 _LOOSE = re.compile(rf"^{_JOINT}|{_JOINT}$", re.IGNORECASE)
@@ -41,10 +42,17 @@ STAYS = (Outcome.KEPT, Outcome.UNREAD)
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What is left of a summary, perhaps nothing, and the number of `(section, outcome)` of its statements."""
+    """A checked summary.
+
+    Attributes:
+        summary: what is left of it, perhaps nothing.
+        outcomes: number of its statements by section and outcome.
+        tells: the differences that are left and are denied of the other image, in plain words.
+    """
 
     summary: CadSummary
     outcomes: Counter[tuple[str, Outcome]]
+    tells: Tells = ((), ())
 
 
 class Statements:
@@ -55,14 +63,17 @@ class Statements:
         self._sections = [(name, list(read_sentences(text, name == COMMONALITIES))) for name, text in sections]
 
     def questions(self) -> list[Question]:
-        """What has to be asked, each question once, those about image 0 first."""
+        """What has to be asked, each question once, those about image 0 first.
+
+        Everything is asked of both images: what is said of one must not be true of the other, too.
+        """
         claims = _claims(pieces for _, sentences in self._sections for pieces in sentences)
         return sorted(
             {
                 (image, question_of(claim.content))
                 for claim in claims
                 if claim.content is not None
-                for image in (*claim.shown_in, *claim.absent_from)
+                for image in (BOTH if claim.shown_in else claim.absent_from)
             }
         )
 
@@ -78,14 +89,14 @@ class Statements:
         texts: dict[str, list[str]] = {name: [] for name in (COMMONALITIES, *map(str, Aspect))}
         said: set[tuple[Images, str]] = set()
         moved: dict[tuple[Images, str], Claim] = {}
+        tells: tuple[dict[str, None], dict[str, None]] = ({}, {})
         for name, sentences in self._sections:
-            of_each = _said_of_each_image(sentences)
             for pieces in sentences:
                 judged: list[list[Outcome]] = []
                 for piece in pieces:
                     judged.append([])
                     for claim in piece.claims:
-                        outcome, images = _judge(claim, answers, threshold, of_each)
+                        outcome, images = _judge(claim, answers, threshold)
                         judged[-1].append(outcome)
                         outcomes[name, outcome] += 1
                         if claim.content is None:
@@ -93,6 +104,9 @@ class Statements:
                         question = question_of(claim.content)
                         if outcome == Outcome.KEPT:
                             said.add((claim.shown_in, question))
+                            if len(claim.shown_in) == 1 and _denied(claim, answers, threshold):
+                                stated = statement_of(claim.content)
+                                tells[claim.shown_in[0]][f"{stated[0].upper()}{stated[1:]}."] = None
                         elif outcome == Outcome.MOVED:
                             moved[images, question] = Claim("", claim.content, images)
                 texts[name].append(_rest(pieces, judged))
@@ -102,23 +116,19 @@ class Statements:
                 texts[section].append(sentence_of(claim))
         whole = {name: " ".join(filter(None, some)) for name, some in texts.items()}
         differences = tuple(Difference(aspect, whole[aspect]) for aspect in Aspect if whole[aspect])
-        return Checked(CadSummary(whole[COMMONALITIES], differences), outcomes)
+        return Checked(CadSummary(whole[COMMONALITIES], differences), outcomes, (tuple(tells[0]), tuple(tells[1])))
 
 
-def _said_of_each_image(sentences: Iterable[tuple[Piece, ...]]) -> set[str]:
-    """The questions about what is said of image 0 and also of image 1."""
-    of_image: tuple[set[str], set[str]] = set(), set()
-    for claim in _claims(sentences):
-        if claim.content is not None and len(claim.shown_in) == 1 and not claim.absent_from:
-            of_image[claim.shown_in[0]].add(question_of(claim.content))
-    return of_image[0] & of_image[1]
+def _denied(claim: Claim, answers: Answers, threshold: float) -> bool:
+    """Whether what `claim` says of one image is denied of the other."""
+    if claim.content is None:
+        return False
+    other = answers.get((1 - claim.shown_in[0], question_of(claim.content)))
+    return other is not None and 1 - other >= threshold
 
 
-def _judge(claim: Claim, answers: Answers, threshold: float, of_each: set[str]) -> tuple[Outcome, Images]:
-    """What becomes of `claim`, and of which images it is said then.
-
-    `of_each` has the questions about what its section says of each image.
-    """
+def _judge(claim: Claim, answers: Answers, threshold: float) -> tuple[Outcome, Images]:
+    """What becomes of `claim`, and of which images it is said then."""
     if claim.content is None:
         return Outcome.UNREAD, ()
     question = question_of(claim.content)
@@ -126,7 +136,7 @@ def _judge(claim: Claim, answers: Answers, threshold: float, of_each: set[str]) 
     sure = {image: p for image, p in yes.items() if p is not None}
     if len(sure) < len(yes):
         return Outcome.UNANSWERED, ()
-    if question in of_each and all((answers.get((image, question)) or 0) >= threshold for image in BOTH):
+    if not claim.absent_from and len(claim.shown_in) == 1 and _holds_in_both(question, answers, threshold):
         return Outcome.MOVED, BOTH
     held = [image for image in claim.shown_in if sure[image] >= threshold]
     lacking = [image for image in sure if 1 - sure[image] >= threshold]
@@ -135,6 +145,10 @@ def _judge(claim: Claim, answers: Answers, threshold: float, of_each: set[str]) 
     if claim.shown_in == BOTH and len(held) == 1 and lacking:
         return Outcome.MOVED, tuple(held)
     return Outcome.REMOVED, ()
+
+
+def _holds_in_both(question: str, answers: Answers, threshold: float) -> bool:
+    return all((answers.get((image, question)) or 0) >= threshold for image in BOTH)
 
 
 def _rest(pieces: tuple[Piece, ...], judged: list[list[Outcome]]) -> str:

@@ -19,7 +19,7 @@ from cadvi_hub.annotation.filters import Dropped, DropReason, check_summary
 from cadvi_hub.annotation.missing import missing_differences, missing_questions
 from cadvi_hub.annotation.prompt import prompt_hash, render_prompt
 from cadvi_hub.annotation.settings import AnnotatorSettings, VerifierSettings
-from cadvi_hub.annotation.statements import Checked, Outcome, Question, Statements
+from cadvi_hub.annotation.statements import Checked, Outcome, Question, Statements, Tells
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.images import ImageStore, plain_bytes
 from cadvi_hub.core.schema import Aspect, CadSummary, Difference, ImagePair
@@ -40,12 +40,14 @@ class Verified:
         summary: what is left, or why nothing is.
         outcomes: number of statements per section ("Commonalities" or an aspect) and outcome.
         questions: how many were asked about the pair.
+        tells: differences that hold of one image and are denied of the other.
     """
 
     pair: ImagePair
     summary: CadSummary | Dropped
     outcomes: Counter[tuple[str, Outcome]] = field(default_factory=Counter)
     questions: int = 0
+    tells: Tells = ((), ())
 
 
 class Verifier:
@@ -90,7 +92,7 @@ class Verifier:
             if isinstance(summary, Dropped):
                 yield Verified(pair, summary)
             else:
-                yield Verified(pair, self._kept(left[row].summary), left[row].outcomes, asked[row])
+                yield Verified(pair, self._kept(left[row].summary), left[row].outcomes, asked[row], left[row].tells)
 
     def _checked(
         self, pairs: list[ImagePair], summaries: dict[int, CadSummary], images: ImageStore
@@ -145,7 +147,8 @@ def _joined(checked: Checked, added: Checked) -> Checked:
     texts = {aspect: [d.text for c in (checked, added) for d in c.summary.differences if d.aspect == aspect]
              for aspect in Aspect}  # fmt: skip
     differences = tuple(Difference(aspect, " ".join(some)) for aspect, some in texts.items() if some)
-    return Checked(CadSummary(checked.summary.commonalities, differences), checked.outcomes + added.outcomes)
+    tells = (checked.tells[0] + added.tells[0], checked.tells[1] + added.tells[1])
+    return Checked(CadSummary(checked.summary.commonalities, differences), checked.outcomes + added.outcomes, tells)
 
 
 def make_verifier(

@@ -85,6 +85,9 @@ def make_plan(settings: BuildSettings, annotator: Annotator | None = None) -> Pl
     annotated = source_format.holds in ("captions", "captioned_pairs", "pairs")
     if settings.clip_model and not (annotated and settings.config == "v1"):
         raise InputError("clip_model", "it scores pairs of v1 that are made of captions alone", "Leave it out")
+    if settings.turns == "which_image" and source_format.holds == "pairs" and not settings.verifier.model:
+        problem = "these pairs have no captions, and nobody checks which differences hold of one image alone"
+        raise InputError("turns", problem, "Name a verifier.model")
     if settings.verifier.model and not annotated:
         raise InputError("verifier.model", "it checks summaries while these are written, not rows", "Leave it out")
     if settings.graphs and not annotated:

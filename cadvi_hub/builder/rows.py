@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from cadvi_hub.annotation.annotators import Annotator, Summarized
-from cadvi_hub.annotation.conversations import difference_note_messages, v1_messages, v2_messages, which_image_messages
-from cadvi_hub.annotation.filters import Dropped
+from cadvi_hub.annotation.conversations import (
+    difference_note_messages,
+    told_apart_messages,
+    v1_messages,
+    v2_messages,
+    which_image_messages,
+)
+from cadvi_hub.annotation.filters import Dropped, DropReason
 from cadvi_hub.annotation.question_flags import count_flags
 from cadvi_hub.annotation.questions import QuestionWriter, with_images
-from cadvi_hub.annotation.verify import Verifier
+from cadvi_hub.annotation.statements import Tells
+from cadvi_hub.annotation.verify import Verified, Verifier
 from cadvi_hub.builder.counts import Counts, count_verified
 from cadvi_hub.builder.pictures import Pictures
 from cadvi_hub.builder.settings import BuildSettings
@@ -99,11 +106,11 @@ def written_rows(
     drops, flags, totals = Drops(), Drops(), Counter[str]()
     summarized = []
     annotated = annotator.annotate(pictures.different(pairs, drops), pictures.store)
-    for pair, summary in _verified(annotated, verifier, pictures, totals):
-        if isinstance(summary, Dropped):
-            _drop(pair, summary, drops)
+    for verified in _verified(annotated, verifier, pictures, totals):
+        if isinstance(verified.summary, Dropped):
+            _drop(verified.pair, verified.summary, drops)
         else:
-            summarized.append((pair, summary))
+            summarized.append((verified.pair, verified.summary))
     for pair, summary, written in writer.write(summarized):
         for flag, detail in written.flagged:
             flags.add(flag, f"{pair.pair_id}: {detail}")
@@ -138,11 +145,15 @@ def cad_rows(
     usable = pictures.different(pairs, drops)
     scores = similarity.scores(usable, pictures.read) if similarity else [None] * len(usable)
     annotated = _verified(annotator.annotate(usable, pictures.store), verifier, pictures, totals)
-    for pair, score, (_, summary) in zip(usable, scores, annotated, strict=True):
+    for pair, score, verified in zip(usable, scores, annotated, strict=True):
+        summary = verified.summary
         if isinstance(summary, Dropped):
             _drop(pair, summary, drops)
             continue
-        messages = _messages(settings, pair, summary)
+        if settings.turns == "which_image" and not pair.captions and not any(verified.tells):
+            _drop(pair, Dropped(DropReason.NOT_TOLD_APART, "no difference is denied of the other image"), drops)
+            continue
+        messages = _messages(settings, pair, summary, verified.tells)
         _count_summary(pair.shared_nouns, summary, totals)
         yield {
             "id": pair.pair_id,
@@ -161,19 +172,20 @@ def cad_rows(
 
 def _verified(
     summarized: Summarized, verifier: Verifier | None, pictures: Pictures, totals: Counter[str]
-) -> Summarized:
+) -> Iterator[Verified]:
     """The summaries that `verifier` leaves; what it finds is added to `totals`."""
     if verifier is None:
-        yield from summarized
+        yield from (Verified(pair, summary) for pair, summary in summarized)
         return
     for verified in verifier.verify(summarized, pictures.store):
         count_verified(verified, totals)
-        yield verified.pair, verified.summary
+        yield verified
 
 
-def _messages(settings: BuildSettings, pair: ImagePair, summary: CadSummary) -> list[Message]:
+def _messages(settings: BuildSettings, pair: ImagePair, summary: CadSummary, tells: Tells) -> list[Message]:
     if settings.turns == "which_image":
-        return which_image_messages(pair, settings.seed)
+        seed = settings.seed
+        return which_image_messages(pair, seed) if pair.captions else told_apart_messages(pair, tells, seed)
     if settings.turns == "difference_note":
         return difference_note_messages(pair)
     write = v1_messages if settings.config == "v1" else v2_messages

@@ -15,7 +15,7 @@ Config = Literal["v1", "v2", "instruct", "cad_qa"]
 Turns = Literal["full", "which_image", "difference_note"]
 TURNS_OF: dict[Config, tuple[Turns, ...]] = {
     "v1": ("full", "which_image"),
-    "v2": ("full", "difference_note"),
+    "v2": ("full", "which_image", "difference_note"),
     "instruct": ("full",),
     "cad_qa": ("full",),
 }
@@ -40,8 +40,9 @@ class BuildSettings(Ranged):
         questions: how the questions of `cad_qa` are written and checked.
         exclude_images: images to leave out, by file name: text files with one name per line, question files and mixes
             (`.jsonl`, `.json`), or folders of built data sets that are used for training or evaluation.
-        turns: what a conversation contains: `full` is the method; the others are ablations on the same pairs without
-            summaries: only `which_image` (`v1`) or only `difference_note` (`v2`).
+        turns: what a conversation contains: `full` is the paper's; the others have no summary. `which_image` asks
+            which image a caption suits; for pairs without captions, which one a verified difference holds of (this
+            needs a verifier). `difference_note` (`v2`) has the note unchanged.
         name: of the data set and its folder; by default the name of its config. A further phase has its own, `v3` say.
         rows_per_shard: pairs or rows that go into one parquet file, before any is dropped.
         max_rows: pairs or rows at most, before any is dropped; None for all.

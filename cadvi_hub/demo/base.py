@@ -8,69 +8,33 @@ from __future__ import annotations
 
 import hashlib
 import json
-import random
-from collections.abc import Iterator
 from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cadvi_hub.core.files import read_json, write_text
-from cadvi_hub.demo.base_data import LEXICON, draw_conversation, world_digest
+from cadvi_hub.demo.base_data import world_digest
 from cadvi_hub.demo.base_measures import answers_right, read_where
-from cadvi_hub.demo.base_recipe import IMAGE_PIXELS, IMAGE_TOKENS, PATCH_PIXELS, BaseRecipe
+from cadvi_hub.demo.base_recipe import IMAGE_PIXELS, IMAGE_TOKENS, PATCH_PIXELS, BaseRecipe, base_folder
 
 if TYPE_CHECKING:
     from transformers import LlavaForConditionalGeneration, LlavaProcessor, PreTrainedTokenizerFast
 
-SPECIAL_TOKENS = ("<pad>", "<s>", "<unk>", "<image>", "<|user|>", "<|assistant|>", "<|end|>")
 PROBE_QUESTIONS = 300
 READ_QUESTIONS = 100  # of each kind, at each place of the picture
 
 
-def build_tokenizer(recipe: BaseRecipe) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer that is trained on the world's words; it can write any text."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
+def build_processor() -> LlavaProcessor:
+    """The shipped tokenizer, an image processor (squares of 96 pixels) and our chat template.
 
-    rng = random.Random(recipe.seed)
-
-    def corpus() -> Iterator[str]:
-        for _ in range(4000):
-            _, turns = draw_conversation(rng, recipe, 1.0)
-            yield from (part for turn in turns for part in turn)
-        for _ in range(50):  # often enough for each word of the lexicon to become one token
-            yield " ".join(LEXICON)
-
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=recipe.vocab_size,
-        special_tokens=list(SPECIAL_TOKENS),
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    bpe.train_from_iterator(corpus(), trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=bpe,
-        bos_token="<s>",
-        eos_token="<|end|>",
-        pad_token="<pad>",
-        unk_token="<unk>",
-        additional_special_tokens=["<image>", "<|user|>", "<|assistant|>"],
-        model_max_length=1024,
-        padding_side="left",
-        clean_up_tokenization_spaces=False,
-    )
-
-
-def build_processor(recipe: BaseRecipe) -> LlavaProcessor:
-    """Tokenizer, image processor (squares of 96 pixels) and our chat template."""
-    from transformers import CLIPImageProcessorPil, LlavaProcessor
+    The tokenizer is a byte-level BPE that was trained on an earlier wording of the world. It can write any text, and
+    has a token for each word of the world and of `LEXICON`.
+    """
+    from transformers import AutoTokenizer, CLIPImageProcessorPil, LlavaProcessor
 
     template = (resources.files("cadvi_hub.training") / "chat_templates" / "cadvi.jinja").read_text("utf-8")
-    tokenizer = build_tokenizer(recipe)
+    tokenizer = AutoTokenizer.from_pretrained(base_folder())
     tokenizer.chat_template = template
     image_processor = CLIPImageProcessorPil(
         size={"shortest_edge": IMAGE_PIXELS},

@@ -8,12 +8,13 @@ from typing import Any
 from cadvi_hub.demo.base_data import collate
 from cadvi_hub.world.captions import make_caption
 from cadvi_hub.world.instruct import CLAIMED, Turn, claim_turn, short_turns
-from cadvi_hub.world.near_turns import bound_claim_turn, near_caption_turn
+from cadvi_hub.world.near_turns import BOUND, bound_claim_turn, near_caption_turn
 from cadvi_hub.world.scene import Scene, draw_scene
 
 Drawn = tuple[Scene | None, list[Turn]]
 BEFORE_PICTURE = ("nothing", "label", "sentence", "three sentences", "turn", "question")
-KINDS = (*CLAIMED, "binding", "near caption")
+BORROWED = {f"borrowed {name}": name for name in BOUND}
+KINDS = (*CLAIMED, *BORROWED, "near caption")
 
 
 def _moved(rng: random.Random, before: str, turn: Turn) -> list[Turn]:
@@ -58,9 +59,9 @@ def answers_right(model: Any, processor: Any, number: int) -> float:
 def read_where(model: Any, processor: Any, number: int) -> dict[str, dict[str, float]]:
     """Share of right answers about evaluation scenes, by what comes before the picture and by what is asked.
 
-    The kinds are the properties of `CLAIMED` (is a claim about one property true?), `binding` (the same, the false
-    property belongs to another item of the picture) and `near caption` (which of two captions, one edit apart?).
-    Chance is one half.
+    The kinds are the properties of `CLAIMED` (is a claim about one property true?), `borrowed color` and so on (the
+    same, the false property belongs to another item of the picture) and `near caption` (which of two captions, one
+    edit apart?). Chance is one half.
 
     Args:
         number: questions of each kind at each place.
@@ -84,8 +85,8 @@ def _draw(kind: str, number: int) -> list[tuple[Scene, Turn]]:
     drawn: list[tuple[Scene, Turn]] = []
     while len(drawn) < number:
         scene = draw_scene(rng, "eval", max_groups=2)
-        if kind == "binding":
-            turn = bound_claim_turn(rng, scene)
+        if kind in BORROWED:
+            turn = bound_claim_turn(rng, scene, BORROWED[kind])
         elif kind == "near caption":
             turn = near_caption_turn(rng, scene)
         else:

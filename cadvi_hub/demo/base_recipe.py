@@ -36,7 +36,6 @@ class BaseRecipe:
         hidden_size: Width of the vision tower and the language model.
         vision_layers: Depth of the vision tower.
         text_layers: Depth of the language model.
-        vocab_size: Of the byte-level BPE tokenizer.
     """
 
     seed: int = 0
@@ -55,7 +54,6 @@ class BaseRecipe:
     hidden_size: int = 160
     vision_layers: int = 3
     text_layers: int = 5
-    vocab_size: int = 1024
 
 
 def base_folder() -> Path:

@@ -19,6 +19,7 @@ from cadvi_hub.demo.base import build_model, build_processor, save_base
 from cadvi_hub.demo.base_data import collate, draw_binding, draw_claims, draw_conversation, draw_look, draw_reading
 from cadvi_hub.demo.base_recipe import BaseRecipe
 from cadvi_hub.world import scene as graph
+from cadvi_hub.world.captions import PLACES
 from cadvi_hub.world.instruct import Turn
 from cadvi_hub.world.render import render
 from cadvi_hub.world.scene import Scene, draw_scene
@@ -29,10 +30,12 @@ if TYPE_CHECKING:
 VISION_BATCH = 128
 STEPS_PER_CHECKPOINT = 500
 TOWER, CHECKPOINT = "vision_tower.safetensors", "checkpoint.safetensors"
-# What can be true of a ninth of the picture: the vision tower learns to name it, as CLIP's learned from captions.
+# What can be true of a ninth of the picture: the vision tower learns to name it, as CLIP's learned from captions. It
+# names the ninth, too: a tower that never has to say where it looks loses that in its first layer, and no language
+# model can bind a thing to its place after it.
 VISION_WORDS = (
     *(*graph.ANIMATE, *graph.THINGS, *graph.SHAPES, *graph.COLORS, *graph.BOX_SIZES),
-    *(*graph.FILLS[1:], *graph.ACTIONS[1:], *graph.BACKDROPS),
+    *(*graph.FILLS[1:], *graph.ACTIONS[1:], *graph.BACKDROPS, *PLACES),
 )
 
 
@@ -67,6 +70,8 @@ def _batches(pools: Pools) -> Iterator[Any]:
 def _vision_labels(scene: Scene) -> torch.Tensor:
     """(9, words): which words are true of each ninth of the picture."""
     labels = torch.zeros(9, len(VISION_WORDS))
+    for cell, place in enumerate(PLACES):
+        labels[cell, VISION_WORDS.index(place)] = 1
     for item in scene.items:
         row, column = item.cell
         for word in item.look:
@@ -141,7 +146,7 @@ def train_base(recipe: BaseRecipe, out: Path) -> None:
     from tqdm import tqdm
 
     out.mkdir(parents=True, exist_ok=True)
-    processor = build_processor(recipe)
+    processor = build_processor()
     model = build_model(recipe, processor.tokenizer).train()
     tower, tower_file, checkpoint = model.model.vision_tower, out / TOWER, out / CHECKPOINT
     if not tower_file.exists():

@@ -1,6 +1,6 @@
 """The method of the paper at small scale: the full-scale stages on a drawn world and a small base model.
 
-    world → V1 data → V1 model → V2 data (written by the V1 model) → V2 model, two ablations → evaluation → report
+    world → V1 data → V1 model → V2 data (written by the V1 model) → V2 model → evaluation → report
 
 A stage that is finished leaves its folder unchanged, so a demo that was killed goes on from there.
 """
@@ -23,7 +23,7 @@ from typing import Any
 from cadvi_hub.builder.build import build
 from cadvi_hub.builder.settings import BuildSettings
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.core.files import write_text, writing
+from cadvi_hub.core.files import read_json, write_text, writing
 from cadvi_hub.core.processes import worker_pool
 from cadvi_hub.demo.base_recipe import BaseRecipe, base_folder
 from cadvi_hub.demo.settings import DemoSettings
@@ -92,6 +92,122 @@ def _base(settings: DemoSettings) -> Path:
     return folder
 
 
+class Demo:
+    """The demo's folders, data sets and trainings.
+
+    Attributes:
+        settings: the recipe.
+        out: its output folder.
+        data: folder of the data sets of the method.
+        turns: folder of the data sets whose rows have one short turn instead of a summary.
+        base: folder of the base model.
+    """
+
+    def __init__(self, settings: DemoSettings, base: Path):
+        self.settings, self.out, self.base = settings, settings.out, base
+        self.data, self.turns = self.out / "data", self.out / "turns"
+        self.world = self.out / "world"
+
+    @property
+    def questions(self) -> Path:
+        """The question sets, which are built where they are missing."""
+        return _questions(self.world / "questions", self.out / "questions")
+
+    def build_v1(self) -> None:
+        """Single-image conversations, V1's pairs and the open questions."""
+        seed, world = self.settings.seed, self.world
+        build(BuildSettings("instruct", SourceSettings(world / "instruct", "scenes"), self.data, seed=seed))
+        mined = BuildSettings(
+            "v1",
+            SourceSettings(world / "captioned", "scenes"),
+            self.data,
+            pairs=replace(self.settings.pairs, seed=seed),
+            annotator=self.settings.v1_annotator,
+            seed=seed,
+        )
+        edited = SourceSettings(world / "edited/pairs", "scenes", format="edited_pairs", images=[world / "edited"])
+        for v1 in (mined, replace(mined, source=edited, name="v1_edited")):
+            build(v1)
+            build(replace(v1, out=self.turns, turns="which_image"))
+        build(BuildSettings("cad_qa", SourceSettings(world / "questions", "scenes"), self.data, seed=seed))
+
+    def v2_build(self, v1: Path) -> BuildSettings:
+        """How the model `v1` writes V2's summaries, and who checks them."""
+        verifier = self.settings.v2_verifier
+        return BuildSettings(
+            "v2",
+            SourceSettings(self.world / "similar", "scenes"),
+            self.data,
+            annotator=replace(
+                self.settings.v2_annotator,
+                kind="local",
+                prompt="summary_from_images",
+                model=str(v1),
+                reply_store=str(self.data / "replies.sqlite"),
+            ),
+            verifier=replace(verifier, model=str(self.base)) if verifier.model == "base" else verifier,
+            seed=self.settings.seed,
+        )
+
+    def build_v2(self, v1: Path) -> None:
+        """V2's summaries, and which-image turns about their verified differences."""
+        build(self.v2_build(v1))
+        build(replace(self.v2_build(v1), out=self.turns, turns="which_image"))
+
+    def source(self, name: str, share: float = 1.0) -> dict[str, Any]:
+        """A source of a mixture: `<config>` of `data`, or `<config>/which_image` of `turns`.
+
+        Args:
+            name: of the source.
+            share: of the rows that are used in the demo.
+        """
+        config, _, turn = name.partition("/")
+        folder = self.turns if turn else self.data
+        most = self.settings.mixture_rows.get(name)
+        if share < 1:
+            rows = read_json(folder / config / "build.json")["rows"]
+            most = max(1, round(share * min(rows, most or rows)))
+        return {"path": str(folder), "config": config, "max_rows": most}
+
+    def tune(self, name: str, sources: dict[str, dict[str, Any]], **keys: Any) -> Path:
+        """Tune the base on `sources`; returns the merged model's folder. `keys` replace the recipe's."""
+        return tune(replace(self.settings, training=self.settings.training | keys), self.base, name, sources)
+
+    def tune_v1(self) -> Path:
+        """The V1 model."""
+        return self.tune("v1", {name: self.source(name) for name in V1_SOURCES})
+
+    def tune_v2(self) -> Path:
+        """The V2 model."""
+        sources = {name: self.source(name) for name in (*V1_SOURCES, *V2_SOURCES)}
+        return self.tune("v2", sources, **self.settings.v2_training)
+
+    def evaluate(self, name: str, model: str) -> Path:
+        """The folder with the scores of `model`."""
+        _evaluate(name, model, self.questions, self.out / "evaluation" / name)
+        return self.out / "evaluation" / name
+
+
+# V1 and V2 also train on the which-image turn alone. In V1's rows it is one letter after some sixty words of a summary
+# that gives it away, and a model this small did not learn it from them in 700 steps (with the closest pairs, and
+# steps sorted by length; not tried since).
+V1_SOURCES = ("instruct", "v1", "v1/which_image", "v1_edited", "v1_edited/which_image")
+V2_SOURCES = ("v2", "v2/which_image")
+
+
+def prepare(settings: DemoSettings, timer: Stages) -> Demo:
+    """Draw the world and get the base.
+
+    Raises:
+        InputError: the folder belongs to another recipe.
+    """
+    _claim(settings)
+    with timer.stage("world"):
+        make_world(replace(settings.world, seed=settings.seed, out=settings.out / "world"))
+    with timer.stage("base model"):
+        return Demo(settings, _base(settings))
+
+
 def tune(settings: DemoSettings, base: Path, name: str, sources: dict[str, dict[str, Any]]) -> Path:
     """Tune the base on `sources` (a mixture) with the training script; returns the merged model's folder.
 
@@ -136,78 +252,30 @@ def demo(settings: DemoSettings) -> str:
     Raises:
         InputError: the folder belongs to another recipe, or a stage gets bad input.
     """
-    _claim(settings)
-    out, seed = settings.out, settings.seed
     timer = Stages()
-    data, ablations = out / "data", out / "ablations"
-
-    with timer.stage("world"):
-        world = make_world(replace(settings.world, seed=seed, out=out / "world"))
-    with timer.stage("base model"):
-        base = _base(settings)
-    captioned = SourceSettings(world / "captioned", "scenes")
-    similar = SourceSettings(world / "similar", "scenes")
-    pairs = replace(settings.pairs, seed=seed)
+    run = prepare(settings, timer)
     with timer.stage("V1 data"):
-        build(BuildSettings("instruct", SourceSettings(world / "instruct", "scenes"), data, seed=seed))
-        v1_build = BuildSettings("v1", captioned, data, pairs=pairs, annotator=settings.v1_annotator, seed=seed)
-        build(v1_build)
-        build(replace(v1_build, out=ablations, turns="which_image"))
-        edited = SourceSettings(world / "edited/pairs", "scenes", format="edited_pairs", images=[world / "edited"])
-        edited_build = replace(v1_build, source=edited, name="v1_edited")
-        build(edited_build)
-        build(replace(edited_build, out=ablations, turns="which_image"))
-        build(BuildSettings("cad_qa", SourceSettings(world / "questions", "scenes"), data, seed=seed))
-
-    places = {
-        "instruct": (data, "instruct"),
-        "v1": (data, "v1"),
-        "which_image": (ablations, "v1"),
-        "edited": (data, "v1_edited"),
-        "edited_which_image": (ablations, "v1_edited"),
-        "v2": (data, "v2"),
-        "difference_notes": (ablations, "v2"),
-    }
-
-    def tuned(name: str, *sources: str) -> Path:
-        mixture: dict[str, dict[str, Any]] = {}
-        for source in sources:
-            folder, config = places[source]
-            mixture[source] = {"path": str(folder), "config": config, "max_rows": settings.mixture_rows.get(source)}
-        return tune(settings, base, name, mixture)
-
-    # V1 and V2 also train on V1's second turn alone. In V1's rows it is one letter after some sixty words of a summary
-    # that gives it away, and a model this small did not learn it from them in 700 steps (with the closest pairs, and
-    # steps sorted by length; not tried since).
+        run.build_v1()
     with timer.stage("V1 model"):
-        v1_sources = ("instruct", "v1", "which_image", "edited", "edited_which_image")
-        v1 = tuned("v1", *v1_sources)
+        v1 = run.tune_v1()
     with timer.stage("V2 data"):
-        annotator = replace(settings.v2_annotator, kind="local", prompt="summary_from_images", model=str(v1))
-        annotator = replace(annotator, reply_store=str(data / "replies.sqlite"))
-        v2_build = BuildSettings("v2", similar, data, annotator=annotator, seed=seed)
-        verifier = settings.v2_verifier
-        build(replace(v2_build, verifier=replace(verifier, model=str(base)) if verifier.model == "base" else verifier))
-        build(replace(v2_build, out=ablations, turns="difference_note"))
+        run.build_v2(v1)
     with timer.stage("V2 model"):
-        v2 = tuned("v2", *v1_sources, "v2")
-    with timer.stage("ablations"):
-        which = tuned("which_image", "instruct", "which_image", "edited_which_image")
-        notes = tuned("difference_notes", "instruct", "difference_notes")
-
-    models = {"base": base, "v1": v1, "v2": v2, "which_image": which, "difference_notes": notes}
+        v2 = run.tune_v2()
+    models = {"base": str(run.base), "v1": str(v1), "v2": str(v2), "constant": "constant"}
     with timer.stage("evaluation"):
-        questions = _questions(world / "questions", out / "questions")
-        for name, model in {**{k: str(v) for k, v in models.items()}, "constant": "constant"}.items():
-            _evaluate(name, model, questions, out / "evaluation" / name)
+        evaluated = {name: run.evaluate(name, model) for name, model in models.items()}
     with timer.stage("report"):
         from cadvi_hub.pages.report import report
         from cadvi_hub.pages.settings import ReportSettings
 
-        evaluated = {name: out / "evaluation" / name for name in (*models, "constant")}
-        trainings = {name: out / "models" / name for name in models if name != "base"}
-        shown = report(ReportSettings(evaluated, data, questions, out, trainings=trainings, note=NOTE, seed=seed))
-    write_text(out / "seconds.json", json.dumps(timer.seconds, indent=1) + "\n")
+        trainings = {name: run.out / "models" / name for name in ("v1", "v2")}
+        shown = report(
+            ReportSettings(
+                evaluated, run.data, run.questions, run.out, trainings=trainings, note=NOTE, seed=settings.seed
+            )
+        )
+    write_text(run.out / "seconds.json", json.dumps(timer.seconds, indent=1) + "\n")
     return shown
 
 

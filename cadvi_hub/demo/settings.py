@@ -27,8 +27,9 @@ class DemoSettings(Ranged):
         v2_annotator: How the V1 model writes V2's summaries.
         v2_verifier: How V2's summaries are checked; the model `base` is the demo's base, which reads one picture well.
         training: Keys of the training script for every run.
-        mixture_rows: Rows at most of a mixture's sources: `instruct`, `v1`, `which_image`, `edited`,
-            `edited_which_image`, `v2`, `difference_notes`.
+        v2_training: Keys that V2's training has instead: more steps, since it has more rows.
+        mixture_rows: Rows at most of a mixture's sources: `instruct`, `v1`, `v1_edited`, `v2`, and the same with
+            `/which_image`.
     """
 
     out: Path = Path("out/demo")
@@ -40,4 +41,5 @@ class DemoSettings(Ranged):
     v2_annotator: AnnotatorSettings = field(default_factory=AnnotatorSettings)
     v2_verifier: VerifierSettings = field(default_factory=VerifierSettings)
     training: dict[str, Any] = field(default_factory=dict)
+    v2_training: dict[str, Any] = field(default_factory=dict)
     mixture_rows: dict[str, Count] = field(default_factory=dict)

@@ -44,6 +44,7 @@ SETTINGS = {
     "water": "on the water",
     "grey": "on a grey ground",
 }
+SAY_ONE = 0.25  # how often "one cat" is said for a single one
 RELATIONS = ("to the left of", "to the right of", "above", "below")
 _SKETCH: dict[str, tuple[str, ...]] = {
     "kind": ANIMATE + THINGS,
@@ -72,7 +73,10 @@ def join(parts: Sequence[str], last: str = " and ") -> str:
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """A noun phrase; empty fields are not said. "a …" claims at least one such item, a number exactly that many."""
+    """A noun phrase; empty fields are not said.
+
+    "a …" claims at least one such item, a number exactly that many; `exact` makes "a …" into "one …".
+    """
 
     kind: str
     count: int = 1
@@ -81,6 +85,7 @@ class Phrase:
     fill: str = ""
     action: str = ""
     place: str = ""
+    exact: bool = False
 
     def fits(self, item: Item) -> bool:
         """Whether the phrase describes `item`."""
@@ -90,14 +95,14 @@ class Phrase:
     def holds(self, scene: Scene) -> bool:
         """Whether the phrase is true of `scene`."""
         number = sum(map(self.fits, scene.items))
-        return number >= 1 if self.count == 1 else number == self.count
+        return number == self.count if self.exact or self.count > 1 else number >= 1
 
     def text(self, article: str = "a") -> str:
         """The phrase in words, "a small striped red cat sleeping at the top left"."""
         fill = "" if self.fill == "plain" else self.fill
         words = [self.size, fill, self.color, self.kind if self.count == 1 else plural(self.kind)]
         named = " ".join(word for word in words if word)
-        if self.count != 1:
+        if self.count != 1 or (self.exact and article == "a"):
             article = NUMBERS[self.count]
         elif article == "a" and named[0] in "aeiou":
             article = "an"
@@ -198,6 +203,7 @@ def partial_phrase(rng: random.Random, group: Sequence[Item], tell: float) -> Ph
         told(item.fill) if item.fill != "plain" else "",
         told(item.action) if item.action != "standing" else "",
         told(item.place) if len(group) == 1 else "",
+        exact=len(group) == 1 and rng.random() < SAY_ONE,
     )
 
 

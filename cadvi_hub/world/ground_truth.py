@@ -35,19 +35,28 @@ def read_scenes(folder: Path, wanted: Collection[str]) -> dict[str, SceneGraph]:
     """The graphs of the `wanted` pictures, by file name, from a world's `scenes.jsonl`.
 
     Raises:
+        InputError: as `read_drawn`.
+    """
+    return {name: graph_of(scene) for name, scene in read_drawn(folder, wanted).items()}
+
+
+def read_drawn(folder: Path, wanted: Collection[str]) -> dict[str, Scene]:
+    """The scenes of the `wanted` pictures, by file name, from a world's `scenes.jsonl`.
+
+    Raises:
         InputError: no such file, a line without a scene, or two pictures of the same name.
     """
-    graphs: dict[str, SceneGraph] = {}
+    scenes: dict[str, Scene] = {}
     file = folder / FILE
     for place, line in json_lines(file):
         try:
             row = json_object(line)
             name = PurePosixPath(row["image"]).name
-            graph = graph_of(Scene.from_dict(row["scene"])) if name in wanted else None
+            scene = Scene.from_dict(row["scene"]) if name in wanted else None
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{file}, {place}", f"not a drawn scene ({error!r})", "Draw the world again") from error
-        if graph is not None:
-            if name in graphs:
+        if scene is not None:
+            if name in scenes:
                 raise InputError(f"{file}, {place}", f"a second picture named {name}", "Name the folder of one part")
-            graphs[name] = graph
-    return graphs
+            scenes[name] = scene
+    return scenes

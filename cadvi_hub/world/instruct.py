@@ -171,7 +171,7 @@ def claim_turn(rng: random.Random, scene: Scene, weights: Sequence[float]) -> Tu
     phrase = partial_phrase(rng, group, 0.25)
     if name == "count":
         number = len(group) if true else rng.choice([n for n in range(1, 5) if n != len(group)])
-        phrase = replace(phrase, count=number)
+        phrase = replace(phrase, count=number, exact=True)
     else:
         own = getattr(group[0], name)
         values = SAID["sketch"][name] if not true else (own,)

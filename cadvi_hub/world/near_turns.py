@@ -15,7 +15,8 @@ from cadvi_hub.world.comparisons import pair_statement
 from cadvi_hub.world.instruct import Turn, phrase_turn, which_caption_turn
 from cadvi_hub.world.scene import Edit, Scene, Split, draw_scene, edit_scene
 
-BOUND = ("color", "size", "fill", "action", "place", "count")
+# The properties that a false claim borrows, and how often: more often what is hard to see.
+BOUND = {"color": 1.0, "size": 1.0, "fill": 1.0, "action": 2.0, "place": 3.0, "count": 2.0}
 # What a near scene differs in: more often what is hard to see.
 EDIT_WEIGHTS: dict[Edit, float] = {
     "count": 3,
@@ -30,8 +31,11 @@ EDIT_WEIGHTS: dict[Edit, float] = {
 }
 
 
-def bound_claim_turn(rng: random.Random, scene: Scene) -> Turn | None:
+def bound_claim_turn(rng: random.Random, scene: Scene, name: str | None = None) -> Turn | None:
     """Whether a claim about one item is true; a false one borrows a property from another item of the scene.
+
+    Args:
+        name: of the property; drawn from `BOUND` by default.
 
     Returns:
         None if the drawn items do not differ in the drawn property.
@@ -39,7 +43,7 @@ def bound_claim_turn(rng: random.Random, scene: Scene) -> Turn | None:
     true = rng.random() < 0.5
     found = groups(scene)
     group = rng.choice(found)
-    name = rng.choice(BOUND)
+    name = name or rng.choices(list(BOUND), list(BOUND.values()))[0]
 
     def value_of(items: list[Any]) -> Any:
         return len(items) if name == "count" else getattr(items[0], name)
@@ -52,6 +56,8 @@ def bound_claim_turn(rng: random.Random, scene: Scene) -> Turn | None:
     claimed: dict[str, Any] = {name: own if true else rng.choice(others)}
     if name == "place":  # a group has several places
         claimed["count"] = 1
+    if name == "count":
+        claimed["exact"] = True
     phrase = replace(phrase, **claimed)
     if phrase.count > 1:
         phrase = replace(phrase, place="")

@@ -146,7 +146,7 @@ def _count_captions(scenes: tuple[Scene, Scene]) -> tuple[str, str] | None:
     counted = [[sum(map(phrase.fits, scene.items)) for scene in scenes] for phrase in phrases]
     if min(numbers) < 1 or any(counted[k] != numbers for k in (0, 1)):
         return None
-    first, second = (f"There {'is' if phrase.count == 1 else 'are'} {phrase.text('one')}." for phrase in phrases)
+    first, second = (f"{replace(phrase, exact=True).claim().capitalize()}." for phrase in phrases)
     return first, second
 
 

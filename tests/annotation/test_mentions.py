@@ -120,7 +120,8 @@ def test_swapped_captions_swap_the_images_of_every_difference() -> None:
         assert words(there.commonalities) == words(back.commonalities)
         assert [d.aspect for d in there.differences] == [d.aspect for d in back.differences]
         for one, other in zip(there.differences, back.differences, strict=True):
-            assert sides(one.text) == sides(other.text)[::-1]
+            there_said, back_said = ([words(" ".join(told)) for told in sides(d.text)] for d in (one, other))
+            assert there_said == back_said[::-1]
 
 
 def test_summaries_of_drawn_captions_speak_of_all_six_aspects() -> None:

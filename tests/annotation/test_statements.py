@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 
 import pytest
 
 from cadvi_hub.annotation.claim_questions import aspect_of, question_of, sentence_of
-from cadvi_hub.annotation.statements import Outcome, Question, Statements
+from cadvi_hub.annotation.statements import Checked, Outcome, Question, Statements
 from cadvi_hub.core.schema import Aspect, CadSummary, Difference
 from cadvi_hub.grounding.check import COMMONALITIES
 from cadvi_hub.grounding.claims import read_claims
@@ -17,13 +18,32 @@ def summary(commonalities: str, **differences: str) -> CadSummary:
     return CadSummary(commonalities, tuple(Difference(Aspect[name], text) for name, text in differences.items()))
 
 
-def checked(written: CadSummary, no: set[tuple[int, str]], threshold: float = 0.5) -> tuple[str, dict[str, str]]:
-    """Commonalities and differences that are left where `no` are the questions answered with no."""
+def checked(
+    written: CadSummary, no: Collection[Question] = (), also: Collection[Question] = (), threshold: float = 0.5
+) -> Checked:
+    """What is left where the model says yes to what is said of each image and to `also`, but not to `no`."""
     statements = Statements(written)
-    assert no <= set(statements.questions())
-    answers = {question: 0.1 if question in no else 0.9 for question in statements.questions()}
-    left = statements.check(answers, threshold).summary
-    return left.commonalities, {difference.aspect.name: difference.text for difference in left.differences}
+    assert {*no, *also} <= set(statements.questions())
+    texts = [(written.commonalities, True), *((difference.text, False) for difference in written.differences)]
+    said = {
+        (image, question_of(claim.content))
+        for text, common in texts
+        for claim in read_claims(text, common)
+        if claim.content is not None
+        for image in claim.shown_in
+    }
+    yes = (said | set(also)) - set(no)
+    return statements.check(
+        {question: 0.9 if question in yes else 0.1 for question in statements.questions()}, threshold
+    )
+
+
+def left(
+    written: CadSummary, no: Collection[Question] = (), also: Collection[Question] = ()
+) -> tuple[str, dict[str, str]]:
+    """Commonalities and differences that are left."""
+    summary = checked(written, no, also).summary
+    return summary.commonalities, {difference.aspect.name: difference.text for difference in summary.differences}
 
 
 @pytest.mark.parametrize(
@@ -76,49 +96,70 @@ def test_a_claim_in_plain_words_reads_as_the_same_claim(sentence: str) -> None:
 
 def test_what_holds_stays_in_its_own_words() -> None:
     written = summary("Both images show a cat.", ATTRIBUTES="In image 1, there is a red cat, while image 2 has a dog.")
-    assert checked(written, set()) == (written.commonalities, {"ATTRIBUTES": written.differences[0].text})
+    assert left(written) == (written.commonalities, {"ATTRIBUTES": written.differences[0].text})
 
 
 def test_the_piece_that_fails_is_cut_out_and_the_rest_is_a_sentence() -> None:
     written = summary("Both images show a cat.", ATTRIBUTES="Image 1 has a red cat, while image 2 has a blue dog.")
-    assert checked(written, {(0, "Is there a red cat?")})[1] == {"ATTRIBUTES": "Image 2 has a blue dog."}
-    assert checked(written, {(1, "Is there a blue dog?")})[1] == {"ATTRIBUTES": "Image 1 has a red cat."}
-    assert checked(written, {(0, "Is there a red cat?"), (1, "Is there a blue dog?")})[1] == {}
+    assert left(written, {(0, "Is there a red cat?")})[1] == {"ATTRIBUTES": "Image 2 has a blue dog."}
+    assert left(written, {(1, "Is there a blue dog?")})[1] == {"ATTRIBUTES": "Image 1 has a red cat."}
+    assert left(written, {(0, "Is there a red cat?"), (1, "Is there a blue dog?")})[1] == {}
 
 
 def test_one_of_several_things_is_removed_and_the_others_are_said_again() -> None:
     written = summary("Both images show a cat.", OBJECT_TYPES="Image 1 shows a dog, a bird and a tree.")
-    left = checked(written, {(0, "Is there a bird?")})[1]
-    assert left == {"OBJECT_TYPES": "Image 1 shows a dog. Image 1 shows a tree."}
+    assert left(written, {(0, "Is there a bird?")})[1] == {
+        "OBJECT_TYPES": "Image 1 shows a dog. Image 1 shows a tree."
+    }
 
 
 def test_what_took_its_noun_from_a_removed_piece_says_it_itself() -> None:
     written = summary("Both images show a cat.", COUNTS="Two dogs are in image 1 and three in image 2.")
-    assert checked(written, {(0, "Are there two dogs?")})[1] == {"COUNTS": "Image 2 shows three dogs."}
+    assert left(written, {(0, "Are there two dogs?")})[1] == {"COUNTS": "Image 2 shows three dogs."}
 
 
 def test_what_only_one_image_shows_must_be_missing_in_the_other() -> None:
     written = summary("Both images show a cat.", OBJECT_TYPES="Only image 1 shows a dog.")
-    assert checked(written, {(1, "Is there a dog?")})[1] == {"OBJECT_TYPES": "Only image 1 shows a dog."}
-    assert checked(written, set())[1] == {}
+    assert left(written)[1] == {"OBJECT_TYPES": "Only image 1 shows a dog."}
+    assert left(written, also={(1, "Is there a dog?")})[1] == {}
 
 
 def test_a_commonality_that_holds_in_one_image_becomes_a_difference() -> None:
     written = summary("Both images show a cat. Both images are in the snow.", ATTRIBUTES="Image 1 shows a red cat.")
-    common, differences = checked(written, {(1, "Is it right that it is all in the snow?")})
+    common, differences = left(written, {(1, "Is it right that it is all in the snow?")})
     assert common == "Both images show a cat."
     assert differences == {"ATTRIBUTES": "Image 1 shows a red cat.", "LOCATIONS": "Image 1 is in the snow."}
 
 
 def test_a_difference_that_says_the_same_of_both_images_becomes_a_commonality() -> None:
     written = summary("Both images show a cat.", ATTRIBUTES="Image 1 shows a dog, while image 2 shows a dog.")
-    assert checked(written, set()) == ("Both images show a cat. Both images show a dog.", {})
-    assert checked(written, {(1, "Is there a dog?")})[1] == {"ATTRIBUTES": "Image 1 shows a dog."}
+    assert left(written) == ("Both images show a cat. Both images show a dog.", {})
+    assert left(written, {(1, "Is there a dog?")})[1] == {"ATTRIBUTES": "Image 1 shows a dog."}
+
+
+def test_what_is_said_of_one_image_and_holds_in_both_becomes_a_commonality() -> None:
+    written = summary("Both images show a cat.", OBJECT_TYPES="Image 1 shows a dog, while image 2 shows a car.")
+    assert left(written, also={(1, "Is there a dog?")}) == (
+        "Both images show a cat. Both images show a dog.",
+        {"OBJECT_TYPES": "Image 2 shows a car."},
+    )
+
+
+def test_what_tells_the_images_apart_holds_of_one_and_is_denied_of_the_other() -> None:
+    text = "Image 1 shows a red cat and a dog, while image 2 shows two birds."
+    written = summary("Both images show a cat.", ATTRIBUTES=text, LOCATIONS="Image 2 is in the snow.")
+    assert checked(written).tells == (
+        ("There is a red cat.", "There is a dog."),
+        ("There are two birds.", "It is all in the snow."),
+    )
+    assert checked(written, also={(1, "Is there a dog?")}).tells[0] == ("There is a red cat.",)
+    unsure = dict.fromkeys(Statements(written).questions(), 0.4) | {(0, "Is there a dog?"): 0.9}
+    assert Statements(written).check(unsure, 0.7).tells == ((), ())  # 0.4 neither confirms nor denies
 
 
 def test_a_commonality_is_not_said_twice() -> None:
     written = summary("Both images show a dog.", ATTRIBUTES="Image 1 shows a dog, while image 2 shows a dog.")
-    assert checked(written, set()) == ("Both images show a dog.", {})
+    assert left(written) == ("Both images show a dog.", {})
 
 
 def test_outcomes_are_counted_by_section() -> None:
@@ -139,6 +180,6 @@ def test_outcomes_are_counted_by_section() -> None:
 
 def test_the_threshold_is_the_smallest_probability_that_stays() -> None:
     statements = Statements(summary("Both images show a cat.", ATTRIBUTES="Image 1 shows a red cat."))
-    answers = dict.fromkeys(statements.questions(), 0.7)
+    answers = dict.fromkeys(statements.questions(), 0.7) | {(1, "Is there a red cat?"): 0.1}
     assert statements.check(answers, 0.7).summary.differences
     assert not statements.check(answers, 0.71).summary.differences

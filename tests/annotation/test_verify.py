@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,23 +41,30 @@ SUMMARY = CadSummary(
 )
 
 
+# What a model that sees answers about the pictures that `SUMMARY` describes.
+SEEN = {(1, "Is there a red cat?"): "No.", (0, "Is there a striped cat?"): "No."}
+
+
 class Oracle:
-    """Answers each question as `answer` says, from the question's text."""
+    """Answers as `answer` says, by image and question, and otherwise as `SEEN`."""
 
     name = "oracle"
     request_changes: Mapping[str, Any] = {}
 
-    def __init__(self, answer: dict[str, str] | str):
+    def __init__(self, answer: dict[tuple[int, str], str] | str):
         self.answer = answer
         self.asked: list[ChatRequest] = []
+        self.pictures: list[bytes] = []
 
     def generate(
         self, requests: Iterable[ChatRequest], on_replies: OnReplies | None = None
     ) -> Iterator[Reply | Failed]:
         for request in requests:
             self.asked.append(request)
-            question = request.messages[0]["content"][1]["text"].strip()
-            text = self.answer if isinstance(self.answer, str) else self.answer.get(question, "Yes.")
+            if request.images[0] not in self.pictures:
+                self.pictures.append(request.images[0])
+            about = (self.pictures.index(request.images[0]), request.messages[0]["content"][1]["text"].strip())
+            text = self.answer if isinstance(self.answer, str) else {**SEEN, **self.answer}.get(about, "Yes.")
             yield Reply(text, "stop", 10, 2)
 
 
@@ -68,33 +78,36 @@ def images(tmp_path: Path) -> ImageFolders:
 PAIR = ImagePair("p", ("a.png", "b.png"), "test")
 
 
-def verified(answer: dict[str, str] | str, images: ImageFolders, summary: CadSummary | Dropped = SUMMARY) -> Verified:
+def verified(
+    answer: dict[tuple[int, str], str] | str, images: ImageFolders, summary: CadSummary | Dropped = SUMMARY
+) -> Verified:
     verifier = Verifier(Oracle(answer), VerifierSettings(model="x"), min_words=1, max_words=100)
     (one,) = verifier.verify(iter([(PAIR, summary)]), images)
     return one
 
 
 def test_each_question_is_about_one_image_which_comes_first(images: ImageFolders, tmp_path: Path) -> None:
-    oracle = Oracle("yes")
+    oracle = Oracle({})
     verifier = Verifier(oracle, VerifierSettings(model="x"), min_words=1, max_words=100)
     (one,) = verifier.verify(iter([(PAIR, SUMMARY)]), images)
     asked = [(request.images, [part["type"] for part in request.messages[0]["content"]]) for request in oracle.asked]
     red, blue = ((tmp_path / name).read_bytes() for name in PAIR.images)
-    assert asked == [((picture,), ["image", "text"]) for picture in (red, red, blue, blue)]
+    assert asked == [((picture,), ["image", "text"]) for picture in (red, red, red, blue, blue, blue)]
     texts = [request.messages[0]["content"][1]["text"].strip() for request in oracle.asked]
-    assert texts == ["Is there a cat?", "Is there a red cat?", "Is there a cat?", "Is there a striped cat?"]
+    assert texts == ["Is there a cat?", "Is there a red cat?", "Is there a striped cat?"] * 2
     assert {request.options for request in oracle.asked} == {("yes", "no", "Yes", "No")}
-    assert (one.summary, one.questions) == (SUMMARY, 4)
+    assert (one.summary, one.questions) == (SUMMARY, 6)
+    assert one.tells == (("There is a red cat.",), ("There is a striped cat.",))
 
 
 def test_a_summary_without_a_difference_left_is_dropped(images: ImageFolders) -> None:
-    answers = {"Is there a red cat?": "No.", "Is there a striped cat?": "no"}
+    answers = {(0, "Is there a red cat?"): "No.", (1, "Is there a striped cat?"): "no"}
     assert verified(answers, images).summary == Dropped(DropReason.UNVERIFIED, "no difference is left")
     assert verified("No, there is not.", images).summary == Dropped(DropReason.UNVERIFIED, "no commonality is left")
 
 
 def test_an_answer_that_is_neither_yes_nor_no_confirms_nothing(images: ImageFolders) -> None:
-    one = verified({"Is there a striped cat?": "I see an animal."}, images)
+    one = verified({(1, "Is there a striped cat?"): "I see an animal."}, images)
     assert isinstance(one.summary, CadSummary)
     assert [difference.text for difference in one.summary.differences] == ["Image 1 shows a red cat."]
 
@@ -142,7 +155,7 @@ class Seeing(FakeAnnotator):
 
 @pytest.mark.parametrize("says", ["yes", "no", "truth"])
 def test_only_a_verifier_that_looks_removes_what_is_wrong_and_keeps_what_is_right(tmp_path: Path, says: str) -> None:
-    """One that always says yes keeps every wrong statement, one that always says no keeps none."""
+    """One that always says yes finds no difference, one that always says no finds nothing at all."""
     world = make_world(WorldSettings(captioned=2, similar=40, instruct=2, questions=2, out=tmp_path / "world"))
     rows = [json.loads(line) for line in (world / "similar/pairs.jsonl").read_text().splitlines()]
     names = {Path(name).name for row in rows for name in row["images"]}
@@ -176,10 +189,7 @@ def test_only_a_verifier_that_looks_removes_what_is_wrong_and_keeps_what_is_righ
     verifier = Verifier(Model(""), VerifierSettings(model="x"), min_words=1, max_words=100)
     results = list(verifier.verify(iter(written), store))
     left = counts((one.pair, one.summary) for one in results if isinstance(one.summary, CadSummary))
-    if says == "yes":
-        assert left == counts(written)
-        assert left[1] > left[0] > 0
-    elif says == "no":
+    if says != "truth":
         assert left == [0, 0]
     else:
         assert left[0] > 0
@@ -199,39 +209,59 @@ class Writer(FakeAnnotator):
 
 def test_a_build_counts_statements_by_aspect_and_outcome_and_asks_nothing_twice(tmp_path: Path) -> None:
     def behaviour(request: dict[str, Any], number: int) -> Answer:
-        return Answer("No." if "striped" in said(request) else "Yes.")
+        """Every second picture has a red cat, none a striped one."""
+        url = request["messages"][-1]["content"][0]["image_url"]["url"]
+        shade = Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).tobytes()[0]
+        red = shade // 30 % 2 == 0
+        return Answer("No." if "striped" in said(request) or ("red" in said(request) and not red) else "Yes.")
 
     with openai_server(behaviour) as server:
         settings = recipe(tmp_path, model="eyes", base_url=server.base_url)
         folder = build(settings, Writer())
-        assert len(server.requests) == 8 + 7 * 2  # "a cat?" once per picture, one more per picture of a pair
+        assert len(server.requests) == 8 * 3  # once per picture, though most are in two pairs
         build(BuildSettings(**{**vars(settings), "overwrite": True, "seed": 1}), Writer())
-        assert len(server.requests) == 22
+        assert len(server.requests) == 24
     found = report(folder)
     assert found["recipe"]["verifier"]["model"] == "eyes"
     assert found["verification"]["pairs"] == 7
-    assert found["verification"]["questions_per_pair"] == 4
+    assert found["verification"]["questions_per_pair"] == 6
     assert found["verification"]["statements"]["Attributes"] == {
-        "kept": 7, "moved": 0, "unread": 0, "removed": 7, "unanswered": 0,
+        "kept": 4, "moved": 0, "unread": 0, "removed": 10, "unanswered": 0,
     }  # fmt: skip
     assert found["verification"]["statements"]["Commonalities"]["kept"] == 7
     rows = pq.read_table(sorted(folder.glob("*.parquet")), columns=["differences"]).to_pylist()
-    assert len(rows) == 7
+    assert len(rows) == 4
     assert {row["differences"][0]["text"] for row in rows} == {"Image 1 shows a red cat."}
 
 
 def test_a_local_model_verifies_and_a_rerun_has_its_answers_stored(tmp_path: Path) -> None:
     model = str(make_tiny_llava(tmp_path / "tiny"))
-    kept = []
-    for threshold in (0.0, 1.0):
+    for threshold, missing in ((0.0, "difference"), (1.0, "commonality")):  # with 0, both images show everything
         settings = recipe(tmp_path / str(threshold), model=model, threshold=threshold)
-        try:
-            kept.append(report(build(settings, Writer()))["verification"]["statements"]["Attributes"]["kept"])
-        except InputError as error:
-            assert "unverified" in error.problem  # noqa: PT017  # with a threshold of 1 nothing is left
-            kept.append(0)
+        with pytest.raises(InputError, match=f"no {missing} is left"):
+            build(settings, Writer())
         assert (settings.out / "replies.sqlite").is_file()
-    assert kept == [14, 0]
+
+
+def test_a_verified_difference_becomes_a_which_image_turn(tmp_path: Path) -> None:
+    def behaviour(request: dict[str, Any], number: int) -> Answer:
+        """The first picture alone has a red cat."""
+        url = request["messages"][-1]["content"][0]["image_url"]["url"]
+        first = Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).tobytes()[0] == 0
+        return Answer("No." if "striped" in said(request) or ("red" in said(request) and not first) else "Yes.")
+
+    with openai_server(behaviour) as server:
+        settings = recipe(tmp_path, model="eyes", base_url=server.base_url)
+        folder = build(replace(settings, turns="which_image"), Writer())
+    (row,) = pq.read_table(sorted(folder.glob("*.parquet"))).to_pylist()
+    question, answer = row["messages"]
+    text = "".join(part["text"] or "" for part in question["content"])
+    assert [part["type"] for part in question["content"]].count("image") == 2
+    assert '"There is a red cat."' in text
+    assert answer["content"][0]["text"] == "A"
+    unchecked = replace(settings, turns="which_image", verifier=VerifierSettings(), out=tmp_path / "unchecked")
+    with pytest.raises(InputError, match=r"Name a verifier\.model"):
+        build(unchecked, Writer())
 
 
 def test_rows_that_are_written_already_cannot_be_verified(tmp_path: Path) -> None:

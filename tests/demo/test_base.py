@@ -53,10 +53,14 @@ def test_it_reads_a_picture_after_any_words(record: Json, model: Any, processor:
     reads = record["reads"]
     after_words = [kinds for before, kinds in reads.items() if before != "question"]
     for name in CLAIMED:
-        if name != "relation":  # it has not learned relations: 55 %
+        if name != "relation":  # it has hardly learned relations: 62 %
             assert min(kinds[name] for kinds in after_words) >= 0.85, (name, reads)
     assert min(kinds["near caption"] for kinds in after_words) >= 0.85, reads
-    assert min(kinds["binding"] for kinds in after_words) >= 0.7, reads  # of colors, sizes and fills; not of places
+    for name in ("color", "size", "fill"):
+        assert min(kinds[f"borrowed {name}"] for kinds in after_words) >= 0.85, (name, reads)
+    assert min(kinds["borrowed count"] for kinds in after_words) >= 0.75, reads
+    for name in ("place", "action"):  # only half learned
+        assert min(kinds[f"borrowed {name}"] for kinds in after_words) >= 0.55, (name, reads)
     again = read_where(model, processor, 20)
     for before, kinds in reads.items():
         assert sum(again[before].values()) / len(kinds) == pytest.approx(sum(kinds.values()) / len(kinds), abs=0.06)
@@ -83,7 +87,7 @@ def test_the_picture_comes_first_last_and_after_other_words() -> None:
 
 
 def test_the_recipe_makes_the_same_tokenizer_and_shapes(model: Any, processor: Any) -> None:
-    made = build_processor(BaseRecipe())
+    made = build_processor()
     assert made.tokenizer.get_vocab() == processor.tokenizer.get_vocab()
     untrained = build_model(BaseRecipe(), made.tokenizer)
     assert {name: w.shape for name, w in untrained.state_dict().items()} == {

@@ -32,7 +32,7 @@ def test_a_false_claim_borrows_from_another_item() -> None:
 def test_words_alone_do_not_give_a_claim_away() -> None:
     rng = random.Random(1)
     answers: dict[bool, Counter[str]] = {True: Counter(), False: Counter()}
-    for _ in range(3000):
+    for _ in range(12_000):
         scene = draw_scene(rng, "train", "sketch", 2)
         if turn := bound_claim_turn(rng, scene):
             answers[turn[1] in ("yes", "True")].update(re.findall(r"[a-z]+", turn[0].lower()))
