@@ -10,10 +10,13 @@ TORCH := torch==2.13.0
 GPU := $(shell nvidia-smi -L 2>/dev/null | head -n 1)
 install_torch = $(if $(GPU),,$(1)/python -m pip install -q "$(TORCH)+cpu" 2>/dev/null ||) $(1)/python -m pip install -q "$(TORCH)"
 
-.PHONY: demo test faults browser_test slow_test bench style quality lock vllm clean
+.PHONY: demo ablations test faults browser_test slow_test bench style quality lock vllm clean
 
 demo: $(VENV)/installed
 	$(BIN)/cadvi demo --config demo --out $(OUT) --seed $(SEED) $(ARGS)
+
+ablations: $(VENV)/installed
+	$(BIN)/cadvi ablations --config demo --world.questions 400 --seed $(SEED) $(ARGS)
 
 test: $(VENV)/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not browser"

@@ -58,6 +58,12 @@ COMMANDS = {
     "demo": Command(
         "demo.run", "DemoSettings", "demo", "the whole method at small scale, from captions to the results table"
     ),
+    "ablations": Command(
+        "demo.ablations",
+        "AblationSettings",
+        "ablations",
+        "the demo over three seeds, with parts left out and fewer pairs",
+    ),
     "scenes": Command(
         "world.make",
         "WorldSettings",

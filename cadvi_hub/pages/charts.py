@@ -127,6 +127,44 @@ def loss_chart(trainings: Mapping[str, Mapping[str, Any]], colours: Mapping[str,
         return Chart("Loss", _url(figure, "Loss over training steps", values), *_pixels(figure), values, legend)
 
 
+def curve_chart(
+    title: str,
+    series: Mapping[str, Sequence[tuple[float, float, float, float]]],
+    x_title: str,
+    names: Sequence[str] = (),
+) -> Chart:
+    """Scores in percent with their intervals, one line per series.
+
+    Args:
+        title: of the chart.
+        series: name → points (x, score, lower and upper end of its interval).
+        x_title: what x is.
+        names: names of x = 0, 1, …, where x is not a number.
+
+    Raises:
+        InputError: matplotlib is not installed.
+    """
+    legend = [
+        f"{name}: " + ", ".join(f"{names[int(x)] if names else f'{x:g}'} {score:.1f}" for x, score, *_ in points)
+        for name, points in series.items()
+    ]
+    with _figure(7.2, 3.2) as figure:
+        axes = figure.add_axes((0.08, 0.15, 0.89, 0.8))
+        for number, (name, points) in enumerate(series.items(), 1):
+            places = [point[0] for point in points]
+            ends = [[score - low for _, score, low, _ in points], [high - score for _, score, _, high in points]]
+            heights, color = [point[1] for point in points], COLOURS[number % len(COLOURS)]
+            axes.errorbar(places, heights, yerr=ends, fmt="o-", capsize=3, color=color, label=name)
+        if names:
+            axes.set_xticks(range(len(names)), names)
+        axes.set_ylim(0, 100)
+        axes.set_xlabel(x_title)
+        axes.set_ylabel("% right")
+        axes.legend()
+        values = "; ".join(legend)
+        return Chart(title, _url(figure, title, values), *_pixels(figure), values, legend)
+
+
 def _loss(log: Mapping[str, Any]) -> Iterator[Point]:
     """(step, loss), in at most `MAX_POINTS` points; a loss that is not a finite number is left out."""
     points = [(entry["step"], entry["loss"]) for entry in log.get("curve", []) if math.isfinite(entry["loss"])]

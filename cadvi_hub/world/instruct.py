@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from cadvi_hub.world import scene as graph
 from cadvi_hub.world.captions import (
@@ -176,7 +177,8 @@ def claim_turn(rng: random.Random, scene: Scene, weights: Sequence[float]) -> Tu
         own = getattr(group[0], name)
         values = SAID["sketch"][name] if not true else (own,)
         count = 1 if name == "place" else phrase.count
-        phrase = replace(phrase, count=count, **{name: rng.choice([v for v in values if true or v != own])})
+        said: dict[str, Any] = {name: rng.choice([v for v in values if true or v != own])}
+        phrase = replace(phrase, count=count, **said)
     return phrase_turn(rng, scene, phrase, true)
 
 

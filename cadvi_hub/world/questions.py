@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from cadvi_hub.world import scene as graph
 from cadvi_hub.world.captions import Phrase, Relation, Setting, Statement, make_caption, partial_phrase, relations, say
@@ -18,6 +18,7 @@ from cadvi_hub.world.instruct import LETTER, caption_turn, count_turn, kind_turn
 from cadvi_hub.world.scene import ANIMATE, BACKDROPS, Edit, Item, Scene, Split, draw_scene, edit_scene, make_scene
 
 PAIR_PROMPT = "Image 1: <image>\nImage 2: <image>\n"
+SILENT = ("plain", "standing")
 VERBS = ("sleeping", "jumping", "running", "eating")
 
 
@@ -132,9 +133,8 @@ def _only_in(one: Scene, other: Scene) -> Item | None:
 
 def _said(item: Item, names: Iterable[str], count: int = 1) -> Phrase:
     """A phrase with the properties `names` of `item`; plain and standing are not said."""
-    told = {name: getattr(item, name) for name in names}
-    silent = ("plain", "standing")
-    return Phrase(item.kind, count, **{name: "" if value in silent else value for name, value in told.items()})
+    told: dict[str, Any] = {name: getattr(item, name) for name in names}
+    return Phrase(item.kind, count, **{name: value for name, value in told.items() if value not in SILENT})
 
 
 def _count_captions(scenes: tuple[Scene, Scene]) -> tuple[str, str] | None:
