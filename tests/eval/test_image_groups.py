@@ -167,7 +167,8 @@ def check_square(found: dict[str, Any], wrong: set[str]) -> None:
 
 def test_winoground_has_text_image_and_group_score(tmp_path: Path) -> None:
     wrong = drawn_wrong(CAPTIONS)
-    place = parquet(tmp_path / "w.parquet", square_rows("caption", "tag"))
+    rows = [{**row, "tag": "Adjective-Color"} for row in square_rows("caption", "collapsed_tag")]
+    place = parquet(tmp_path / "w.parquet", rows)
     found = scores("winoground", place, tmp_path, lambda doc: chosen(doc, wrong), both_orders=True)
     check_square(found["winoground"], wrong)
     assert set(BENCHMARKS["winoground"].options) == {"A", "B"}

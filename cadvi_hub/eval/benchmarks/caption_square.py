@@ -51,12 +51,12 @@ def square_columns(about: str) -> tuple[ReportColumn, ...]:
     )
 
 
-def read_squares(captions: str, category: str) -> Callable[[Path, int], Iterator[Question]]:
+def read_squares(captions: str, *categories: str) -> Callable[[Path, int], Iterator[Question]]:
     """A reader, (path, seed) → questions, of rows with `id`, `image_0`, `image_1` and two captions.
 
     Args:
         captions: the columns of the captions, without `_0` and `_1`.
-        category: the column of the category.
+        categories: columns of the category; the first that is there counts.
     """
 
     def read(path: Path, seed: int) -> Iterator[Question]:
@@ -66,6 +66,7 @@ def read_squares(captions: str, category: str) -> Callable[[Path, int], Iterator
                 first, second = (embedded(row.get(f"image_{half}"), f"image_{half}") for half in (0, 1))
                 said = (caption(row, f"{captions}_0"), caption(row, f"{captions}_1"))
                 group = identifier(row, "id")
+                category = next((name for name in categories if row.get(name)), categories[0])
                 of_kind = identifier(row, category).strip().casefold()
                 return list(caption_square(group, (first, second), said, name, place, seed, of_kind))
 

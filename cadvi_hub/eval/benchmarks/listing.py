@@ -35,6 +35,6 @@ def _sources(benchmark: Benchmark) -> Iterator[str]:
     if benchmark.question_file:
         yield "question_file"
     if benchmark.upstream:
-        yield "upstream"
+        yield f"upstream: {benchmark.provenance.place}" if benchmark.provenance else "upstream"
     if benchmark.summaries:
         yield "a built data set"

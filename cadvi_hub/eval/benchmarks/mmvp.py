@@ -59,7 +59,7 @@ BENCHMARK = Benchmark(
     flags=flags,
     provenance=Provenance(
         "lmms-lab-eval/MMVP",
-        "MIT, as the authors' repository says",
+        "see its page; not checked here",
         "all columns seen",
         "four answers of the first publication (99, 100, 279, 280) are wrong; they are corrected here",
     ),

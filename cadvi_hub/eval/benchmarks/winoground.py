@@ -1,7 +1,7 @@
 """Winoground: 400 pairs of images and captions that have the same words in another order.
 
-`id`, `image_0`, `image_1`, `caption_0`, `caption_1`, `tag` ("Object", "Relation" or "Both"). Text, image and group
-score (Thrush et al. 2022), asked as choices.
+`id`, `image_0`, `image_1`, `caption_0`, `caption_1`, `tag` (fine) and `collapsed_tag` (object, relation or both), by
+which it is counted where it is there. Text, image and group score (Thrush et al. 2022), asked as choices.
 Format: https://huggingface.co/datasets/facebook/winoground (gated)
 """
 
@@ -18,8 +18,10 @@ BENCHMARK = Benchmark(
     joint=square_joints(),
     swaps=True,
     question_file=False,
-    upstream=read_squares("caption", "tag"),
+    upstream=read_squares("caption", "collapsed_tag", "tag"),
     provenance=Provenance(
-        "facebook/winoground (gated)", "its own licence for research", "columns by the paper, none seen in a file"
+        "facebook/winoground (gated)",
+        "for research; its text is among the data set's files",
+        "columns from the data set's page and the paper, none seen in a file",
     ),
 )
