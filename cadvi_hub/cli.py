@@ -6,12 +6,12 @@ import importlib
 import json
 import logging
 import sys
-from collections.abc import Sequence
-from dataclasses import fields
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass
 from importlib import resources
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 
 from cadvi_hub.core.ends import ending_in_one_line
 from cadvi_hub.core.ranges import check_ranges
@@ -26,14 +26,15 @@ class Positional(NamedTuple):
         key: the key, without dashes.
         field: the field of the settings, where it has another name than the key.
         choices: the allowed values, where the command needs one of them.
-        many: whether they are folders (`FOLDER` or `NAME=FOLDER`) instead of one value.
+        reader: function below `cadvi_hub` that makes keys with their values of several arguments; without it, there
+            is one.
     """
 
     shown: str
     key: str
     field: str | None = None
     choices: tuple[str, ...] = ()
-    many: bool = False
+    reader: str = ""
 
 
 class Command(NamedTuple):
@@ -136,14 +137,21 @@ COMMANDS = {
         "ReportSettings",
         "report",
         "tables, Markdown and a page from evaluations (cadvi report FOLDER NAME=FOLDER …)",
-        Positional("RESULTS…", "models", many=True),
+        Positional("RESULTS…", "models", reader="pages.report.named_models"),
     ),
     "view": Command(
         "pages.view",
         "ViewSettings",
         "view",
         "a page to look at pairs, answers and two pictures of your own (cadvi view FOLDER NAME=FOLDER …)",
-        Positional("RESULTS…", "results", many=True),
+        Positional("RESULTS…", "results", reader="pages.report.named_results"),
+    ),
+    "ask": Command(
+        "pages.ask",
+        "AskSettings",
+        "ask",
+        'ask a model about two pictures (cadvi ask A.jpg B.jpg "What differs?")',
+        Positional("PICTURES… [QUESTION]", "images", reader="pages.ask.asked"),
     ),
     "replies recover": Command(
         "generation.recover", "RecoverSettings", "recover", "save what can be read of a damaged reply store"
@@ -185,10 +193,13 @@ def _with_keys(positional: Positional | None, arguments: Sequence[str]) -> list[
     """`arguments` with a key in front of the positional ones, and with the paths of packaged recipes."""
     arguments = list(arguments)
     given = list(takewhile(lambda argument: not argument.startswith("-"), arguments))
-    if positional and given and positional.many:
-        from cadvi_hub.pages.report import named_folders
-
-        arguments = [*arguments[len(given) :], f"--{positional.key}", json.dumps(named_folders(given))]
+    if positional and given and positional.reader:
+        module, _, function = positional.reader.rpartition(".")
+        keys = getattr(importlib.import_module(f"cadvi_hub.{module}"), function)(given)
+        arguments = arguments[len(given) :]
+        arguments += [
+            f"--{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in keys.items()
+        ]
     elif positional and given:
         arguments = [*arguments[1:], f"--{positional.key}", given[0]]
     recipes = packaged_recipes()
@@ -199,6 +210,25 @@ def _with_keys(positional: Positional | None, arguments: Sequence[str]) -> list[
         if key == "--config" and value in recipes and not Path(value).is_file():
             arguments[index] = f"{key}={recipes[value]}" if equals else str(recipes[value])
     return arguments
+
+
+def _with_values(settings_class: type, arguments: Sequence[str]) -> list[str]:
+    """`arguments` with `true` after each flag that has no value: `--summary` is `--summary true`."""
+    flags = set(_flags(settings_class))
+    following = [*arguments[1:], "--"]
+    written: list[str] = []
+    for argument, after in zip(arguments, following, strict=True):
+        written.append(f"{argument}=true" if argument in flags and after.startswith("--") else argument)
+    return written
+
+
+def _flags(settings_class: type, prefix: str = "--") -> Iterator[str]:
+    """The keys of the settings, and of those within them, that are true or false."""
+    for name, kind in get_type_hints(settings_class).items():
+        if kind is bool:
+            yield f"{prefix}{name}"
+        elif is_dataclass(kind) and isinstance(kind, type):
+            yield from _flags(kind, f"{prefix}{name}.")
 
 
 def parse_settings(name: str, arguments: Sequence[str]) -> Any:
@@ -219,7 +249,7 @@ def parse_settings(name: str, arguments: Sequence[str]) -> Any:
             f"--{positional.key}", required=True, choices=positional.choices, help="the data set to build"
         )
     parser.add_class_arguments(settings_class, skip=set(renamed))
-    arguments = _with_keys(positional, arguments)
+    arguments = _with_values(settings_class, _with_keys(positional, arguments))
     check_recipes(arguments)
     parsed = parser.parse_args(arguments)
     check_ranges(settings_class, vars(parsed))  # before the parts are made, which do not know their keys

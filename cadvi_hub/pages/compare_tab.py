@@ -14,7 +14,7 @@ from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.images import ImageStore
 from cadvi_hub.core.schema import Message, message
 from cadvi_hub.generation.chat import ChatRequest, Decoding
-from cadvi_hub.pages.chat import Chat
+from cadvi_hub.pages.chat import IN_COMMON_AND_DIFFERENT, Chat
 from cadvi_hub.pages.guard import MAX_BYTES
 from cadvi_hub.pages.pictures import Shown, data_url, for_page, stored_bytes
 from cadvi_hub.pages.rendering import Turn, answer_turn, chat_html, message_html, turns
@@ -22,10 +22,6 @@ from cadvi_hub.pages.rows import DataRows
 
 MAX_QUESTION = 2_000  # characters
 DECODING = Decoding(max_tokens=400)
-# "What do the two images have in common, and how do they differ?": as anybody would ask. It matters to small models:
-# the demo's first base wrote both parts of a summary for 96 of 120 pairs when asked this, and for 45 when asked to
-# summarize (the present base: 40 and 39 of 40).
-IN_COMMON_AND_DIFFERENT = 1
 # What was written so far stays; nothing more is written.
 STILL = "() => document.querySelectorAll('#conversation .writing').forEach((each) => each.classList.remove('writing'))"
 

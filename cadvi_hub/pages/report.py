@@ -151,6 +151,16 @@ def compare_all(
     return found, refused
 
 
+def named_models(arguments: Sequence[str]) -> dict[str, dict[str, str]]:
+    """The key `models` of `cadvi report` for its arguments before the first key."""
+    return {"models": named_folders(arguments)}
+
+
+def named_results(arguments: Sequence[str]) -> dict[str, dict[str, str]]:
+    """The key `results` of `cadvi view` for its arguments before the first key."""
+    return {"results": named_folders(arguments)}
+
+
 def named_folders(arguments: Sequence[str]) -> dict[str, str]:
     """Name → folder, of arguments `FOLDER` or `NAME=FOLDER`; a folder alone is named by its last part.
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cadvi_hub.core.ranges import Count, Port, Ranged, Seed
+from cadvi_hub.core.ranges import Count, Port, Ranged, Seed, Tokens
 
 
 @dataclass
@@ -37,6 +37,32 @@ class ReportSettings(Ranged):
     paper: bool = False
     note: str = ""
     seed: Seed = 0
+
+
+@dataclass
+class AskSettings(Ranged):
+    """What is asked about which pictures, and who answers.
+
+    Attributes:
+        images: the pictures, in their order. `cadvi ask A.jpg B.jpg "What differs?"` is the short form.
+        question: about them; "" asks what two pictures have in common and how they differ.
+        summary: ask for that, whatever the question.
+        model: folder or Hub repo id of a model or adapter, or its name at the endpoint; "" takes the demo's V1 model
+            if `make demo` has left one, otherwise the demo's base model.
+        base_url: address of an OpenAI-compatible endpoint, up to and including `/v1`; "" runs the model here.
+        api_key_env: name of the environment variable that holds the endpoint's key; unset means no key.
+        max_tokens: longest answer.
+        json: print JSON when the answer is complete: `{"answer": …}`, or the parsed summary.
+    """
+
+    images: list[Path] = field(default_factory=list)
+    question: str = ""
+    summary: bool = False
+    model: str = ""
+    base_url: str = ""
+    api_key_env: str = "OPENAI_API_KEY"
+    max_tokens: Tokens = 400
+    json: bool = False
 
 
 @dataclass

@@ -6,6 +6,7 @@ A folder holds an adapter if it has an `adapter_config.json` (PEFT's layout).
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from transformers.utils import find_adapter_config_file
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.models import NO_REMOTE_CODE, loading
 from cadvi_hub.core.output import replacing_output
+from cadvi_hub.generation.local import LocalGenerator
 from cadvi_hub.hub.model_card import ADAPTER_CONFIG, TRAINING_LOG
 from cadvi_hub.training.checkpoints import load_whole, logits, probe, prove, save_model
 from cadvi_hub.training.settings import MergeSettings
@@ -152,3 +154,15 @@ def merge_adapter(settings: MergeSettings) -> str:
     record = adapter / TRAINING_LOG
     difference = merge(adapter, settings.out, [record] if record.is_file() else [])
     return f"{settings.out}: largest difference of a logit {difference:.2e}"
+
+
+def local_model(model: str, batch_size: int = 16) -> LocalGenerator:
+    """The model of a folder or Hub repo id; an adapter is merged, checked, and loaded from a temporary folder."""
+    if not names_adapter(model):
+        return LocalGenerator(model, batch_size=batch_size)
+    with tempfile.TemporaryDirectory() as folder:
+        merged = Path(folder, *Path(model).resolve().parts[-2:])  # the model goes by these names
+        merge(fetch_adapter(model), merged)
+        generator = LocalGenerator(str(merged), batch_size=batch_size)
+        generator.load()
+    return generator

@@ -18,10 +18,11 @@ from cadvi_hub.eval.benchmarks.writing import write_questions
 from cadvi_hub.eval.evaluate import evaluate
 from cadvi_hub.eval.models import constant as constant_model
 from cadvi_hub.eval.models import vision as vision_model
-from cadvi_hub.eval.models.vision import VisionModel, local_model
+from cadvi_hub.eval.models.vision import VisionModel
 from cadvi_hub.eval.settings import EvaluateSettings
 from cadvi_hub.generation.local import LocalGenerator
 from cadvi_hub.hub.loopback import LoopbackHub
+from cadvi_hub.training.adapters import local_model
 from tests.support.tiny_llava import make_tiny_llava
 
 RED, BLUE = Image.new("RGB", (40, 40), "red"), Image.new("RGB", (32, 48), "blue")

@@ -47,7 +47,8 @@ def load_model(
 
         return ServedModel(config, make_generator(model, endpoint, replies=replies, retry_unreadable=retry_unreadable))
 
-    from cadvi_hub.eval.models.vision import VisionModel, local_model
+    from cadvi_hub.eval.models.vision import VisionModel
     from cadvi_hub.generation.store import ReplyStore
+    from cadvi_hub.training.adapters import local_model
 
     return VisionModel(config, local_model(model, batch_size), ReplyStore(replies))

@@ -4,9 +4,6 @@ With lighteval's own command: `lighteval custom FOLDER_OR_REPO eval/vision_model
 cadvi_hub.eval.tasks`.
 """
 
-import tempfile
-from pathlib import Path
-
 from lighteval.models.abstract_model import ModelConfig
 from lighteval.models.model_output import ModelResponse
 from lighteval.tasks.requests import Doc
@@ -18,7 +15,7 @@ from cadvi_hub.eval.models.ranking import rank_options
 from cadvi_hub.generation.chat import Generator
 from cadvi_hub.generation.local import LocalGenerator
 from cadvi_hub.generation.store import ReplyStore, StoredGenerator
-from cadvi_hub.training.adapters import fetch_adapter, merge, names_adapter
+from cadvi_hub.training.adapters import local_model
 
 
 class VisionModel(base.EvalModel):
@@ -60,15 +57,3 @@ class VisionModel(base.EvalModel):
     def loglikelihood(self, docs: list[Doc]) -> list[ModelResponse]:
         """Per question, the log-probability of each choice after the prompt (sum over its tokens, natural log)."""
         return rank_options(self._generator, docs)
-
-
-def local_model(model: str, batch_size: int = 16) -> LocalGenerator:
-    """The model of a folder or Hub repo id; an adapter is merged, checked, and loaded from a temporary folder."""
-    if not names_adapter(model):
-        return LocalGenerator(model, batch_size=batch_size)
-    with tempfile.TemporaryDirectory() as folder:
-        merged = Path(folder, *Path(model).resolve().parts[-2:])  # the model goes by these names
-        merge(fetch_adapter(model), merged)
-        generator = LocalGenerator(str(merged), batch_size=batch_size)
-        generator.load()
-    return generator
