@@ -9,8 +9,11 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from cadvi_hub.world.near_turns import draw_near_scene, near_captions
-from cadvi_hub.world.scene import Scene, Split, draw_scene
+from cadvi_hub.world.near_turns import EDIT_WEIGHTS, draw_near_scene, near_captions
+from cadvi_hub.world.scene import Edit, Scene, Split, draw_scene
+
+# Many captions do not say what these edits changed, and are drawn again: without more of them, few are left.
+WEIGHTS: dict[Edit, float] = {**EDIT_WEIGHTS, "count": 6, "place": 4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,7 @@ def draw_edited_pair(rng: random.Random, split: Split, max_groups: int = 3) -> E
     """An edited pair of `split`; its first scene has up to `max_groups` groups of equal items."""
     while True:
         scene = draw_scene(rng, split, max_groups=max_groups)
-        other = draw_near_scene(rng, scene)
+        other = draw_near_scene(rng, scene, WEIGHTS)
         captions = other and near_captions(rng, (scene, other), rng.choice((0.5, 0.7, 0.9)))
         if other and captions:
             pair = EditedPair((scene, other), (captions[0].text, captions[1].text))

@@ -7,7 +7,9 @@ its item, count, and find places and backdrops.
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from cadvi_hub.world.captions import Caption, describe, groups, make_caption, partial_phrase
@@ -64,9 +66,11 @@ def bound_claim_turn(rng: random.Random, scene: Scene, name: str | None = None) 
     return phrase_turn(rng, scene, phrase, true)
 
 
-def draw_near_scene(rng: random.Random, scene: Scene) -> Scene | None:
-    """A scene that differs from `scene` by one edit; None if the drawn edit does not apply."""
-    return edit_scene(rng, scene, rng.choices(list(EDIT_WEIGHTS), list(EDIT_WEIGHTS.values()))[0])
+def draw_near_scene(
+    rng: random.Random, scene: Scene, weights: Mapping[Edit, float] = MappingProxyType(EDIT_WEIGHTS)
+) -> Scene | None:
+    """A scene that differs from `scene` by one edit, drawn by `weights`; None if the edit does not apply."""
+    return edit_scene(rng, scene, rng.choices(list(weights), list(weights.values()))[0])
 
 
 def near_captions(rng: random.Random, scenes: tuple[Scene, Scene], tell: float) -> tuple[Caption, Caption] | None:

@@ -13,8 +13,8 @@ from cadvi_hub.core.images import encode_png
 from cadvi_hub.eval.benchmarks.stored import check_complete
 from cadvi_hub.eval.benchmarks.writing import write_questions
 from cadvi_hub.eval.evaluate import evaluate
-from cadvi_hub.eval.models.vision import local_model
 from cadvi_hub.eval.settings import EvaluateSettings
+from cadvi_hub.training.adapters import local_model
 
 
 @pytest.fixture
