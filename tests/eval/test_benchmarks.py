@@ -163,7 +163,7 @@ def test_written_sets_load_by_their_name_with_declared_features(tmp_path: Path, 
     file = pq.ParquetFile(data / "bison/test.parquet")
     assert [file.metadata.row_group(index).num_rows for index in range(file.num_row_groups)] == [100, 100, 30]
     visible = [path.name for path in data.rglob("*") if path.is_file() and not path.name.startswith(".")]
-    assert sorted(visible) == ["README.md", *["test.parquet"] * 2]
+    assert sorted(visible) == ["README.md", "eval.yaml", *["test.parquet"] * 2]
 
 
 def test_writing_stopped_half_way_leaves_the_older_set_whole(tmp_path: Path, images: Path) -> None:

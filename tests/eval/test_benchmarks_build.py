@@ -7,7 +7,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from datasets import load_dataset
+from huggingface_hub import hf_hub_download
 from PIL import Image
 
 from cadvi_hub.cli import main
@@ -182,6 +184,9 @@ def test_a_published_set_keeps_its_mark(images: Path, hub: LoopbackHub) -> None:
     build(images, "nlvr2", question(0, answer="True"))
     publish(PublishSettings(images.parent / "out", "tester/questions", "dataset"))
     assert missing_questions("tester/questions", "bison") == 1
+    listed = yaml.safe_load(Path(hf_hub_download("tester/questions", "eval.yaml", repo_type="dataset")).read_text())
+    assert listed["tasks"] == [{"id": "nlvr2", "config": "nlvr2", "split": "test"}]  # bison is partial
+    assert listed["evaluation_framework"] == "inspect-ai"
     check_complete("tester/questions", "nlvr2")
     with pytest.raises(InputError, match="0 of its files are there"):
         check_complete("tester/questions", "cola")
