@@ -21,6 +21,7 @@ from cadvi_hub.eval.scoring import (
     clusters,
     group_metrics,
     group_outcomes,
+    is_prediction,
     text_metrics,
 )
 from cadvi_hub.eval.settings import CompareSettings
@@ -233,10 +234,9 @@ def read_predictions(folder: Path, task: str) -> list[dict[str, Any]]:
     try:
         with file.open(encoding="utf-8") as lines:
             rows = [parse_json(line) for line in lines]
-        complete = rows and all({"index", "id", "group", "answer", "prediction"} <= set(row) for row in rows)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(str(file), f"cannot be read ({error})", "Evaluate the model on this set") from error
-    if not complete:
+    if not rows or not all(map(is_prediction, rows)):
         raise InputError(str(file), "these are not predictions", "Evaluate the model again")
     return rows
 

@@ -49,6 +49,29 @@ def prediction(task: str, question: Mapping[str, Any], answer: str, text: str, u
     return row
 
 
+def is_prediction(row: Any) -> bool:
+    """Whether `row`, read from a predictions file, has what `prediction` and `evaluate` write for every question."""
+    texts = ("id", "group", "answer", "prediction")
+    return (
+        isinstance(row, dict)
+        and type(row.get("index")) is int
+        and type(row.get("correct")) is bool
+        and all(isinstance(row.get(key), str) for key in texts)
+    )
+
+
+def are_scores(scores: Any) -> bool:
+    """Whether `scores`, read from a file, are metrics: counts are numbers, an interval has a value and two ends."""
+    if not isinstance(scores, dict):
+        return False
+    counts = [value for key, value in scores.items() if key == "n" or key.endswith("_n")]
+    intervals = [key for key in scores if key.endswith("_interval")]
+    ends = [end for key in intervals for end in (scores[key] if isinstance(scores[key], list) else [None])]
+    values = [scores.get(key.removesuffix("_interval")) for key in intervals]
+    numbers = all(isinstance(value, int | float) for value in (*counts, *ends, *values))
+    return numbers and len(ends) == 2 * len(intervals)
+
+
 def answered(rows: Iterable[Prediction]) -> list[Prediction]:
     """The rows of questions that got a reply; only these are scored."""
     return [row for row in rows if UNANSWERED not in row]

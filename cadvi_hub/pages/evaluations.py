@@ -12,6 +12,7 @@ from cadvi_hub.core.files import read_json
 from cadvi_hub.core.json_stream import parse_json
 from cadvi_hub.eval.benchmarks.registry import BENCHMARKS, SWAPPED, benchmark_of
 from cadvi_hub.eval.judge.run import read_ratings as read_rating_scores
+from cadvi_hub.eval.scoring import are_scores, is_prediction
 from cadvi_hub.eval.text_scores import token_f1
 from cadvi_hub.pages.columns import judge_names
 from cadvi_hub.pages.rows import DataRows
@@ -172,8 +173,8 @@ class Evaluations:
 def _scores(folder: Path) -> dict[str, dict[str, Any]]:
     """The scores of an evaluation with the ratings of its answers: "rating_<judge>" with interval and n, as any metric
     has, if one could be read, and "judges": judge → number of ratings that could not be read."""
-    scores = read_json(folder / "results.json", "Evaluate the model first")
-    if not scores or not all(isinstance(metrics, dict) and "n" in metrics for metrics in scores.values()):
+    scores = read_json(folder / "results.json", "Evaluate the model first, or again if that was stopped")
+    if not scores or not all(are_scores(metrics) and "n" in metrics for metrics in scores.values()):
         problem = "these are not results of an evaluation"
         raise InputError(str(folder / "results.json"), problem, "Name a folder that `cadvi evaluate` wrote")
     for model, tasks in read_rating_scores(folder).items():
@@ -197,6 +198,8 @@ def _predictions(folder: Path, task: str) -> Iterator[tuple[int, Prediction]]:
         with file.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, start=1):  # noqa: B007  (the message names it)
                 row = parse_json(line)
+                if not is_prediction(row):
+                    raise ValueError("it is not a prediction")
                 reply = _reply(row, task)
                 is_read = row.get("strict") is not None
                 yield (

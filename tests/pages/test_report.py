@@ -249,6 +249,13 @@ def test_no_models_are_refused(settings: ReportSettings) -> None:
         ("evaluation/v2/results.json", "[1]", "JSON object"),
         ("evaluation/v2/results.json", "{}", "not results"),
         ("evaluation/v2/results.json", '{"bison": 0.5}', "not results"),
+        ("evaluation/v2/results.json", '{"bison": {"n": "ten"}}', "not results"),
+        (
+            "evaluation/v2/results.json",
+            '{"bison": {"n": 9, "accuracy": "", "accuracy_interval": [0, 1]}}',
+            "not results",
+        ),
+        ("evaluation/v2/results.json", '{"bison": {"n": 9, "accuracy": 1, "accuracy_interval": [1]}}', "not results"),
         ("evaluation/v2/predictions/bison.jsonl", '{"index": 0}\n', "not predictions"),
         ("evaluation/v2/predictions/cad_qa.jsonl", '{"index": 0}\n', "cannot be read"),
         ("evaluation/v2/predictions/cad_qa.jsonl", "torn", "cannot be read"),

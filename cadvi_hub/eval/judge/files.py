@@ -10,6 +10,7 @@ from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.files import read_json, write_json, write_json_lines
 from cadvi_hub.eval.judge.model import Judge
 from cadvi_hub.eval.judge.rating import PROMPTS, Answered
+from cadvi_hub.eval.scoring import are_scores
 
 Row = dict[str, Any]
 _HINT = "Remove it and run the judge again"
@@ -37,7 +38,7 @@ def read_judged(file: Path, needed: str) -> Row:
     content = read_json(file, _HINT)
     tasks = content.get("tasks")
     known = isinstance(content.get("endpoint"), dict) and isinstance(content.get("judge"), str)
-    if not (known and isinstance(tasks, dict) and all(isinstance(s, dict) and needed in s for s in tasks.values())):
+    if not (known and isinstance(tasks, dict) and all(are_scores(s) and needed in s for s in tasks.values())):
         raise InputError(str(file), "it does not hold the results of a judge", _HINT)
     return content
 

@@ -86,6 +86,10 @@ def read_ratings(results: Path) -> dict[str, dict[str, Row]]:
     for file in sorted(Path(results).glob("judged/*/judge.json")):
         judged = read_judged(file, "predictions")
         for task, scores in judged["tasks"].items():
+            if not {"n", "rating_n"} <= scores.keys():
+                raise InputError(
+                    str(file), f"it does not say how many answers to {task} it rates", "Run `cadvi judge run` again"
+                )
             if scores["predictions"] != _digest(_predictions(results, task)):
                 problem = f"it rates other answers to {task} than those of {results}, which were written later"
                 raise InputError(str(file), problem, "Run `cadvi judge run` again")
