@@ -50,7 +50,7 @@ faults = record.faults
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--faults_table", type=Path, help="Markdown file for the table of the fault suite")
+    parser.addoption("--faults_table", type=Path, help="Markdown file for the result of the fault suite")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -63,4 +63,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(line)
     if file := config.getoption("faults_table"):
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text("\n".join(record.lines(table, markdown=True)) + "\n")
+        file.write_text(record.report(table))

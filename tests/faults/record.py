@@ -204,6 +204,20 @@ def lines(table: Mapping[str, Mapping[str, int]], markdown: bool = False) -> lis
     return [line.rstrip() for line in shown]
 
 
+_REPORT = """# Promises, and how often they were tried
+
+`make faults` writes this page. Each row is a kind of fault that the tests in `tests/faults/` try on the real commands.
+The first two numbers say how many tests there are and how many faults they try. *Refused* faults end a command with
+one line that says what is wrong; the command deals with the others and goes on. The last four columns must be 0: rows
+that are lost or there twice, errors that end in a traceback, and commands that do not end.
+"""
+
+
+def report(table: Mapping[str, Mapping[str, int]]) -> str:
+    """The page with the table, in Markdown."""
+    return "\n".join([_REPORT, *lines(table, markdown=True), ""])
+
+
 @contextmanager
 def _alarm(seconds: float) -> Iterator[None]:
     def ring(*_: object) -> None:
