@@ -25,11 +25,22 @@ def ending_in_one_line(command: str, debug: bool = False) -> Iterator[None]:
     except KeyboardInterrupt:
         if debug:
             raise
+        _close_bars()
         sys.exit(f"{command}: stopped. Run the same command again to continue")
     except Exception as error:
         if debug:
             raise
+        _close_bars()
         sys.exit(f"{command}: {one_line(error)}")
+
+
+def _close_bars() -> None:
+    """End the progress bars that are still open: the message gets a line of its own, and is the last one."""
+    if "tqdm" in sys.modules:
+        from tqdm import tqdm
+
+        for bar in list(getattr(tqdm, "_instances", ())):
+            bar.close()
 
 
 def one_line(error: Exception) -> str:
