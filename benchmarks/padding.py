@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from cadvi_hub.training.sampling import GroupedSampler, StreamingSampler
+from cadvi_hub.training.sampling import GroupedSampler, Grouping, StreamingSampler
 from cadvi_hub.training.streaming import Row, RowStream, Visit
 
 IMAGE_TOKENS, LONGEST, ROW_GROUP = 576, 2048, 100
@@ -73,15 +73,15 @@ def main(argv: list[str] | None = None) -> None:
 
     lengths, images = draw_lengths(given.share)
     step = PER_DEVICE * DEVICES
+    grouped, stream = Grouping("group_by_length", step, PER_DEVICE), Lengths(lengths, images)
     orders: dict[str, Iterable[int]] = {
         "random": np.random.default_rng(0).permutation(len(lengths)),
         "transformers' LengthGroupedSampler": LengthGroupedSampler(
             step, lengths=lengths.tolist(), generator=torch.Generator().manual_seed(0)
         ),
-        "ours": GroupedSampler(lengths.tolist(), images.tolist(), step, seed=0),
-        "ours, streamed": (
-            row["number"] for row in StreamingSampler(Lengths(lengths, images), step, seed=0, grouped=True) if row
-        ),
+        "group_by_length": GroupedSampler(lengths, images, grouped, seed=0),
+        "group_by_length, streamed": (row["number"] for row in StreamingSampler(stream, grouped, seed=0) if row),
+        "llava": GroupedSampler(lengths, images, Grouping("llava", step, PER_DEVICE), seed=0),
     }
     print(f"{len(lengths)} rows, {lengths.mean():.0f} tokens each")
     for name, order in orders.items():

@@ -30,6 +30,7 @@ from typing import Any
 from training_input import our_processor, save_processor, save_rows
 
 BATCH, ROWS_PER_FILE, ROWS_TIMED = 16, 128, 320
+GROUPED = ("group_by_length", BATCH, BATCH)
 CONTESTANTS = ("ours, streamed", "ours, copied", "datasets, streamed")
 
 
@@ -41,18 +42,18 @@ def loader(name: str, folder: Path, processor: Any, skipped: int) -> Any:
 
     from cadvi_hub.training.collator import Collator
     from cadvi_hub.training.mixture import load_mixture
-    from cadvi_hub.training.sampling import FEWEST_ROWS_TOGETHER, GroupedSampler, StreamingSampler
+    from cadvi_hub.training.sampling import FEWEST_ROWS_TOGETHER, GroupedSampler, Grouping, StreamingSampler
     from cadvi_hub.training.streaming import stream_mixture
 
     collator, settings = Collator(processor, max_tokens=2048), {"rows": {"path": str(folder)}}
     order: Any = None
     if name == "ours, streamed":
         rows = stream_mixture(settings, processor, 2048, seed=0).dataset
-        order = StreamingSampler(rows, BATCH, seed=0, grouped=True)
+        order = StreamingSampler(rows, Grouping(*GROUPED), seed=0)
         order.skipped_steps = skipped
     elif name == "ours, copied":
         rows = load_mixture(settings, processor, 2048, seed=0).dataset
-        order = GroupedSampler(rows["length"][:], [2] * len(rows), BATCH, seed=0)
+        order = GroupedSampler(rows["length"][:], [2] * len(rows), Grouping(*GROUPED), seed=0)
     else:
         files = sorted(map(str, folder.glob("*.parquet")))
         rows = load_dataset("parquet", data_files=files, split="train", streaming=True)
@@ -85,13 +86,13 @@ def run(name: str, room: Path) -> dict[str, float]:
 
 def read(room: Path) -> float:
     """Rows a second of the stream alone."""
-    from cadvi_hub.training.sampling import StreamingSampler
+    from cadvi_hub.training.sampling import Grouping, StreamingSampler
     from cadvi_hub.training.streaming import stream_mixture
 
     processor = our_processor(room / "base")
     rows = stream_mixture({"rows": {"path": str(room / "rows")}}, processor, 2048, seed=0).dataset
     start = time.perf_counter()
-    return sum(1 for _ in StreamingSampler(rows, BATCH, seed=0, grouped=True)) / (time.perf_counter() - start)
+    return sum(1 for _ in StreamingSampler(rows, Grouping(*GROUPED), seed=0)) / (time.perf_counter() - start)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -17,7 +17,7 @@ import padding
 import training_gpu
 import training_input
 
-from cadvi_hub.training.sampling import GroupedSampler
+from cadvi_hub.training.sampling import GroupedSampler, Grouping
 from cadvi_hub.training.structure import lora_targets, projector_names
 
 
@@ -35,7 +35,8 @@ def test_batches_of_the_input_benchmark_equal_trls(capsys: pytest.CaptureFixture
 def test_grouped_steps_pad_less_than_random_ones_and_have_one_kind_each() -> None:
     lengths, images = padding.draw_lengths(0.02)
     random = padding.figures(torch.randperm(len(lengths)).tolist(), lengths, images)
-    ours = padding.figures(GroupedSampler(lengths.tolist(), images.tolist(), 128, seed=0), lengths, images)
+    grouping = Grouping("group_by_length", 128, 32)
+    ours = padding.figures(GroupedSampler(lengths, images, grouping, seed=0), lengths, images)
     assert ours[0] < 0.1 < 0.3 < random[0]
     assert ours[1] < 0.02 < random[1]
     padding.main(["--share", "0.01"])

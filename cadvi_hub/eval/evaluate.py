@@ -96,7 +96,13 @@ def _evaluate(
             tracker.api.whoami()
     notes = {task: _notes(task, place, settings) for task, place in places.items()}
     model = model or load_model(
-        settings.model, out, settings.name, settings.batch_size, settings.endpoint, settings.retry_unreadable
+        settings.model,
+        out,
+        settings.name,
+        settings.batch_size,
+        settings.endpoint,
+        settings.retry_unreadable,
+        settings.dtype,
     )
     if served := model.served():  # before anything is asked, as the key of each reply has it
         notes = {task: note | {"served": served} for task, note in notes.items()}

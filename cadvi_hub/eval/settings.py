@@ -9,7 +9,7 @@ from typing import Literal
 
 from cadvi_hub.core.ranges import BatchSize, Count, Ranged, Resamples, Seed, Tokens
 from cadvi_hub.eval.answers import Reading
-from cadvi_hub.generation.settings import EndpointSettings
+from cadvi_hub.generation.settings import Dtype, EndpointSettings
 
 Format = Literal["question_file", "upstream"]
 
@@ -103,6 +103,7 @@ class EvaluateSettings(Ranged):
         name: the model's name in the results; "" takes the last part of `model`.
         tasks: names of the sets to evaluate; by default all that `data` has.
         batch_size: questions per forward pass of a local model.
+        dtype: of a local model's weights: its own (auto), float32, bfloat16 or float16.
         max_samples: questions per set, a fixed random sample that keeps pairs whole; None takes all.
         max_tokens: longest answer to a closed question (paper: 256). In the strict reading, an answer that is longer
             than its option is wrong anyway.
@@ -126,6 +127,7 @@ class EvaluateSettings(Ranged):
     name: str = ""
     tasks: Sequence[str] = ()
     batch_size: BatchSize = 32
+    dtype: Dtype = "auto"
     max_samples: Count | None = None
     max_tokens: Tokens = 256
     both_orders: bool = False

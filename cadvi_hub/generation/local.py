@@ -42,15 +42,16 @@ class LocalGenerator:
         model: Hub id, or folder with a model and its processor (or tokenizer).
         revision: branch, tag or commit on the Hub.
         batch_size: requests per batch.
+        dtype: of the weights, such as "bfloat16"; "auto" is the model's own.
 
     Raises:
         InputError: there is no such model; from `generate`: a JSON schema is asked for, which this engine cannot
             enforce, a picture does not decode, or the model takes no pictures or fewer.
     """
 
-    def __init__(self, model: str, revision: str = "main", batch_size: int = 8):
-        self._model_name, self._revision, self._batch_size = model, revision, batch_size
-        self.name = _name(model, revision)
+    def __init__(self, model: str, revision: str = "main", batch_size: int = 8, dtype: str = "auto"):
+        self._model_name, self._revision, self._batch_size, self._dtype = model, revision, batch_size, dtype
+        self.name = _name(model, revision) + ("" if dtype == "auto" else f" ({dtype})")
         self.request_changes: dict[str, Any] = {}
         self._loaded: tuple[Any, Any, Any] | None = None
         self._reuse: PictureReuse | None = None
@@ -196,6 +197,7 @@ class LocalGenerator:
         return {
             name: tensor.to(model.device, model.dtype if tensor.is_floating_point() else None)
             for name, tensor in inputs.items()
+            if name != "labels"  # PaliGemma's processor makes some
         }
 
     def reuse_pictures(self, inputs: dict[str, torch.Tensor], requests: list[ChatRequest]) -> dict[str, Any]:
@@ -239,10 +241,12 @@ class LocalGenerator:
                 sees = AutoConfig.from_pretrained(**where).model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
                 model_class = AutoModelForImageTextToText if sees else AutoModelForCausalLM
                 model = model_class.from_pretrained(
-                    **where, dtype="auto", device_map="auto", use_safetensors=True
+                    **where, dtype=self._dtype, device_map="auto", use_safetensors=True
                 ).eval()
                 processor = load_pillow_processor(name, self._revision)
             tokenizer = getattr(processor, "tokenizer", processor)
+            if not getattr(processor, "chat_template", None) and not tokenizer.chat_template:
+                raise InputError(f"model {name!r}", "it has no chat template", "Put a chat_template.jinja beside it")
             tokenizer.padding_side = "left"
             tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
             self._loaded = model, processor, tokenizer

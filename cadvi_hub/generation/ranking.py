@@ -18,11 +18,14 @@ def rank(model: Any, tokenizer: Any, prompts: dict[str, Any], options: Sequence[
         model: a causal model, ready to run.
         tokenizer: of the model.
         prompts: what the model reads, padded on the left; perhaps with the cache of how they begin
-            (`PictureReuse.prepare`). Several prompts at once need a model with `PLAIN_INPUTS`.
+            (`PictureReuse.prepare`). Several prompts at once need a model with `PLAIN_INPUTS`; other models read the
+            whole prompt again for each option.
         options: of each prompt.
     """
     import torch
 
+    if not set(prompts) <= {*PLAIN_INPUTS, "past_key_values", "mm_encoder_outputs"}:
+        return [_rank_whole(model, tokenizer, prompts, options[0])]
     of_prompt = torch.tensor([row for row, some in enumerate(options) for _ in some])
     mask = prompts["attention_mask"]
     begun = prompts["past_key_values"].get_seq_length() if "past_key_values" in prompts else 0
@@ -58,3 +61,37 @@ def rank(model: Any, tokenizer: Any, prompts: dict[str, Any], options: Sequence[
         rankings.append(Ranking(tuple(sums[here]), tuple(greedy[here]), tuple(ids[here])))
         start += len(some)
     return rankings
+
+
+def _rank_whole(model: Any, tokenizer: Any, prompt: dict[str, Any], options: Sequence[str]) -> Ranking:
+    """The ranking of one prompt. Options of one token share a pass, other options have one each."""
+    import torch
+
+    begun = prompt["input_ids"].shape[1]
+    written = [tokenizer(option, add_special_tokens=False)["input_ids"] for option in options]
+    first = _logits(model, prompt, [], begun)
+    sums, greedy = [], []
+    for tokens in written:
+        logits = first if len(tokens) == 1 else _logits(model, prompt, tokens, begun)[: len(tokens)]
+        ids = torch.tensor(tokens, device=logits.device)
+        sums.append(float(logits.log_softmax(-1).gather(1, ids[:, None]).sum()))
+        greedy.append(bool((logits.argmax(-1) == ids).all()))
+    return Ranking(tuple(sums), tuple(greedy), tuple(map(tuple, written)))
+
+
+def _logits(model: Any, prompt: dict[str, Any], tokens: list[int], begun: int) -> Any:
+    """Logits before each of the `tokens` that follow the prompt, and after the last one, in float32."""
+    import torch
+
+    more = torch.tensor([tokens], dtype=torch.long, device=prompt["input_ids"].device)
+    appended = {"input_ids": more, "attention_mask": torch.ones_like(more)}
+    if model.config.model_type == "paligemma":  # the kind of what follows the prompt, as in its `generate`
+        appended["token_type_ids"] = torch.ones_like(more)
+    inputs = dict(prompt)
+    for name, values in prompt.items():
+        if tuple(values.shape) == (1, begun):
+            new = appended.get(name, torch.zeros_like(more))
+            inputs[name] = torch.cat([values, new.to(values.dtype)], dim=1)
+        elif name == "cross_attention_mask":  # of Llama 3.2 Vision: new tokens see what the last one sees
+            inputs[name] = torch.cat([values, values[:, -1:].expand(-1, len(tokens), -1, -1)], dim=1)
+    return model(**inputs, use_cache=False, logits_to_keep=len(tokens) + 1).logits[0].float()

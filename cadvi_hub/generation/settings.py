@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cadvi_hub.core.ranges import Parallel, Ranged, Retries, Seconds, Seed, ShareAboveZero, Temperature, Tokens
+
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]  # of a local model's weights
 
 
 @dataclass

@@ -64,6 +64,8 @@ def read_training(folder: Path) -> Training | None:
             continue
         losses = [(entry.get("step", 0), entry["loss"]) for entry in curve if "loss" in entry]
         base_revision = record.get("settings", {}).pop("base_revision", None)
+        if str(base_revision).startswith("sha256:"):  # of a folder, which is no revision on the Hub
+            base_revision = None
         return Training(base_revision, _data(record), list(leaves(record)), _thinned(losses))
     return None
 

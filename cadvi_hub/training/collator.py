@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 from transformers import ProcessorMixin
-from transformers.utils.chat_template_utils import render_jinja_template
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.training.inputs import PREPARED, normalize, pads_to_square, to_square
+from cadvi_hub.training.pixels import UNLIMITED, PixelBudget
+from cadvi_hub.training.rendering import overlaps, render
 
 IGNORED = -100  # the label of a token without loss
 
@@ -30,11 +31,13 @@ class Collator:
         processor: its template marks the assistant's tokens.
         max_tokens: longest row, image tokens included; no row is cut if unset.
         pad_to_multiple_of: the batch's length is padded to a multiple of this, before it is cut.
+        budget: of the pixels of a row's pictures.
     """
 
     processor: ProcessorMixin
     max_tokens: int | None = None
     pad_to_multiple_of: int | None = None
+    budget: PixelBudget = UNLIMITED
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         """input_ids, attention_mask and labels (rows, tokens), and the pictures as the processor returns them.
@@ -43,14 +46,8 @@ class Collator:
             InputError: no token of the batch has a label.
         """
         processor: Any = self.processor
-        rendered: Any = render_jinja_template(
-            conversations=[row["messages"] for row in rows],
-            chat_template=processor.chat_template,
-            return_assistant_tokens_mask=True,
-            **processor.tokenizer.special_tokens_map,
-        )
-        texts, answers = rendered
-        images = [row["images"] or [] for row in rows]
+        texts, answers = render(processor, [row["messages"] for row in rows])
+        images = [self.budget.fit(row["images"] or []) for row in rows]
         if is_square := pads_to_square(processor.image_processor):
             images = [[to_square(image, processor.image_processor) for image in of_row] for of_row in images]
         batch = processor(
@@ -73,6 +70,12 @@ class Collator:
         if is_square and "pixel_values" in batch:
             batch["pixel_values"] = normalize(batch["pixel_values"], processor.image_processor)
         learned = torch.from_numpy(np.stack(list(map(tokens_within, offsets, answers, replaced))))
+        places = [[image["new_span"] for image in of_row] for of_row in replaced]
+        of_images = torch.from_numpy(np.stack(list(map(overlaps, offsets, places))))
+        if self.max_tokens and of_images[:, self.max_tokens :].any():
+            problem = f"an image of a batch does not fit into {self.max_tokens} tokens"
+            raise InputError("training data", problem, "Raise max_tokens, or show fewer images in a row")
+        learned &= ~of_images  # pictures in an answer are not written by the model
         batch["labels"] = batch["input_ids"].where(learned, IGNORED)
         shape = batch["input_ids"].shape
         for name, values in batch.items():
@@ -101,6 +104,4 @@ def tokens_within(
     gained = np.array([0, *(image["new_span"][1] - image["span"][1] for image in replaced)])
     places = np.array(spans, dtype=int).reshape(-1, 2)
     places = places + gained[np.searchsorted(ends, places, side="right")]
-    start, end = np.array(offsets).T[..., None]
-    overlaps: np.ndarray = (start < places[:, 1]) & (end > places[:, 0])  # padding begins and ends at 0
-    return np.asarray(overlaps.any(axis=1))
+    return overlaps(offsets, places)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,20 +14,28 @@ import pyarrow.compute as pc
 from datasets import Dataset, Features, Value, concatenate_datasets
 from jinja2 import TemplateError
 from PIL import ExifTags, UnidentifiedImageError
-from transformers import LlavaOnevisionProcessor, ProcessorMixin, SmolVLMProcessor
+from transformers import ProcessorMixin
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.images import open_encoded
+from cadvi_hub.core.models import reason
 from cadvi_hub.core.schema import Message
+from cadvi_hub.training.collator import Collator
+from cadvi_hub.training.image_texts import ImageTexts
+from cadvi_hub.training.pixels import UNLIMITED, PixelBudget
+from cadvi_hub.training.rendering import MARKED, fault, has_marks, marks_of, render
 
 REPLACE = "Replace the picture, or remove the row"
-WHOLE, FEWER_TURNS, SHORTER_ANSWER, DROPPED = range(4)  # what happens to a row
+FIX = "Fix the row, or remove it"
+WHOLE, FEWER_TURNS, SHORTER_ANSWER, NO_ROOM, WITH_MARKS = range(5)  # what happens to a row
 CUT = {FEWER_TURNS: "later turns", SHORTER_ANSWER: "end of an answer"}
+FIRST = 64  # rows among which those are that verify the count
+VERIFIED = 2  # rows of each number of images that are made into batches, to verify the count
 
 
-def no_room(max_tokens: int) -> str:
-    """Why a row is dropped."""
-    return f"images and question leave no room in {max_tokens} tokens"
+def drop_reasons(max_tokens: int) -> dict[int, str]:
+    """Why rows are dropped, by what happens to them."""
+    return {NO_ROOM: f"images and question leave no room in {max_tokens} tokens", WITH_MARKS: MARKED}
 
 
 @dataclass(frozen=True)
@@ -79,44 +89,40 @@ class RowCounter:
 
     Args:
         name: the data set's name in errors.
-        processor: its template renders the messages, and it knows the number of tokens of a picture by its size.
+        processor: of the model to tune, with the template that marks the answers.
         max_tokens: longest row.
+        budget: of the pixels of its pictures.
 
     Raises:
-        InputError: the processor cannot count image tokens.
+        InputError: the processor does not tell what it writes for an image.
     """
 
-    def __init__(self, name: str, processor: ProcessorMixin, max_tokens: int):
-        self.name, self.max_tokens = name, max_tokens
+    def __init__(self, name: str, processor: ProcessorMixin, max_tokens: int, budget: PixelBudget = UNLIMITED):
+        self.name, self.max_tokens, self.budget = name, max_tokens, budget
         self.processor: Any = processor
-        problem = None
-        if isinstance(processor, LlavaOnevisionProcessor):
-            problem = "it counts every picture as if it were the only one of its row"
-        elif not isinstance(processor, SmolVLMProcessor) and not hasattr(processor, "_get_num_multimodal_tokens"):
-            problem = "it does not say how many tokens a picture takes"  # vLLM needs the same method
-        if problem:
-            raise InputError(type(processor).__name__, problem, "Choose a model of another family")
+        self.image_texts = ImageTexts(processor)
 
     def __call__(self, rows: pa.Table, indices: list[int]) -> pa.Table:
         """Columns messages (what remains of them), length, and outcome; `indices` are the row numbers for errors."""
         messages = rows["messages"].to_pylist()
-        images = self._image_tokens(rows["images"], indices)
+        for turns, index in zip(messages, indices, strict=True):
+            if problem := fault(turns):
+                raise InputError(self._place(index), problem, FIX)
+        marks = marks_of(self.processor)
+        images = self._image_texts(rows["images"], indices)
         texts = [self._render(turns, index) for turns, index in zip(messages, indices, strict=True)]
-        kept, lengths, outcomes = [], [], []
-        counted = self.processor.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
-        for turns, index, taken, tokens, text in zip(messages, indices, images, counted, texts, strict=True):
-            if not any(turn["role"] == "assistant" for turn in turns):
-                hint = "Remove the row: there is nothing to learn"
-                raise InputError(self._place(index), "it has no assistant message", hint)
-            if (places := text.count(self.processor.image_token)) != len(taken):
-                problem = f"{places} image places for {len(taken)} images"
+        marked = [has_marks(turns, marks) for turns in messages]
+        for text, index, written, is_marked in zip(texts, indices, images, marked, strict=True):
+            if not is_marked and (places := text.count(self.processor.image_token)) != len(written):
+                problem = f"{places} image places for {len(written)} images"
                 raise InputError(self._place(index), problem, "Give each image its place")
-            extra = sum(taken) - len(taken)  # the place itself already counts as one token
-            length, outcome = len(tokens) + extra, WHOLE
-            if length > self.max_tokens:
-                turns, length, outcome = self._shorten(turns, index, extra)
+        lengths = self._lengths([("", []) if skip else row for *row, skip in zip(texts, images, marked, strict=True)])
+        kept, outcomes = [], []
+        for number, (turns, index, written) in enumerate(zip(messages, indices, images, strict=True)):
+            outcome = WITH_MARKS if marked[number] else WHOLE
+            if lengths[number] > self.max_tokens:
+                turns, lengths[number], outcome = self._shorten(turns, index, written)
             kept.append(turns)
-            lengths.append(length)
             outcomes.append(outcome)
         columns = [pa.array(kept, rows.schema.field("messages").type), pa.array(lengths, pa.int32())]
         return pa.table([*columns, pa.array(outcomes, pa.int8())], names=["messages", "length", "outcome"])
@@ -126,14 +132,25 @@ class RowCounter:
 
     def _render(self, turns: list[Message], index: int, **template: Any) -> str:
         try:
-            text: str = self.processor.apply_chat_template(turns, **template)
+            text: str = render(self.processor, [turns], **template)[0][0]
             return text
         except (TemplateError, TypeError) as error:
             problem = f"the chat template refuses it ({error})"
             raise InputError(self._place(index), problem, "Fix its messages") from error
 
-    def _image_tokens(self, images: pa.ChunkedArray, indices: list[int]) -> list[list[int]]:
-        """Per row, the number of tokens of each of its images."""
+    def _lengths(self, rows: list[Any]) -> list[int]:
+        """Tokens of each rendered text, with what the processor writes for its images."""
+        texts, left_out = [], []
+        for text, written in rows:
+            first, *rest = text.split(self.processor.image_token)
+            images = [self.image_texts.collapsed(image) for image in written]
+            texts.append(first + "".join(image + after for (image, _), after in zip(images, rest, strict=True)))
+            left_out.append(sum(tokens for _, tokens in images))
+        counted = self.processor.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+        return [len(tokens) + more for tokens, more in zip(counted, left_out, strict=True)]
+
+    def _image_texts(self, images: pa.ChunkedArray, indices: list[int]) -> list[list[str]]:
+        """Per row, what the processor writes for each of its images."""
         counts = pc.list_value_length(images).fill_null(0).to_pylist()
         owners = iter(np.repeat(indices, counts).tolist())
         sizes = []
@@ -151,23 +168,18 @@ class RowCounter:
                 except Exception as error:  # Pillow raises OSError, SyntaxError, struct.error, its own …
                     problem = f"a picture of it is damaged or too large ({error})"
                     raise InputError(self._place(index), problem, REPLACE) from error
-        tokens = iter(self._tokens_of(sizes) if sizes else [])
-        return [[next(tokens) for _ in range(count)] for count in counts]
+        written, ends = [], np.cumsum(counts).tolist()
+        for index, start, end in zip(indices, [0, *ends], ends, strict=False):
+            of_row = self.budget.sizes([(height, width) for height, width in sizes[start:end]])
+            try:
+                written.append(self.image_texts(of_row))
+            except Exception as error:  # processors raise ValueError, ZeroDivisionError, their libraries' own
+                shown = ", ".join(f"{width} × {height}" for height, width in of_row)
+                problem = f"the processor refuses its pictures of {shown} pixels ({reason(error)})"
+                raise InputError(self._place(index), problem, REPLACE) from error
+        return written
 
-    def _tokens_of(self, sizes: list[list[int]]) -> list[int]:
-        """Number of tokens of a picture of each size."""
-        if not isinstance(self.processor, SmolVLMProcessor):
-            counts: list[int] = self.processor._get_num_multimodal_tokens(image_sizes=sizes)["num_image_tokens"]
-            return counts
-        # SmolVLM2's processor cannot count, but it writes the text for a picture of given rows and columns of tiles.
-        grids = [self.processor.image_processor.get_number_of_image_patches(*size, {})[1:] for size in sizes]
-        tokens = {}
-        for rows, columns in set(grids):
-            place = self.processor.replace_image_token({"rows": [[rows]], "cols": [[columns]]}, 0)
-            tokens[rows, columns] = len(self.processor.tokenizer(place, add_special_tokens=False)["input_ids"])
-        return [tokens[grid] for grid in grids]
-
-    def _shorten(self, turns: list[Message], index: int, extra: int) -> tuple[list[Message], int, int]:
+    def _shorten(self, turns: list[Message], index: int, written: list[str]) -> tuple[list[Message], int, int]:
         """What remains of a conversation that is too long, its length, and its outcome.
 
         Every image stays. So a row must keep at least a part of the first answer after the last image.
@@ -176,16 +188,42 @@ class RowCounter:
         answers = [i for i, turn in enumerate(turns) if turn["role"] == "assistant" and i > last_image]
 
         def length(number: int, **template: Any) -> int:
-            text = self._render(turns[:number], index, **template)
-            return len(self.processor.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]) + extra
+            return self._lengths([(self._render(turns[:number], index, **template), written)])[0]
 
         fitting = bisect_right(answers, self.max_tokens, key=lambda answer: length(answer + 1))
         if fitting:
             end = answers[fitting - 1] + 1
             return turns[:end], length(end), FEWER_TURNS
         if not answers or length(answers[0], add_generation_prompt=True) >= self.max_tokens:
-            return [], 0, DROPPED
+            return [], 0, NO_ROOM
         return turns[: answers[0] + 1], self.max_tokens, SHORTER_ANSWER
+
+    def verify(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Make batches of the first rows of each number of images, and compare their lengths with the count.
+
+        Args:
+            rows: images (decoded), messages and length.
+
+        Raises:
+            InputError: the processor refuses a row, or makes another number of tokens of it.
+        """
+        seen: Counter[int] = Counter()
+        collate = Collator(self.processor, self.max_tokens, budget=self.budget)
+        for row in rows:
+            images = len(row["images"] or [])
+            if seen[images] >= VERIFIED:
+                continue
+            seen[images] += 1
+            try:
+                made = collate([row])["input_ids"].shape[1]
+            except InputError:
+                raise
+            except Exception as error:  # as in `_image_texts`
+                problem = f"a row of {images} images of the data set {self.name!r} makes no batch ({reason(error)})"
+                raise InputError(type(self.processor).__name__, problem, "Choose a model of another family") from error
+            if made != row["length"]:
+                problem = f"a row of {images} images has {made} tokens, and {row['length']} were counted"
+                raise InputError(type(self.processor).__name__, problem, "Choose a model of another family")
 
 
 def _has_image(turn: Message) -> bool:
@@ -193,12 +231,18 @@ def _has_image(turn: Message) -> bool:
 
 
 def fit_rows(
-    dataset: Dataset, name: str, processor: ProcessorMixin, max_tokens: int, num_proc: int | None = None
+    dataset: Dataset,
+    name: str,
+    processor: ProcessorMixin,
+    max_tokens: int,
+    num_proc: int | None = None,
+    budget: PixelBudget = UNLIMITED,
 ) -> Fitted:
     """The rows of a data set that fit, in their order. Text is cut where that makes a row fit.
 
     Later turns are removed first, each as a whole. If the first answer (after the last image) alone is too long, its
-    end is cut. A row whose images and question leave no room for an answer is dropped.
+    end is cut. A row whose images and question leave no room for an answer is dropped, and so is one whose text holds
+    a special token of the model.
 
     Args:
         dataset: columns images and messages; no picture is decoded or copied.
@@ -206,13 +250,15 @@ def fit_rows(
         processor: of the model to tune, with the template that marks the answers.
         max_tokens: longest row, image tokens included.
         num_proc: processes that count.
+        budget: of the pixels of a row's pictures.
 
     Raises:
         InputError: a row has more or fewer image places than images, a missing or damaged picture, no answer, or
-            messages that the template refuses; or the processor cannot count image tokens.
+            messages that the template refuses; or the processor refuses a picture, or counts otherwise.
     """
+    counter = RowCounter(name, processor, max_tokens, budget)
     counted = dataset.with_format("arrow").map(
-        RowCounter(name, processor, max_tokens),
+        counter,
         batched=True,
         with_indices=True,
         remove_columns=dataset.column_names,
@@ -223,11 +269,15 @@ def fit_rows(
         desc=f"Counting tokens of {name}",
     )
     outcomes = counted.with_format("numpy")["outcome"][:]
-    counts = np.bincount(outcomes, minlength=DROPPED + 1).tolist()
+    reasons = drop_reasons(max_tokens)
+    counts = np.bincount(outcomes, minlength=len((WHOLE, *CUT, *reasons))).tolist()
     counted = counted.remove_columns("outcome").with_format(None)
     joined = concatenate_datasets([dataset.select_columns("images"), counted], axis=1)
+    is_kept = ~np.isin(outcomes, list(reasons))
+    kept = joined if is_kept.all() else joined.select(np.flatnonzero(is_kept))
+    counter.verify(kept[index] for index in range(min(len(kept), FIRST)))
     return Fitted(
-        joined.select(np.flatnonzero(outcomes != DROPPED)) if counts[DROPPED] else joined,
-        {no_room(max_tokens): counts[DROPPED]},
+        kept,
+        {why: counts[outcome] for outcome, why in reasons.items()},
         {kind: counts[outcome] for outcome, kind in CUT.items()},
     )

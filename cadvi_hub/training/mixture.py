@@ -20,7 +20,8 @@ from transformers import ProcessorMixin
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import instruct_features
 from cadvi_hub.training.lengths import fit_rows
-from cadvi_hub.training.revisions import hub_commit
+from cadvi_hub.training.pixels import UNLIMITED, PixelBudget
+from cadvi_hub.training.revisions import hub_commit, rows_digest
 from cadvi_hub.training.settings import Source, parse_sources
 
 Rows = TypeVar("Rows", Dataset, pa.Table)
@@ -33,8 +34,7 @@ class Mixture:
     Attributes:
         dataset: columns images, messages and length (tokens, image tokens included); or a `streaming.RowStream`.
         rows: rows per source, repeats counted.
-        revisions: per source, the commit of its repository or the digest of its build; None if the folder has no
-            `build.json`.
+        revisions: per source, the commit of its repository or the digest of its folder; see `pin`.
         dropped: per source, the dropped rows by reason.
         cut: per source, the rows that lost text by kind; see `lengths.fit_rows`.
     """
@@ -52,19 +52,24 @@ def place_of(name: str, source: Source) -> str:
 
 
 def pin(sources: Mapping[str, Source]) -> dict[str, Source]:
-    """The sources with their current revision: a repository's commit, or `sha256:` of a folder's `build.json`.
+    """The sources with their current revision: a repository's commit, or a digest of a folder.
+
+    The digest is that of the folder's `build.json`, or of its files' footers where it has none.
 
     Raises:
-        InputError: a repository does not answer, or a folder holds another build than its revision says.
+        InputError: a repository does not answer, a folder has no rows, or holds others than its revision says.
     """
     pinned = {}
     for name, source in sources.items():
         revision = source.revision
         if Path(source.path).is_dir():
             report = Path(source.path, source.config or "", "build.json")
-            found = f"sha256:{hashlib.sha256(report.read_bytes()).hexdigest()}" if report.is_file() else None
+            if report.is_file():
+                found = f"sha256:{hashlib.sha256(report.read_bytes()).hexdigest()}"
+            else:
+                found = rows_digest(train_files(name, source))
             if revision not in (None, found):
-                problem = f"its revision is {found or 'unknown, because it has no build.json'}, not {revision}"
+                problem = f"its revision is {found}, not {revision}"
                 raise InputError(place_of(name, source), problem, "Fix revision, or leave it out")
             revision = found
         else:
@@ -147,7 +152,12 @@ def passes(source: Source, rows: int, seed: int) -> list[np.ndarray]:
 
 
 def load_mixture(
-    settings: Mapping[str, Any], processor: ProcessorMixin, max_tokens: int, seed: int, num_proc: int | None = None
+    settings: Mapping[str, Any],
+    processor: ProcessorMixin,
+    max_tokens: int,
+    seed: int,
+    num_proc: int | None = None,
+    budget: PixelBudget = UNLIMITED,
 ) -> Mixture:
     """Load, check, weigh and shuffle the sources of a recipe. Equal arguments give equal rows in equal order.
 
@@ -157,6 +167,7 @@ def load_mixture(
         max_tokens: longest row, image tokens included; `lengths.fit_rows` says what happens to longer ones.
         seed: of the draw and the shuffle.
         num_proc: processes that count tokens.
+        budget: of the pixels of a row's pictures.
 
     Raises:
         InputError: a source or one of its rows cannot be trained on, or no row of a source remains.
@@ -167,10 +178,11 @@ def load_mixture(
     cut: dict[str, dict[str, int]] = {}
     sources = pin(parse_sources(settings))
     for name, source in sources.items():
-        fitted = fit_rows(load_source(name, source), name, processor, max_tokens, num_proc)
+        fitted = fit_rows(load_source(name, source), name, processor, max_tokens, num_proc, budget)
         dropped[name], cut[name] = fitted.dropped, fitted.cut
         if not len(fitted.dataset):
-            raise InputError(f"data set {name!r}", f"no row fits into {max_tokens} tokens", "Raise max_tokens")
+            why = max(fitted.dropped, key=lambda reason: fitted.dropped[reason])
+            raise InputError(f"data set {name!r}", f"no row is left ({why})", "Raise max_tokens, or fix the rows")
         repeated = [fitted.dataset.select(drawn) for drawn in passes(source, len(fitted.dataset), seed)]
         parts += repeated
         rows[name] = sum(map(len, repeated))

@@ -27,9 +27,10 @@ from cadvi_hub.core.models import NO_REMOTE_CODE, loading
 from cadvi_hub.generation.processors import load_pillow_processor
 from cadvi_hub.training.adapters import is_adapter
 from cadvi_hub.training.checkpoints import load_whole
+from cadvi_hub.training.image_texts import ImageTexts
 from cadvi_hub.training.inputs import follow_llava
-from cadvi_hub.training.recipe import TuningModel
-from cadvi_hub.training.revisions import hub_commit
+from cadvi_hub.training.recipe import TuningConfig, TuningModel
+from cadvi_hub.training.revisions import hub_commit, model_digest
 from cadvi_hub.training.structure import lora_targets, outside_decoder, projector_names
 
 TEMPLATES = Path(__file__).parent / "chat_templates"
@@ -39,6 +40,12 @@ def base_commit(model_args: TuningModel) -> str | None:
     """The base's commit on the Hub, or None if it is a folder; InputError as `hub_commit` raises it."""
     name = str(model_args.model_name_or_path)
     return None if Path(name).is_dir() else hub_commit(f"model {name!r}", name, "model", model_args.model_revision)
+
+
+def base_digest(model_args: TuningModel) -> str | None:
+    """The digest of the base if it is a folder with weights; one that is replaced in place is another base."""
+    folder = Path(str(model_args.model_name_or_path))
+    return model_digest(folder) if (folder / "config.json").is_file() else None
 
 
 def load_base(model_args: TuningModel) -> PreTrainedModel:
@@ -80,6 +87,15 @@ def _outline(name: str, revision: str | None) -> PreTrainedModel:
     return found
 
 
+def check_precision(model: PreTrainedModel, args: TuningConfig) -> None:
+    """InputError if the weights are in half precision and the computations are not in the same kind of it."""
+    fitting = {torch.float16: args.fp16, torch.bfloat16: args.bf16}
+    if not fitting.get(model.dtype, True):
+        kind = str(model.dtype).removeprefix("torch.")
+        problem = f"the model's weights are in {kind}, and {'fp16' if model.dtype == torch.float16 else 'bf16'} is off"
+        raise InputError("settings, dtype", problem, "Set dtype: bfloat16 and bf16: true, or dtype: float32")
+
+
 def lora_config(model_args: TuningModel, model: PreTrainedModel, commit: str | None) -> LoraConfig:
     """LoRA on the language model and the whole projector, unless `model_args` names modules.
 
@@ -113,7 +129,8 @@ def load_processor(model_args: TuningModel, chat_template: Path | None) -> Proce
     for many families. With `llava.jinja`, tokenizer and image processor follow LLaVA-1.5, too (`inputs.follow_llava`).
 
     Raises:
-        InputError: the model has no processor for images and text, or its template does not mark the end token.
+        InputError: the model has no processor for images and text, one that `ImageTexts` refuses, or a template that
+            does not mark the end token.
     """
     name = str(model_args.model_name_or_path)
     place = f"model {name!r}"
@@ -122,6 +139,7 @@ def load_processor(model_args: TuningModel, chat_template: Path | None) -> Proce
         processor = load_pillow_processor(name, model_args.model_revision)
     if not all(hasattr(processor, part) for part in ("image_processor", "tokenizer")):
         raise InputError(place, "it has no processor of images and texts", "Save one beside it")
+    ImageTexts(processor)  # refuses some families
     if chat_template is not None:
         processor.chat_template = chat_template.read_text(encoding="utf-8")
     hint = "Set chat_template_path to one that fits, such as llava.jinja for LLaVA-1.5"
@@ -134,6 +152,8 @@ def load_processor(model_args: TuningModel, chat_template: Path | None) -> Proce
     if not processor.chat_template or not is_chat_template_stop_token_trained(processor):
         problem = "its chat template does not mark the answers and an end token that its tokenizer knows"
         raise InputError(place, problem, hint)
+    if processor.tokenizer.pad_token is None:  # padding has no loss, whatever token it is
+        processor.tokenizer.pad_token = processor.tokenizer.eos_token
     if processor.chat_template == (TEMPLATES / "llava.jinja").read_text(encoding="utf-8"):
         if not isinstance(processor, LlavaProcessor):
             raise InputError(place, "llava.jinja is the template of LLaVA-1.5", "Leave chat_template_path unset")

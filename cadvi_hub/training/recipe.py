@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
@@ -49,6 +49,7 @@ RANGES = {
     "lora_alpha": Range(1, MOST),
     "lora_dropout": Range(0, 1),
 }
+STRATEGIES = ["random", "sequential", "group_by_length", "llava"]
 
 
 @dataclass
@@ -60,6 +61,9 @@ class TuningConfig(SFTConfig):
         learning_rate: the released recipe's rate for LoRA.
         assistant_only_loss: only the assistant's tokens have a loss, in every turn, end token included.
         max_length: must stay unset: TRL would cut image tokens. `DataArguments.max_tokens` only cuts answers.
+        train_sampling_strategy: `random`; `group_by_length` for steps of rows with equally many images and of about
+            one length; or `llava` for steps that are drawn at random from the rows with images, or from those
+            without, as in LLaVA's and the paper's training.
         remove_unused_columns: off, because `train_sampling_strategy: group_by_length` needs the column `length`.
         chat_template_path: a file, or the name of one in the package's `chat_templates`; the model's own if unset.
         resume_from_checkpoint: `true` goes on from the last complete checkpoint of the output folder, if there is one;
@@ -74,6 +78,7 @@ class TuningConfig(SFTConfig):
     learning_rate: float = 1e-4
     assistant_only_loss: bool = True
     max_length: int | None = None
+    train_sampling_strategy: str = field(default="random", metadata={"choices": STRATEGIES})
     remove_unused_columns: bool = False
     resume_from_checkpoint: str | None = "true"
     hub_strategy: str = "end"
@@ -144,6 +149,15 @@ def wants_traceback(argv: Sequence[str]) -> bool:
     return any(key == "--debug" and value.startswith("--") for key, value in pairwise([*argv, "--"]))
 
 
+def check_evaluation(data: DataArguments, args: TuningConfig) -> None:
+    """InputError if there is something to evaluate on and no time for it, or the other way round."""
+    if args.eval_strategy == "no" and data.eval_mixture:
+        raise InputError("settings, eval_mixture", "eval_strategy is unset", "Set eval_strategy: steps or epoch")
+    if args.eval_strategy != "no" and not data.eval_mixture:
+        hint = "Name held-out sources in eval_mixture, or leave eval_strategy unset"
+        raise InputError("settings, eval_strategy", "there are no rows to evaluate on", hint)
+
+
 def check_settings(args: TuningConfig, model_args: TuningModel) -> None:
     """Refuse settings that this method does not support, instead of overriding them.
 
@@ -163,6 +177,17 @@ def check_settings(args: TuningConfig, model_args: TuningModel) -> None:
     if not (args.assistant_only_loss and model_args.use_peft):
         problem = "this method trains LoRA and the projector on the assistant's answers"
         raise InputError("settings, assistant_only_loss and use_peft", problem, "Leave both on")
+    if args.train_sampling_strategy not in STRATEGIES:
+        problem = f"it is {args.train_sampling_strategy!r}"
+        raise InputError("setting train_sampling_strategy", problem, f"Choose one of {', '.join(STRATEGIES)}")
+    if args.max_steps == 0:
+        raise InputError("setting max_steps", "it is 0", "Give a number of steps, or -1 for whole epochs")
+    for key in ("packing", "eval_packing", "padding_free", "completion_only_loss"):
+        if getattr(args, key):
+            problem = "TRL cannot do that with images"
+            raise InputError(f"settings, {key}", problem, "Leave it unset; train_sampling_strategy saves padding")
+    if args.use_liger_kernel and find_spec("liger_kernel") is None:
+        raise InputError("settings, use_liger_kernel", "it is not installed", "pip install liger-kernel")
     if args.hub_token is not None:
         raise InputError("settings, hub_token", "a secret does not belong in settings", "Set HF_TOKEN, or log in")
     if (model_args.load_in_4bit or model_args.load_in_8bit) and find_spec("bitsandbytes") is None:

@@ -28,7 +28,16 @@ from cadvi_hub.training.recipe import TuningConfig
 # These do not change what a run computes. accelerate fills in accelerator_config.
 UNRECORDED = {"output_dir", "resume_from_checkpoint", "hub_token", "disable_tqdm", "accelerator_config"}
 UNRECORDED |= {"dataloader_num_workers", "dataloader_persistent_workers", "dataset_num_proc"}
-UNRECORDED |= {"report_to", "run_name", "project", "trackio_space_id"}
+UNRECORDED |= {"report_to", "run_name", "project", "trackio_space_id", "push_to_hub", "hub_model_id"}
+UNRECORDED |= {
+    "eval_mixture",
+    "eval_strategy",
+    "eval_steps",
+    "eval_delay",
+    "eval_on_start",
+    "per_device_eval_batch_size",
+}
+UNRECORDED |= {"save_strategy", "save_steps", "save_total_limit", "logging_strategy", "logging_steps"}
 
 CHECKPOINT_MANIFEST = "manifest.json"
 MERGED = "merged"  # folder of the merged model
@@ -200,9 +209,10 @@ def run_log(settings: Json, mixture: Mixture, state: Any, wall_seconds: float) -
         curve: a list of {step, epoch, loss, grad_norm, learning_rate (LoRA's), entropy, mean_token_accuracy,
             num_tokens (since the start or a resume), tokens_per_second, padding_share, peak_memory_gib}, over all
             processes, since the entry before.
+        evaluations: a list of {step, epoch, eval_loss, …} over the held-out rows, if there are some.
         files: of a finished run, the manifest of adapter and merged model (`model_files`).
     """
-    return {
+    log: Json = {
         "finished": True,
         "settings": settings,
         "rows": mixture.rows,
@@ -212,3 +222,6 @@ def run_log(settings: Json, mixture: Mixture, state: Any, wall_seconds: float) -
         "wall_seconds": round(wall_seconds, 1),
         "curve": [entry for entry in state.log_history if "loss" in entry],
     }
+    if evaluations := [entry for entry in state.log_history if "eval_loss" in entry]:
+        log["evaluations"] = evaluations
+    return log

@@ -1,9 +1,15 @@
-"""The order of the rows: a step has rows with equally many images and about the same length (paper's recipe)."""
+"""The order of the rows, in steps that save padding. There are two ways to group them:
+
+- `group_by_length`: a step has rows with equally many images and of about one length. Least padding.
+- `llava`: a step is drawn at random from the rows with images, or from those without, as LLaVA's own training and the
+  paper's do. Inside the step, the parts that processes read at the same time have about equally many tokens.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,8 +22,52 @@ FEWEST_ROWS_TOGETHER = 2_000  # with small steps: mixes the rows of about twenty
 MOST_BYTES_TOGETHER = 2 * 2**30  # with large pictures; memory holds twice as much
 
 
+class Grouping(NamedTuple):
+    """How rows come into steps.
+
+    Attributes:
+        strategy: as in `TuningConfig.train_sampling_strategy`; others than the two above only shuffle.
+        step: rows of one optimizer step, over all processes.
+        batch: rows that a process reads at once, a part of the step.
+    """
+
+    strategy: str
+    step: int
+    batch: int
+
+    def kinds(self, images: np.ndarray) -> np.ndarray:
+        """The kind of each row, (rows,), by its number of images; a step has rows of one kind."""
+        if self.strategy == "llava":
+            return np.asarray(np.minimum(images, 1))
+        return images if self.strategy == "group_by_length" else np.zeros_like(images)
+
+    def steps(self, rows: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
+        """The steps of `rows`, which are of one kind, in random order, and fill whole steps."""
+        if self.strategy == "group_by_length":
+            return np.split(rows[np.argsort(lengths, kind="stable")], len(rows) // self.step)
+        parts = zip(rows.reshape(-1, self.step), lengths.reshape(-1, self.step), strict=True)
+        if self.strategy == "llava":
+            return [step[even_order(of_step, self.batch)] for step, of_step in parts]
+        return [step for step, _ in parts]
+
+
+def even_order(lengths: np.ndarray, batch: int) -> np.ndarray:
+    """An order of the rows in which every `batch` rows have about equally many tokens, (rows,).
+
+    From the longest row to the shortest, each goes to the batch with the fewest tokens that still has room.
+    """
+    parts = max(len(lengths) // batch, 1)
+    totals, members = np.zeros(parts), [list[int]() for _ in range(parts)]
+    for row in np.argsort(-lengths, kind="stable").tolist():
+        room = [part for part in range(parts) if len(members[part]) < -(-len(lengths) // parts)]
+        part = min(room, key=lambda part: totals[part])
+        members[part].append(row)
+        totals[part] += lengths[row]
+    return np.array([row for part in members for row in part])
+
+
 class GroupedSampler(Sampler[int]):
-    """Row numbers in batches of one kind (equal number of images), the batches in random order.
+    """Row numbers in steps of one kind, the steps in random order.
 
     transformers' own sampler sorts 50 batches by length and keeps that order. With short and long answers, the model
     then learns in waves, and each wave unlearns the one before. LLaVA's sampler shuffles the steps, as this one does.
@@ -25,38 +75,40 @@ class GroupedSampler(Sampler[int]):
     Args:
         lengths: tokens of each row, (rows,).
         images: number of images of each row, (rows,).
-        batch_size: rows of one optimizer step, over all processes.
+        grouping: how rows come into steps.
         seed: of the order; each epoch has another order.
         whole_steps: repeat rows of a kind to fill its last step, instead of mixing the remaining rows at the end of
             the epoch. Processes that share a model must all run its vision tower, or none.
     """
 
-    def __init__(self, lengths: ArrayLike, images: ArrayLike, batch_size: int, seed: int, whole_steps: bool = False):
-        self.lengths, self.images = np.asarray(lengths), np.asarray(images)
-        self.batch_size, self.seed, self.epoch = batch_size, seed, 0
-        self.whole_steps = whole_steps
+    def __init__(
+        self, lengths: ArrayLike, images: ArrayLike, grouping: Grouping, seed: int, whole_steps: bool = False
+    ):
+        self.lengths, self.grouping = np.asarray(lengths), grouping
+        self.kinds = grouping.kinds(np.asarray(images))
+        self.seed, self.epoch, self.whole_steps = seed, 0, whole_steps
 
     def set_epoch(self, epoch: int) -> None:
         """Called by the trainer before each epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return _rows_read(self.images, self.batch_size, self.whole_steps)
+        return _rows_read(self.kinds, self.grouping.step, self.whole_steps)
 
     def __iter__(self) -> Iterator[int]:
-        rng = np.random.default_rng([self.seed, self.epoch])
+        rng, size = np.random.default_rng([self.seed, self.epoch]), self.grouping.step
         full: list[np.ndarray] = []
         rest: list[np.ndarray] = []  # too few for a batch of their kind: they come together at the end
-        for count in np.unique(self.images):
-            rows = rng.permutation(np.flatnonzero(self.images == count))
-            whole = len(rows) - len(rows) % self.batch_size
+        for kind in np.unique(self.kinds):
+            rows = rng.permutation(np.flatnonzero(self.kinds == kind))
+            whole = len(rows) - len(rows) % size
             if whole < len(rows) and self.whole_steps:
-                full.append(np.resize(np.concatenate([rows[whole:], rows]), self.batch_size))
+                full.append(np.resize(np.concatenate([rows[whole:], rows]), size))
             else:
                 rest.append(rows[whole:])
-            for start in range(0, whole, STEPS_SORTED_TOGETHER * self.batch_size):
-                chunk = rows[start : min(start + STEPS_SORTED_TOGETHER * self.batch_size, whole)]
-                full += _by_length(chunk, self.lengths[chunk], self.batch_size)
+            for start in range(0, whole, STEPS_SORTED_TOGETHER * size):
+                chunk = rows[start : min(start + STEPS_SORTED_TOGETHER * size, whole)]
+                full += self.grouping.steps(chunk, self.lengths[chunk])
         order = [full[k] for k in rng.permutation(len(full))] + rest
         return iter(np.concatenate(order).tolist() if order else [])
 
@@ -71,17 +123,16 @@ class StreamingSampler(Sampler["Row | None"]):
 
     Args:
         stream: the rows.
-        batch_size: rows of one optimizer step, over all processes.
+        grouping: how rows come into steps; `llava` draws a step from its window.
         seed: of the order; each epoch has another order.
-        grouped: make steps of one kind and about one length; otherwise rows are only shuffled.
         whole_steps: fill the last step of each kind, see `GroupedSampler`.
     """
 
-    def __init__(self, stream: RowStream, batch_size: int, seed: int, grouped: bool, whole_steps: bool = False):
-        self.stream, self.batch_size, self.seed = stream, batch_size, seed
-        self.grouped, self.whole_steps = grouped, whole_steps
+    def __init__(self, stream: RowStream, grouping: Grouping, seed: int, whole_steps: bool = False):
+        self.stream, self.grouping, self.seed, self.whole_steps = stream, grouping, seed, whole_steps
+        self.batch_size = grouping.step
         self.epoch, self.skipped_steps = 0, 0
-        self._kinds = stream.images if grouped else np.zeros_like(stream.images)
+        self._kinds = grouping.kinds(stream.images)
 
     def set_epoch(self, epoch: int) -> None:
         """Called by the trainer before each epoch."""
@@ -162,8 +213,8 @@ class StreamingSampler(Sampler["Row | None"]):
             fit = [number for number in numbers.tolist() if held[number]]
             rows = np.resize(fit, len(numbers)) if fit else numbers
             lengths = np.array([(held[number] or self.stream.spare)["length"] for number in rows.tolist()])
-            if self.grouped and len(rows) % self.batch_size == 0:
-                steps += _by_length(rows, lengths, self.batch_size)
+            if len(rows) % self.batch_size == 0:
+                steps += self.grouping.steps(rows, lengths)
             else:
                 steps += np.split(rows, range(self.batch_size, len(rows), self.batch_size))
         return steps
@@ -175,8 +226,3 @@ def _rows_read(kinds: np.ndarray, batch_size: int, whole_steps: bool) -> int:
         return len(kinds)
     counts = np.unique(kinds, return_counts=True)[1]
     return int((-(-counts // batch_size)).sum()) * batch_size
-
-
-def _by_length(rows: np.ndarray, lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:
-    """Steps of about one length each; `rows` fill whole steps."""
-    return np.split(rows[np.argsort(lengths, kind="stable")], len(rows) // batch_size)

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.core.ranges import Ranged, Tokens
+from cadvi_hub.core.ranges import Count, Ranged, Tokens
+from cadvi_hub.generation.settings import Dtype
+from cadvi_hub.training.pixels import PixelBudget
 
 
 @dataclass
@@ -19,10 +21,12 @@ class MergeSettings:
     Attributes:
         adapter: Folder or Hub repository of the adapter (LoRA and projector).
         out: Folder for the merged model: a new one, or one that holds an earlier merged model and nothing else.
+        dtype: Of the merged model's weights: the base's (auto), float32, bfloat16 or float16.
     """
 
     adapter: str
     out: Path
+    dtype: Dtype = "auto"
 
 
 @dataclass
@@ -67,25 +71,47 @@ class DataArguments(Ranged):
 
     Attributes:
         mixture: the sources, `{name: {path, config, revision, repeats, max_rows}}` (JSON on the command line).
+        eval_mixture: held-out sources in the same form, to evaluate the loss on during the training (`eval_strategy`).
         max_tokens: longest row, image tokens included. A longer row loses later turns or the end of an answer, which
             is counted. A row whose images and question do not fit is dropped.
+        max_pixels: most pixels of a picture; a larger one is made smaller, with its shape. For models that take
+            pictures in their own size. Evaluation shows whole pictures.
+        max_row_pixels: most pixels of all pictures of a row together, in the same way.
         streaming: read the parquet files during the training, without a copy on the disk.
     """
 
     mixture: dict[str, Any] | str | None = None
+    eval_mixture: dict[str, Any] | str | None = None
     max_tokens: Tokens = 2048
+    max_pixels: Count | None = None
+    max_row_pixels: Count | None = None
     streaming: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.mixture = json.loads(self.mixture) if isinstance(self.mixture, str) else self.mixture or {}
-        if not isinstance(self.mixture, dict):
-            raise ValueError("mixture must map the name of each source to its settings")
+        self.mixture, self.eval_mixture = _mapping(self.mixture), _mapping(self.eval_mixture)
 
     @property
     def sources(self) -> dict[str, Source]:
         """The sources of `mixture`; InputError as `parse_sources` raises it."""
-        return parse_sources(self.mixture if isinstance(self.mixture, dict) else {})
+        return parse_sources(_mapping(self.mixture))
+
+    @property
+    def eval_sources(self) -> dict[str, Source]:
+        """The sources of `eval_mixture`, perhaps none; InputError as `parse_sources` raises it."""
+        return parse_sources(_mapping(self.eval_mixture)) if self.eval_mixture else {}
+
+    @property
+    def budget(self) -> PixelBudget:
+        """The pixels of pictures."""
+        return PixelBudget(self.max_pixels, self.max_row_pixels)
+
+
+def _mapping(mixture: Any) -> dict[str, Any]:
+    mixture = json.loads(mixture) if isinstance(mixture, str) else mixture or {}
+    if not isinstance(mixture, dict):
+        raise ValueError("mixture must map the name of each source to its settings")
+    return mixture
 
 
 def parse_sources(settings: Mapping[str, Any]) -> dict[str, Source]:

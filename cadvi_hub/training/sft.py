@@ -24,8 +24,9 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from peft import PeftModel
 from transformers import set_seed
@@ -41,8 +42,23 @@ from cadvi_hub.hub.upload import CARD
 from cadvi_hub.training.adapters import merge
 from cadvi_hub.training.collator import Collator
 from cadvi_hub.training.mixture import load_mixture, pin
-from cadvi_hub.training.models import base_commit, load_base, load_processor, lora_config, template_file
-from cadvi_hub.training.recipe import TuningConfig, TuningModel, check_settings, parse, wants_traceback
+from cadvi_hub.training.models import (
+    base_commit,
+    base_digest,
+    check_precision,
+    load_base,
+    load_processor,
+    lora_config,
+    template_file,
+)
+from cadvi_hub.training.recipe import (
+    TuningConfig,
+    TuningModel,
+    check_evaluation,
+    check_settings,
+    parse,
+    wants_traceback,
+)
 from cadvi_hub.training.runs import (
     MERGED,
     checkpoint_to_resume,
@@ -73,6 +89,7 @@ def train(data: DataArguments, args: TuningConfig, model_args: TuningModel) -> P
     """
     die_with_launcher()
     check_settings(args, model_args)
+    check_evaluation(data, args)
     with training_folder(args) as output:
         return _train(data, args, model_args, output)
 
@@ -83,19 +100,22 @@ def _train(data: DataArguments, args: TuningConfig, model_args: TuningModel, out
 
     # What else decides the losses: it must be the same when a run is resumed.
     sources, commit = pin(data.sources), base_commit(model_args)
-    settings |= {"base_revision": commit, "data_revisions": {name: of.revision for name, of in sources.items()}}
+    settings |= {"base_revision": commit or base_digest(model_args)}
+    settings |= {"data_revisions": {name: of.revision for name, of in sources.items()}}
     settings |= {"processes": args.world_size} if args.world_size > 1 else {}
     if is_finished(output_dir, settings):
         logger.warning("%s: this run is already finished; nothing is changed", output_dir)
         if args.push_to_hub and args.process_index == 0:
             push(args, model_args, sources)
         return output_dir / MERGED
+    checkpoint = checkpoint_to_resume(args)
 
     # Model
     model_args = dataclasses.replace(model_args, model_revision=commit or model_args.model_revision)
     template = template_file(args.chat_template_path) if args.chat_template_path else None
     args.chat_template_path = str(template) if template else None
     model = load_base(model_args)
+    check_precision(model, args)
     processor = load_processor(model_args, template)
 
     # Data
@@ -103,24 +123,26 @@ def _train(data: DataArguments, args: TuningConfig, model_args: TuningModel, out
         if output:
             output.claim([TRAINING_LOG, CARD])
         claim_folder(output_dir, settings)
-        if data.streaming:
-            mixture = stream_mixture(sources, processor, data.max_tokens, args.seed)
-        else:
-            mixture = load_mixture(sources, processor, data.max_tokens, args.seed, args.dataset_num_proc)
+        load = partial(load_mixture, num_proc=args.dataset_num_proc)
+        form: dict[str, Any] = {"processor": processor, "max_tokens": data.max_tokens, "seed": args.seed}
+        form["budget"] = data.budget
+        mixture = (stream_mixture if data.streaming else load)(sources, **form)
+        held_out = load(data.eval_sources, **form) if data.eval_sources else None
 
     # Trainer
     set_seed(args.seed)  # before LoRA's first weights are drawn; the trainer sets it later
     trainer = TuningTrainer(
         model=model,
         args=args,
-        data_collator=Collator(processor, data.max_tokens, cast("int | None", args.pad_to_multiple_of)),
+        data_collator=Collator(processor, data.max_tokens, cast("int | None", args.pad_to_multiple_of), data.budget),
         train_dataset=mixture.dataset,
+        eval_dataset=held_out.dataset if held_out else None,
         processing_class=processor,
         output=output,
         peft_config=lora_config(model_args, model, commit),
     )
     check_trainable(cast(PeftModel, trainer.model))
-    trainer.train(resume_from_checkpoint=checkpoint_to_resume(args))
+    trainer.train(resume_from_checkpoint=checkpoint)
 
     # Save, merge, push
     with output.replacing(keep_others=True) if output else nullcontext(output_dir / NEW) as folder:

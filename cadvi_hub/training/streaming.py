@@ -19,8 +19,9 @@ from torch.utils.data import Dataset
 from transformers import ProcessorMixin
 
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.training.lengths import CUT, DROPPED, RowCounter, no_room
+from cadvi_hub.training.lengths import CUT, FIRST, RowCounter, drop_reasons
 from cadvi_hub.training.mixture import Mixture, passes, pin, place_of, row_features
+from cadvi_hub.training.pixels import UNLIMITED, PixelBudget
 from cadvi_hub.training.row_groups import SourceFile, source_files
 from cadvi_hub.training.settings import parse_sources
 
@@ -79,7 +80,8 @@ class RowStream(Dataset[Row]):
         self._counters, self._features = counters, row_features()
         self._ends = np.cumsum([len(visit.rows) for visit in visits])
         self.dropped = {
-            name: Counter({no_room(counter.max_tokens): 0, UNFIT: 0}) for name, counter in counters.items()
+            name: Counter(dict.fromkeys([*drop_reasons(counter.max_tokens).values(), UNFIT], 0))
+            for name, counter in counters.items()
         }
         self.cut = {name: Counter(dict.fromkeys(CUT.values(), 0)) for name in counters}
         self._noted: set[tuple[str, int]] = set()
@@ -123,8 +125,10 @@ class RowStream(Dataset[Row]):
         for name, index in firsts.items():
             rows = list(self.read(self.numbers(index)).values())
             fit = [row for row in rows if row]
+            self._counters[name].verify(self[row] for row in fit[:FIRST])
             if not fit:
-                problem, hint = no_room(self._counters[name].max_tokens), "Raise max_tokens"
+                problem = max(self.dropped[name], key=lambda why: self.dropped[name][why])
+                hint = "Raise max_tokens, or see which rows are dropped"
                 if name in self._first_faults:
                     problem, hint = self._first_faults[name].problem, self._first_faults[name].hint
                 problem = f"none of its first {len(rows)} rows can be trained on ({problem})"
@@ -145,14 +149,14 @@ class RowStream(Dataset[Row]):
                 self._first_faults.setdefault(source, error)
             return [None]
         fitted: list[Row | None] = []
-        outcomes = counted["outcome"].to_pylist()
+        outcomes, reasons = counted["outcome"].to_pylist(), drop_reasons(self._counters[source].max_tokens)
         rows = counted.drop_columns("outcome").append_column("images", table["images"]).to_pylist()
         for row, number, outcome in zip(rows, numbers, outcomes, strict=True):
-            if outcome == DROPPED and self._is_new(source, number):
-                self.dropped[source][no_room(self._counters[source].max_tokens)] += 1
+            if outcome in reasons and self._is_new(source, number):
+                self.dropped[source][reasons[outcome]] += 1
             elif outcome in CUT and self._is_new(source, number):
                 self.cut[source][CUT[outcome]] += 1
-            fitted.append(None if outcome == DROPPED else row)
+            fitted.append(None if outcome in reasons else row)
         return fitted
 
     def _is_new(self, source: str, number: int) -> bool:
@@ -162,7 +166,13 @@ class RowStream(Dataset[Row]):
         return is_new
 
 
-def stream_mixture(settings: Mapping[str, Any], processor: ProcessorMixin, max_tokens: int, seed: int) -> Mixture:
+def stream_mixture(
+    settings: Mapping[str, Any],
+    processor: ProcessorMixin,
+    max_tokens: int,
+    seed: int,
+    budget: PixelBudget = UNLIMITED,
+) -> Mixture:
     """The sources of a recipe as a `RowStream`. Another row replaces a row that does not fit or is faulty.
 
     The arguments are those of `mixture.load_mixture`.
@@ -190,7 +200,7 @@ def stream_mixture(settings: Mapping[str, Any], processor: ProcessorMixin, max_t
                     visits.append(Visit(name, file, group, start, here, images[here], size))
     # A copy: a tokenizer cannot serve two threads, and rows are counted while a batch is made.
     processor = copy.deepcopy(processor)
-    stream = RowStream(visits, {name: RowCounter(name, processor, max_tokens) for name in sources})
+    stream = RowStream(visits, {name: RowCounter(name, processor, max_tokens, budget) for name in sources})
     stream.try_out()
     revisions = {name: source.revision for name, source in sources.items()}
     return Mixture(stream, rows, revisions, stream.dropped, stream.cut)

@@ -92,3 +92,20 @@ def check_trainable(model: PeftModel) -> None:
         raise InputError(place, "the language model would not train", hint)
     if frozen := [name for name, weights in trained.items() if not weights]:
         raise InputError(place, f"the projector {frozen[0]!r} would not train", hint)
+
+
+def run_frozen_tower_without_gradient(model: PeftModel) -> None:
+    """Let the parts of the vision tower that do not train run without gradient.
+
+    With activation checkpointing, the inputs of the tower require a gradient, and the backward pass would go through
+    all of it for nothing.
+    """
+    base: PreTrainedModel = cast(Any, model).get_base_model()
+    waiting: list[torch.nn.Module] = [base.get_encoder("image")]
+    while waiting:
+        part = waiting.pop()
+        trains = [weight.requires_grad for weight in part.parameters()]
+        if isinstance(part, torch.nn.ModuleList) or any(trains):
+            waiting += part.children()
+        elif trains:  # a part without weights may belong to one that trains
+            part.forward = torch.no_grad()(part.forward)

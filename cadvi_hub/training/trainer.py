@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow.compute as pc
 import torch
 from datasets import Dataset
+from peft import PeftModel
 from transformers import PreTrainedModel, TrainerCallback
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
@@ -20,8 +22,9 @@ from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.output import OutputFolder
 from cadvi_hub.training.recipe import TuningConfig
 from cadvi_hub.training.runs import CHECKPOINT_MANIFEST, complete_checkpoint
-from cadvi_hub.training.sampling import GroupedSampler, StreamingSampler
+from cadvi_hub.training.sampling import GroupedSampler, Grouping, StreamingSampler
 from cadvi_hub.training.streaming import RowStream
+from cadvi_hub.training.structure import run_frozen_tower_without_gradient
 
 
 class EpochOrder(TrainerCallback):
@@ -69,6 +72,7 @@ class TuningTrainer(SFTTrainer):
         first = Dataset.from_list([rows.spare]) if isinstance(rows, RowStream) else rows
         super().__init__(model=model, train_dataset=first, **kwargs)
         self.train_dataset = rows
+        run_frozen_tower_without_gradient(cast(PeftModel, self.model))
         self.add_callback(EpochOrder())
         self.add_callback(FreshGradients())
         if not self.is_deepspeed_enabled:  # DeepSpeed keeps float32 copies itself
@@ -83,20 +87,22 @@ class TuningTrainer(SFTTrainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         rows: Any = self.train_dataset if train_dataset is None else train_dataset
         is_stream, images = isinstance(rows, RowStream), _images_per_row(rows)
-        is_grouped = self.args.train_sampling_strategy == "group_by_length"
+        strategy = self.args.train_sampling_strategy
+        is_grouped = strategy in ("group_by_length", "llava")
         if not is_grouped:
             if (self.is_fsdp_enabled or self.is_deepspeed_enabled) and 0 < np.count_nonzero(images) < len(images):
                 problem = "rows with and without images are mixed, so that processes would wait for each other forever"
-                hint = "Set train_sampling_strategy: group_by_length, or train with DDP"
+                hint = "Set train_sampling_strategy: group_by_length or llava, or train with DDP"
                 raise InputError("settings, train_sampling_strategy", problem, hint)
             if not is_stream:
                 return super()._get_train_sampler(train_dataset)
         rows_per_step = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        grouping = Grouping(strategy, rows_per_step, self.args.train_batch_size)
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
         whole_steps = self.args.world_size > 1
         if is_stream:
-            return StreamingSampler(rows, rows_per_step, seed, is_grouped, whole_steps)
-        return GroupedSampler(rows["length"][:], images, rows_per_step, seed, whole_steps)
+            return StreamingSampler(rows, grouping, seed, whole_steps)
+        return GroupedSampler(rows["length"][:], images, grouping, seed, whole_steps)
 
     def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
         optimizer = super().create_optimizer(model)
@@ -119,6 +125,35 @@ class TuningTrainer(SFTTrainer):
         trainer: Any = super()
         return trainer.compute_loss(model, inputs, *args, **kwargs)
 
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """As transformers', but the training goes on with the random numbers that it would have without."""
+        device = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+        trainer: Any = super()
+        with torch.random.fork_rng(device):
+            metrics: dict[str, float] = trainer.evaluate(*args, **kwargs)
+        return metrics
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        trainer: Any = super()
+        loss: torch.Tensor = trainer.training_step(*args, **kwargs)
+        self._check_finite("loss", loss.item())
+        return loss
+
+    def _get_grad_norm(self, *args: Any, **kwargs: Any) -> Any:
+        trainer: Any = super()
+        norm = trainer._get_grad_norm(*args, **kwargs)
+        if norm is not None and not self.args.fp16:  # with float16, steps that overflow are skipped
+            self._check_finite("norm of its gradient", float(norm))
+        return norm
+
+    def _check_finite(self, name: str, value: float) -> None:
+        """Stop before a step spoils the weights; transformers would log 0 and go on."""
+        if not math.isfinite(value):
+            hint = (
+                "Lower learning_rate or projector_lr, or set bf16: true instead of fp16; checkpoints are from before"
+            )
+            raise InputError(f"step {self.state.global_step + 1}", f"the {name} is {value}", hint)
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs:
             counts = torch.tensor([[self._tokens, self._places, _peak_memory()]], device=self.args.device)
@@ -133,6 +168,7 @@ class TuningTrainer(SFTTrainer):
 
     def _init_training_state(self, max_steps: int, *args: Any) -> tuple[int, int]:
         done: tuple[int, int] = super()._init_training_state(max_steps, *args)
+        self.state.compute_steps(self.args, max_steps)  # a resumed run may save and log at other steps
         if self.state.global_step >= max_steps:  # transformers would take one more step
             return sys.maxsize, 0
         return done

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import shutil
 from pathlib import Path
@@ -176,3 +177,31 @@ def test_a_model_that_is_not_there_or_does_not_load_is_named(tiny_llava: Path, t
     (folder / "config.json").write_text('{"model_type": "never heard of"}')
     with pytest.raises(InputError, match=r"cannot be loaded.*never heard of"):
         LocalGenerator(str(folder)).load()
+
+
+def test_a_model_without_a_chat_template_is_named(tiny_llava: Path, tmp_path: Path) -> None:
+    without = shutil.ignore_patterns("chat_template.jinja")
+    shutil.copytree(tiny_llava, tmp_path / "base", ignore=without)
+    with pytest.raises(InputError, match=r"model '.*base': it has no chat template\. Put a chat_template\.jinja"):
+        list(LocalGenerator(str(tmp_path / "base")).generate([ask("Hello", decoding=SHORT)]))
+
+
+def test_weights_are_loaded_in_the_dtype_that_is_asked_for(local: LocalGenerator, tiny_llava: Path) -> None:
+    half = LocalGenerator(str(tiny_llava), dtype="bfloat16")
+    assert str(half.load()[0].dtype) == "torch.bfloat16"
+    assert half.name == f"{local.name} (bfloat16)"  # stored replies of the two are kept apart
+
+
+@pytest.mark.parametrize("lacking", ["patch_size", "vision_feature_select_strategy", "num_additional_image_tokens"])
+def test_what_a_llava_processor_lacks_comes_from_the_models_configuration(
+    local: LocalGenerator, tiny_llava: Path, tmp_path: Path, lacking: str
+) -> None:
+    shutil.copytree(tiny_llava, tmp_path / "base")
+    file = tmp_path / "base" / "processor_config.json"
+    settings = json.loads(file.read_text())
+    assert settings.pop(lacking) is not None
+    file.write_text(json.dumps(settings))
+    request = two_images("red", "blue")
+    (reply,), (expected,) = (list(model.generate([request])) for model in (LocalGenerator(str(file.parent)), local))
+    assert isinstance(reply, Reply)
+    assert reply == expected

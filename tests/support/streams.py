@@ -10,7 +10,7 @@ import pytest
 from transformers import LlavaProcessor
 
 from cadvi_hub.core.schema import instruct_features, message
-from cadvi_hub.training.sampling import StreamingSampler
+from cadvi_hub.training.sampling import Grouping, StreamingSampler
 from cadvi_hub.training.streaming import RowStream, stream_mixture
 from tests.support.tunings import row, tiny_processor
 
@@ -40,8 +40,10 @@ def numbers(rows: Iterable[Any]) -> list[int]:
     return [number(each) for each in rows]
 
 
-def sampler(rows: RowStream, seed: int = 0, grouped: bool = True, whole_steps: bool = False) -> StreamingSampler:
-    return StreamingSampler(rows, 4, seed, grouped, whole_steps)
+def sampler(
+    rows: RowStream, seed: int = 0, strategy: str = "group_by_length", whole_steps: bool = False
+) -> StreamingSampler:
+    return StreamingSampler(rows, Grouping(strategy, 4, 2), seed, whole_steps)
 
 
 @pytest.fixture(scope="module")

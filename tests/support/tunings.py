@@ -56,6 +56,7 @@ def run(
     model: Mapping[str, Any] | None = None,
     mixture: Mapping[str, Any] | None = None,
     streaming: bool = False,
+    eval_mixture: Mapping[str, Any] | None = None,
     **changed: Any,
 ) -> Path:
     settings: dict[str, Any] = {
@@ -75,7 +76,8 @@ def run(
         "seed": 7,
     } | changed
     model_args = {"model_name_or_path": str(room / "base"), "lora_r": 4, "lora_alpha": 8, **(model or {})}
-    data = DataArguments(dict(mixture or {"v1": {"path": str(room), "config": "v1"}}), 200, streaming)
+    mixture = dict(mixture or {"v1": {"path": str(room), "config": "v1"}})
+    data = DataArguments(mixture, dict(eval_mixture or {}), max_tokens=200, streaming=streaming)
     return sft.train(data, TuningConfig(**settings), TuningModel(**model_args))
 
 

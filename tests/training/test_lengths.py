@@ -9,14 +9,15 @@ import pyarrow as pa
 import pytest
 from datasets import Dataset
 from PIL import Image
-from transformers import AutoProcessor, Idefics3Processor, LlavaOnevisionProcessor, LlavaProcessor, ProcessorMixin
+from transformers import AutoProcessor, Idefics3Processor, LlavaProcessor, PaliGemmaProcessor, ProcessorMixin
 from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.images import encode_png
 from cadvi_hub.core.schema import instruct_features, message
 from cadvi_hub.training.collator import IGNORED, Collator
-from cadvi_hub.training.lengths import fit_rows, image_size
+from cadvi_hub.training.lengths import RowCounter, fit_rows, image_size
+from cadvi_hub.training.rendering import MARKED
 from tests.support.tunings import tiny_processor
 
 SIZES = ((64, 48), (30, 200), (10, 10), (100, 90))  # width, height
@@ -149,7 +150,7 @@ def test_answer_that_is_too_long_by_itself_loses_its_end_and_teaches_no_stop(pro
     assert len(fit_rows(rows, "v1", processor, first_stop + 1).dataset[0]["messages"]) == 2
     fitted = fit_rows(rows, "v1", processor, question)
     assert len(fitted.dataset) == 0
-    assert fitted.dropped == {f"images and question leave no room in {question} tokens": 1}
+    assert fitted.dropped == {f"images and question leave no room in {question} tokens": 1, MARKED: 0}
 
 
 def test_turn_with_an_image_is_never_cut_off(processor: LlavaProcessor) -> None:
@@ -164,7 +165,7 @@ def test_turn_with_an_image_is_never_cut_off(processor: LlavaProcessor) -> None:
     first_answer = labels.index(processor.tokenizer.eos_token_id)
     fitted = fit_rows(rows, "v1", processor, first_answer + 2)
     assert texts(fitted.dataset) == [["Hi", "Hello"]]
-    assert list(fitted.dropped.values()) == [1]
+    assert list(fitted.dropped.values()) == [1, 0]
 
 
 def test_rows_counted_by_two_processes_are_the_same(processor: LlavaProcessor) -> None:
@@ -194,9 +195,9 @@ def test_bad_row_is_refused_with_its_data_set_and_number(
 
 @pytest.mark.parametrize(
     ("family", "problem"),
-    [(ProcessorMixin, "how many tokens a picture"), (LlavaOnevisionProcessor, "the only one of its row")],
+    [(ProcessorMixin, "what it writes for an image"), (PaliGemmaProcessor, "marks of its own into a prompt")],
 )
-def test_processor_that_cannot_count_image_tokens_is_refused(family: type[ProcessorMixin], problem: str) -> None:
+def test_processor_that_does_not_tell_its_image_tokens_is_refused(family: type[ProcessorMixin], problem: str) -> None:
     with pytest.raises(InputError, match=problem):
         fit_rows(dataset([([], ("Hi", "Hello"))]), "v1", family.__new__(family), 100)
 
@@ -204,11 +205,14 @@ def test_processor_that_cannot_count_image_tokens_is_refused(family: type[Proces
 def test_pictures_are_counted_by_their_header(processor: LlavaProcessor, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = dataset([([picture()], ("<image>What?", "A dog."))])
 
+    turns = {"messages": rows["messages"][0]}
+
     def refuse(*args: Any) -> None:
         raise AssertionError("a picture was decoded")
 
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", refuse)
-    assert len(fit_rows(rows, "v1", processor, 100).dataset) == 1
+    counted = RowCounter("v1", processor, 100)(rows.with_format("arrow")[:], [0])
+    assert counted["length"].to_pylist() == [len(read(processor, {"images": [Image.new("RGB", (8, 8))], **turns})[0])]
 
 
 def test_batch_in_which_nothing_is_learned_is_refused(processor: LlavaProcessor) -> None:

@@ -16,6 +16,7 @@ from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.images import encode_png
 from cadvi_hub.core.schema import instruct_features, message
 from cadvi_hub.training.mixture import load_mixture, pin
+from cadvi_hub.training.rendering import MARKED
 from cadvi_hub.training.settings import parse_sources
 from tests.support.tunings import tiny_processor
 
@@ -86,7 +87,10 @@ def test_folder_is_known_by_the_digest_of_its_build_and_another_build_is_refused
 ) -> None:
     folder = write("v1", [row("pair", 2)])
     settings = {"v1": {"path": str(folder), "config": "v1"}}
-    assert load_mixture(settings, processor, max_tokens=100, seed=0).revisions == {"v1": None}
+    first = load_mixture(settings, processor, max_tokens=100, seed=0).revisions["v1"]
+    assert first == load_mixture(settings, processor, max_tokens=100, seed=0).revisions["v1"]
+    write("v1", [row("another pair", 2)])
+    assert load_mixture(settings, processor, max_tokens=100, seed=0).revisions["v1"] not in (None, first)
     (folder / "v1" / "build.json").write_text('{"rows": 1}')
     revision = load_mixture(settings, processor, max_tokens=100, seed=0).revisions["v1"]
     assert revision == "sha256:" + hashlib.sha256(b'{"rows": 1}').hexdigest()
@@ -102,11 +106,11 @@ def test_what_was_cut_and_dropped_for_its_length_is_counted(write: Write, proces
     folder = str(write("v1", [row("short", 2), long, row("question" * 50, 1), row("brief", 0)]))
     mixture = load_mixture({"v1": {"path": folder, "config": "v1"}}, processor, max_tokens=100, seed=0)
     assert mixture.rows == {"v1": 3}
-    assert mixture.dropped == {"v1": {"images and question leave no room in 100 tokens": 1}}
+    assert mixture.dropped == {"v1": {"images and question leave no room in 100 tokens": 1, MARKED: 0}}
     assert mixture.cut == {"v1": {"later turns": 0, "end of an answer": 1}}
     assert sorted(ids(mixture.dataset)) == ["brief?", "long?", "short?"]
     assert max(mixture.dataset["length"]) == 100
-    with pytest.raises(InputError, match="no row fits into 3 tokens"):
+    with pytest.raises(InputError, match=r"no row is left \(images and question leave no room in 3 tokens\)"):
         load_mixture({"v1": {"path": folder, "config": "v1"}}, processor, max_tokens=3, seed=0)
 
 

@@ -84,8 +84,8 @@ def test_every_setting_of_a_recipe_names_its_source(name: str) -> None:
     [
         ("llava-1.5-13b/v1", "llava-1.5-7b/v1", set()),
         ("llava-1.5-13b/v2", "llava-1.5-7b/v2", set()),
-        ("qwen3-vl-8b/v2", "llava-1.5-7b/v2", {"chat_template_path", "max_tokens"}),
-        ("smolvlm-2.2b/v2", "llava-1.5-7b/v2", {"chat_template_path", "max_tokens"}),
+        ("qwen3-vl-8b/v2", "llava-1.5-7b/v2", {"chat_template_path", "max_tokens", "train_sampling_strategy"}),
+        ("smolvlm-2.2b/v2", "llava-1.5-7b/v2", {"chat_template_path", "max_tokens", "train_sampling_strategy"}),
     ],
 )
 def test_recipe_of_another_model_is_the_same_but_for_what_the_model_asks(
@@ -146,6 +146,12 @@ def test_missing_recipe_is_refused(tmp_path: Path) -> None:
         ({"max_length": 512}, "max_tokens"),
         ({"assistant_only_loss": False}, "assistant_only_loss"),
         ({"hub_token": "hf_secret"}, "HF_TOKEN"),
+        ({"packing": True}, "TRL cannot do that with images"),
+        ({"padding_free": True}, "TRL cannot do that with images"),
+        ({"max_steps": 0}, "it is 0"),
+        ({"learning_rate": float("nan")}, "learning_rate: it is nan"),
+        ({"train_sampling_strategy": "longest"}, "Choose one of random, sequential, group_by_length, llava"),
+        ({"use_liger_kernel": True}, "pip install liger-kernel"),
         ({"report_to": "no_such_place"}, "no_such_place is not supported"),
         ({"report_to": "wandb"}, "requires wandb to be installed"),
     ],
@@ -154,6 +160,7 @@ def test_setting_that_the_method_cannot_follow_is_refused(
     tmp_path: Path, changed: dict[str, Any], problem: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("transformers.integrations.integration_utils.is_wandb_available", lambda: False)
+    monkeypatch.setattr("cadvi_hub.training.recipe.find_spec", lambda name: None)
     args = TuningConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, **changed)
     with pytest.raises(InputError, match=problem) as caught:
         check_settings(args, TuningModel(model_name_or_path="base"))

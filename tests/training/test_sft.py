@@ -21,6 +21,7 @@ from cadvi_hub.hub.settings import PublishSettings
 from cadvi_hub.training import recipe as recipes
 from cadvi_hub.training import sft
 from cadvi_hub.training.models import TEMPLATES
+from cadvi_hub.training.rendering import MARKED
 from tests.support.tunings import COLOURS, curve, make_room, row, run
 
 
@@ -68,13 +69,14 @@ def test_log_has_settings_rows_and_the_loss_curve(trained: Path) -> None:
     assert list(log) == keys
     assert {"adapter_model.safetensors", "merged/model.safetensors"} <= set(log["files"])
     assert (log["finished"], log["steps"], log["rows"]) == (True, 4, {"v1": 24})
-    assert log["dropped"] == {"v1": {"images and question leave no room in 200 tokens": 0}}
+    assert log["dropped"] == {"v1": {"images and question leave no room in 200 tokens": 0, MARKED: 0}}
     assert log["cut"] == {"v1": {"later turns": 0, "end of an answer": 0}}
     assert (log["settings"]["learning_rate"], log["settings"]["lora_r"], log["settings"]["seed"]) == (1e-2, 4, 7)
     assert [entry["step"] for entry in log["curve"]] == [1, 2, 3, 4]
     assert log["curve"][-1]["loss"] < log["curve"][0]["loss"]
     assert log["wall_seconds"] > 0
-    assert log["settings"]["data_revisions"] == {"v1": None}
+    assert log["settings"]["data_revisions"]["v1"].startswith("sha256:")
+    assert log["settings"]["base_revision"].startswith("sha256:")
 
 
 def test_log_tells_what_the_steps_cost(trained: Path) -> None:

@@ -29,10 +29,10 @@ def read_all(made: StreamingSampler) -> list[Row]:
     return [row for row in rows if row]
 
 
-@pytest.mark.parametrize("grouped", [True, False])
+@pytest.mark.parametrize("strategy", ["group_by_length", "llava", "random"])
 @pytest.mark.parametrize("count", [1, 3, 4, 7, 500])
-def test_every_row_is_read_once_in_each_epoch(stream: Stream, count: int, grouped: bool) -> None:
-    made = sampler(stream(count), grouped=grouped)
+def test_every_row_is_read_once_in_each_epoch(stream: Stream, count: int, strategy: str) -> None:
+    made = sampler(stream(count), strategy=strategy)
     for epoch in range(2):
         made.set_epoch(epoch)
         assert sorted(numbers(made)) == list(range(count))
@@ -49,8 +49,15 @@ def test_a_step_has_rows_of_one_kind_and_of_about_one_length(stream: Stream) -> 
     assert np.ptp(lengths, axis=1).mean() < 0.3 * np.ptp(lengths[[kind == {2} for kind in kinds]])
 
 
+def test_a_step_of_llavas_mixes_one_and_two_images_and_all_lengths_but_not_rows_without_images(stream: Stream) -> None:
+    rows = read_all(sampler(stream(600), strategy="llava"))[: 3 * (200 // 4) * 4 - 8]
+    kinds = [{len(each["images"]) for each in rows[start : start + 4]} for start in range(0, len(rows), 4)]
+    assert all(kind == {0} or 0 not in kind for kind in kinds)
+    assert sum(kind == {1, 2} for kind in kinds) > sum(len(kind) == 1 and kind != {0} for kind in kinds)
+
+
 def test_a_shuffled_stream_takes_rows_from_all_over_its_files(stream: Stream) -> None:
-    order = numbers(sampler(stream(600), grouped=False))
+    order = numbers(sampler(stream(600), strategy="random"))
     assert np.abs(np.diff(order)).mean() > 100
     assert max(order[:200]) - min(order[:200]) > 400
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cadvi_hub.generation.make import make_generator
-from cadvi_hub.generation.settings import EndpointSettings
+from cadvi_hub.generation.settings import Dtype, EndpointSettings
 
 if TYPE_CHECKING:
     from cadvi_hub.eval.models.base import EvalModel  # imports lighteval
@@ -19,6 +19,7 @@ def load_model(
     batch_size: int = 32,
     endpoint: EndpointSettings | None = None,
     retry_unreadable: bool = False,
+    dtype: Dtype = "auto",
 ) -> "EvalModel":
     """A local model, a served one, or the baseline; models store their replies in `out/replies.sqlite`.
 
@@ -29,6 +30,7 @@ def load_model(
         batch_size: questions per forward pass of a local model.
         endpoint: where the model is served; None, or one without an address, runs it in this process.
         retry_unreadable: whether a served model is asked again where its stored answer is empty.
+        dtype: of a local model's weights; "auto" is its own.
 
     Raises:
         InputError: there is no model, or `out` cannot be written.
@@ -51,4 +53,4 @@ def load_model(
     from cadvi_hub.generation.store import ReplyStore
     from cadvi_hub.training.adapters import local_model
 
-    return VisionModel(config, local_model(model, batch_size), ReplyStore(replies))
+    return VisionModel(config, local_model(model, batch_size, dtype), ReplyStore(replies))
