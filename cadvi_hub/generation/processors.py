@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from cadvi_hub.core.models import NO_REMOTE_CODE
@@ -26,7 +27,8 @@ def load_pillow_processor(name: str, revision: str | None = "main") -> Any:
     if hasattr(processor, "image_processor"):
         processor.image_processor = AutoImageProcessor.from_pretrained(**where, backend="pil")
     if hasattr(processor, "num_additional_image_tokens"):
-        complete_llava(processor, AutoConfig.from_pretrained(**where))
+        with suppress(OSError, ValueError):  # a folder may hold a processor without a model
+            complete_llava(processor, AutoConfig.from_pretrained(**where))
     return processor
 
 
