@@ -180,7 +180,7 @@ def glm4v() -> Made:
     marks += [f"<|{end}_of_{kind}|>" for kind in kinds for end in ("begin", "end")]
     tokenizer = make_tokenizer(marks, **ROLES)
     size = {"shortest_edge": 32 * 32, "longest_edge": 64 * 64}
-    images = Glm4vImageProcessorPil(patch_size=8, size=size)  # type: ignore[arg-type]
+    images = Glm4vImageProcessorPil(patch_size=8, size=size)  # type: ignore[call-arg]
     template = turns("<|begin_of_image|><|image|><|end_of_image|>")
     names = ["image_token_id", "video_token_id", "image_start_token_id", "image_end_token_id"]
     names += ["video_start_token_id", "video_end_token_id"]
