@@ -68,9 +68,9 @@ def numbered(request: dict[str, Any], name: str) -> list[str]:
 
 
 def by_words(request: dict[str, Any], number: int) -> Answer:
-    """A judge that finds an item of the reference with the same words."""
-    reference = [set(re.findall(r"\w+", item.lower())) for item in numbered(request, "reference")]
-    found = [set(re.findall(r"\w+", item.lower())) for item in numbered(request, "answer")]
+    """A judge that finds an item of the reference with the same words in the same order."""
+    reference = [re.findall(r"\w+", item.lower()) for item in numbered(request, "reference")]
+    found = [re.findall(r"\w+", item.lower()) for item in numbered(request, "answer")]
     matches = [reference.index(words) + 1 if words in reference else 0 for words in found]
     return Answer(json.dumps({"matches": matches}))
 
