@@ -10,7 +10,7 @@ TORCH := torch==2.13.0
 GPU := $(shell nvidia-smi -L 2>/dev/null | head -n 1)
 install_torch = $(if $(GPU),,$(1)/python -m pip install -q "$(TORCH)+cpu" 2>/dev/null ||) $(1)/python -m pip install -q "$(TORCH)"
 
-.PHONY: demo ablations test faults browser_test slow_test bench style quality lock vllm clean
+.PHONY: demo ablations test faults browser_test slow_test bench docs style quality lock vllm clean
 
 demo: $(VENV)/installed
 	$(BIN)/cadvi demo --config demo --out $(OUT) --seed $(SEED) $(ARGS)
@@ -34,6 +34,10 @@ browser_test: $(VENV)/installed
 	test -x /usr/bin/chromedriver || apt-get install -y chromium chromium-driver
 	$(BIN)/python -m pytest -m browser tests/slow
 
+# The site of docs/ in out/site. A broken link or any other warning is an error.
+docs: $(VENV)/installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 bench: $(VENV)/installed
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
@@ -52,7 +56,7 @@ quality: $(VENV)/installed
 $(VENV)/installed: pyproject.toml $(LOCK)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(call install_torch,$(BIN))
-	$(BIN)/python -m pip install -q -c $(LOCK) -e ".[train,eval,dev]"
+	$(BIN)/python -m pip install -q -c $(LOCK) -e ".[train,eval,docs,dev]"
 	touch $@
 
 # The newest versions that the ranges in pyproject.toml allow. Run the tests before you commit the result.
@@ -61,7 +65,7 @@ lock:
 	rm -rf .venv-lock
 	$(PYTHON) -m venv .venv-lock
 	$(call install_torch,.venv-lock/bin)
-	.venv-lock/bin/python -m pip install -q -e ".[train,eval,dev]"
+	.venv-lock/bin/python -m pip install -q -e ".[train,eval,docs,dev]"
 	echo "# Versions of the development environment, made by \`make lock\`." > $(LOCK)
 	.venv-lock/bin/python -m pip freeze --exclude-editable --exclude torch >> $(LOCK)
 	rm -rf .venv-lock

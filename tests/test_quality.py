@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "cadvi_hub"
-CODE_FOLDERS = ("cadvi_hub", "tests", "benchmarks", "training", "eval")
+CODE_FOLDERS = ("cadvi_hub", "tests", "benchmarks", "training", "eval", "docs")
 BIN = Path(sys.executable).parent
 
 WRONG_CALL = """

@@ -19,7 +19,7 @@ class SourceSettings:
         bad_rows: `refuse` stops with an error that names the row; `drop` counts the row and continues.
         format: what the files look like: captioned_folder, localized_narratives, captioned_dataset, svit,
             edited_pairs, similar_pairs, mimic_it, the_cauldron, llava_mix, cad_qa_file, cad_inst, cad_inst_questions
-            or built (README has a table); by default our own layout for the data set.
+            or built (docs/guides/paper-data.md has a table); by default our own layout for the data set.
         images: folders with the pictures, searched with their sub-folders; by default names are relative to `path`.
         columns: data sets and caption files: their names for our columns, such as `{caption: text}`.
         subset: formats that are data sets: the configuration to read.

@@ -1,7 +1,7 @@
 """LLaVA-1.5's inputs: tokenizer and image processor for `chat_templates/llava.jinja`.
 
 Template, tokenizer and image processor are saved with the model, so that evaluation and vLLM read the same tokens and
-pixels as the training did. training/README.md compares them with LLaVA-1.5.
+pixels as the training did. docs/guides/tune.md compares them with LLaVA-1.5.
 
 For the training, `to_square` and `normalize` make the same pixels in a third of the time of `LlavaImageProcessorPil`,
 which converts between NumPy and Pillow several times and normalizes each picture.
