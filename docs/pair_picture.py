@@ -1,6 +1,6 @@
 """Draw the README's picture: a pair of a built data set, with its summary.
 
-    python docs/pair_picture.py --data out/data/v1 --row 10 --out docs/images/pair.png
+python docs/pair_picture.py --data out/data/v1 --row 10 --out docs/images/pair.png
 """
 
 from __future__ import annotations

@@ -15,14 +15,15 @@ from cadvi_hub.training.settings import DataArguments
 PAGE = "reference.md"
 HEAD = """# Reference
 
-Every key of every command, with its default and what it takes. A recipe (`--config FILE.yaml`) has the same keys, without the
-dashes. `cadvi COMMAND --help` prints them, too.
+Every key of every command, with its default and what it takes. A recipe (`--config FILE.yaml`) has the same keys,
+without the dashes. `cadvi COMMAND --help` prints them, too.
 """
 TRAINING = """
 ## The training script
 
-`python -m cadvi_hub.training.sft` (or `accelerate launch training/sft.py`) takes these keys, those of TRL's `SFTConfig` and those of
-its `ModelConfig`. `--help` lists all of them, and `cadvi_hub/training/recipe.py` has the defaults that differ from TRL's.
+`python -m cadvi_hub.training.sft` (or `accelerate launch training/sft.py`) takes these keys, those of TRL's
+`SFTConfig` and those of its `ModelConfig`. `--help` lists all of them. `cadvi_hub/training/recipe.py` has the defaults
+that differ from TRL's.
 """
 
 
@@ -50,21 +51,21 @@ def _sentence(text: str) -> str:
 
 def _table(settings_class: type, command: Command | None) -> str:
     lines = ["| key | what it is | takes | default |", "|---|---|---|---|"]
-    lines += [f"| `--{key}` | {about} | {takes} | {default} |" for key, about, takes, default in _keys(settings_class)]
+    lines += [f"| `--{key}` | {about} | {takes} | {default} |" for key, about, takes, default in keys(settings_class)]
     positional = command.positional if command else None
     if positional and positional.field:  # `cadvi build v1`: the key has another name than the field
         lines = [line.replace(f"| `--{positional.field}` |", f"| `--{positional.key}` |") for line in lines]
     return "\n".join(lines) + "\n"
 
 
-def _keys(settings_class: type, prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
+def keys(settings_class: type, prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
     """Key, description, type with range, and default of every setting, also of settings within the settings."""
     about = _descriptions(settings_class)
     hints = get_type_hints(settings_class, include_extras=True)
     for field in dataclasses.fields(settings_class):
         hint = hints[field.name]
         if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-            yield from _keys(hint, f"{prefix}{field.name}.")
+            yield from keys(hint, f"{prefix}{field.name}.")
         else:
             yield f"{prefix}{field.name}", _cell(about.get(field.name, "")), _cell(_takes(hint)), _default(field)
 

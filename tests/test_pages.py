@@ -1,0 +1,120 @@
+"""Every command on README.md and in docs/ exists, and each of its keys is one that it takes."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cadvi_hub import cli
+from docs.reference_page import keys, reference
+from tests.support.pages import ROOT, Block, blocks, commands, copied_pages, mentions, pages
+
+PAGES = [*pages(), *copied_pages()]
+ALWAYS = {"config", "help", "debug"}
+
+
+def names_of(pages: list[Path]) -> list[str]:
+    return [str(page.relative_to(ROOT)) for page in pages]
+
+
+def split_name(words: list[str]) -> tuple[str, list[str]]:
+    """The command and its arguments, of `words` after `cadvi`."""
+    two = " ".join(words[:2])
+    return (two, words[2:]) if two in cli.COMMANDS else (words[0], words[1:])
+
+
+def unknown_keys(words: list[str]) -> list[str]:
+    """What is wrong with `words`, a command of `cadvi`: the command itself, or its keys."""
+    name, arguments = split_name(words[1:])
+    if name not in cli.COMMANDS:
+        return [] if name == "COMMAND" or name.startswith("--") else [name]
+    command = cli.COMMANDS[name]
+    known = {key for key, *_ in keys(command.load(command.settings))} | ALWAYS
+    if command.positional:
+        known.add(command.positional.key)
+    given = [word[2:].partition("=")[0] for word in arguments if word.startswith("--")]
+    return [f"{name} --{key}" for key in given if key not in known]
+
+
+def of_cadvi(page: Path) -> Iterator[tuple[Block, list[str]]]:
+    for block in blocks(page):
+        for words in block.commands:
+            if words[0] == "cadvi":
+                yield block, words
+
+
+@pytest.mark.parametrize("page", PAGES, ids=names_of(PAGES))
+def test_commands_in_the_sentences_of_a_page_have_the_keys_that_it_names(page: Path) -> None:
+    assert [wrong for words in mentions(page) for wrong in unknown_keys(words)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=names_of(PAGES))
+def test_every_command_in_a_block_of_a_page_is_accepted(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for _, words in of_cadvi(page):
+        assert unknown_keys(words) == []
+        if "…" not in words:
+            try:
+                cli.parse_settings(*split_name(words[1:]))
+            except SystemExit:
+                pytest.fail(f"{' '.join(words)}: {capsys.readouterr().err}")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=names_of(PAGES))
+def test_every_training_on_a_page_has_a_recipe_that_exists_and_keys_that_exist(page: Path) -> None:
+    from cadvi_hub.training.recipe import parse
+
+    for block in blocks(page):
+        for words in block.commands:
+            starts = [place for place, word in enumerate(words) if word.endswith(("training/sft.py", "training.sft"))]
+            if not starts or "--help" in words:
+                continue
+            arguments = words[starts[0] + 1 :]
+            recipe = arguments.index("--config") + 1
+            folder = page.parent if "recipes" in page.parts else ROOT  # a recipe's README names the file beside it
+            arguments[recipe] = str(folder / arguments[recipe])
+            parse([*arguments, "--use_cpu", "true"])
+
+
+def test_a_page_with_a_command_or_a_key_that_does_not_exist_is_found() -> None:
+    wrong = commands(
+        "cadvi biuld v1\ncadvi build v1 --pears.min_shared 2 --out data \\\n  --seed 1 # comment --nothing"
+    )
+    assert [unknown_keys(words) for words in wrong] == [["biuld"], ["build --pears.min_shared"]]
+
+
+def test_the_pages_have_blocks_to_check() -> None:
+    readme = [words for _, words in of_cadvi(ROOT / "README.md")]
+    assert len(readme) >= 8
+    assert sum(len(list(of_cadvi(page))) for page in PAGES) >= 20
+    assert sum(len(mentions(page)) for page in PAGES) >= 20
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    linked = {*pages(), ROOT / "docs/promises.md"}  # `make faults` writes that one
+    assert [page for page in (ROOT / "docs").rglob("*.md") if page not in linked] == []
+
+
+def test_the_readme_is_short_and_has_a_picture() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert len(text.split()) <= 900
+    assert "](docs/images/pair.png)" in text
+
+
+def test_the_reference_describes_every_key_of_every_command() -> None:
+    text = reference()
+    for name, command in cli.COMMANDS.items():
+        table = text.partition(f"\n## cadvi {name}\n")[2].partition("\n## ")[0]
+        rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| `--")]
+        assert len(rows) == len(list(keys(command.load(command.settings))))
+        assert [row[0] for row in rows if len(row) != 4 or not row[1].strip()] == [], name
+
+
+def test_the_site_builds_without_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = pytest.importorskip("mkdocs.config")
+    build = pytest.importorskip("mkdocs.commands.build")
+    monkeypatch.setenv("NO_MKDOCS_2_WARNING", "1")
+    build.build(config.load_config(str(ROOT / "mkdocs.yml"), site_dir=str(tmp_path / "site"), strict=True))
+    assert "--source.path" in (tmp_path / "site" / "reference.html").read_text("utf-8")
+    named = yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]
+    assert len(list((tmp_path / "site").rglob("*.html"))) >= len(named)
