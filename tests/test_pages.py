@@ -1,5 +1,7 @@
 """Every command on README.md and in docs/ exists, and each of its keys is one that it takes."""
 
+import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -88,6 +90,17 @@ def test_the_pages_have_blocks_to_check() -> None:
     assert len(readme) >= 8
     assert sum(len(list(of_cadvi(page))) for page in PAGES) >= 20
     assert sum(len(mentions(page)) for page in PAGES) >= 20
+
+
+def test_a_block_that_needs_a_registry_a_gpu_a_server_or_the_hub_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    code = [block for page in pages() for block in blocks(page) if block.language in ("bash", "python")]
+    needs = re.compile(r"^(pip|git|accelerate|vllm|hf|make|lighteval)$|^(slurm|http.*/v1)$")
+    needing = [block for block in code if any(needs.match(word) for words in block.commands for word in words)]
+    assert len(needing) >= 8
+    assert [block for block in needing if block.reason is None] == []
+    marked = Counter(block.reason for block in code if block.reason is not None)
+    with capsys.disabled():
+        print(f"\n{marked.total()} of {len(code)} blocks cannot run here: {dict(marked)}")
 
 
 def test_every_page_is_in_the_navigation() -> None:

@@ -1,4 +1,4 @@
-"""Every family of the table in training/README.md trains, merges, answers questions and ranks options."""
+"""Every family of the table in docs/guides/tune.md trains, merges, answers questions and ranks options."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""A tiny random model of each family in the table of training/README.md, beside those of `tiny_vlms`."""
+"""A tiny random model of each family in the table of docs/guides/tune.md, beside those of `tiny_vlms`."""
 
 from __future__ import annotations
 
