@@ -49,7 +49,7 @@ def _sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def _table(settings_class: type, command: Command | None) -> str:
+def _table(settings_class: Any, command: Command | None) -> str:
     lines = ["| key | what it is | takes | default |", "|---|---|---|---|"]
     lines += [f"| `--{key}` | {about} | {takes} | {default} |" for key, about, takes, default in keys(settings_class)]
     positional = command.positional if command else None
@@ -58,7 +58,7 @@ def _table(settings_class: type, command: Command | None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def keys(settings_class: type, prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
+def keys(settings_class: Any, prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
     """Key, description, type with range, and default of every setting, also of settings within the settings."""
     about = _descriptions(settings_class)
     hints = get_type_hints(settings_class, include_extras=True)
@@ -70,7 +70,7 @@ def keys(settings_class: type, prefix: str = "") -> Iterator[tuple[str, str, str
             yield f"{prefix}{field.name}", _cell(about.get(field.name, "")), _cell(_takes(hint)), _default(field)
 
 
-def _descriptions(settings_class: type) -> dict[str, str]:
+def _descriptions(settings_class: Any) -> dict[str, str]:
     """Field → description, from the docstrings of the class and of those that it inherits from."""
     found: dict[str, str] = {}
     for ancestor in reversed(settings_class.__mro__):
