@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 
 from cadvi_hub import cli
 from docs.reference_page import keys, reference
@@ -121,13 +120,3 @@ def test_the_reference_describes_every_key_of_every_command() -> None:
         rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| `--")]
         assert len(rows) == len(list(keys(command.load(command.settings))))
         assert [row[0] for row in rows if len(row) != 4 or not row[1].strip()] == [], name
-
-
-def test_the_site_builds_without_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = pytest.importorskip("mkdocs.config")
-    build = pytest.importorskip("mkdocs.commands.build")
-    monkeypatch.setenv("NO_MKDOCS_2_WARNING", "1")
-    build.build(config.load_config(str(ROOT / "mkdocs.yml"), site_dir=str(tmp_path / "site"), strict=True))
-    assert "--source.path" in (tmp_path / "site" / "reference.html").read_text("utf-8")
-    named = yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]
-    assert len(list((tmp_path / "site").rglob("*.html"))) >= len(named)
