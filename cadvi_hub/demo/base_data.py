@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import random
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from cadvi_hub.annotation.mentions import Mentions
+from cadvi_hub.annotation.prompt import render_prompt
+from cadvi_hub.core.summaries import render_summary
 from cadvi_hub.demo.base_recipe import IMAGE_TOKENS, BaseRecipe
 from cadvi_hub.world.captions import describe, make_caption
 from cadvi_hub.world.instruct import (
@@ -19,7 +23,7 @@ from cadvi_hub.world.instruct import (
     short_turns,
     text_conversation,
 )
-from cadvi_hub.world.near_turns import bound_claim_turn, near_caption_turn, near_texts_turn
+from cadvi_hub.world.near_turns import bound_claim_turn, draw_near_scene, near_caption_turn, near_texts_turn
 from cadvi_hub.world.render import render
 from cadvi_hub.world.scene import ACTIONS, ANIMATE, BOX_SIZES, COLORS, FILLS, SHAPES, THINGS, Look, Scene, draw_scene
 
@@ -120,15 +124,18 @@ LABELS = ("Image 1: ", "Image 2: ", "Image: ", "Picture 1: ", "Picture 2: ", "He
 def draw_binding(rng: random.Random, recipe: BaseRecipe) -> tuple[Scene | None, list[Turn]]:
     """Questions whose wrong option is nearly right, the picture anywhere in the conversation.
 
-    A tenth is reading practice on two near texts, a quarter conversations as before. The rest asks which of two near
-    captions fits, about claims that borrow from another thing, about other claims, and what is where.
+    A quarter is reading practice: two near texts, and summaries of two captions. A fifth is conversations as before.
+    The rest asks which of two near captions fits, about claims that borrow from another thing, about other claims, and
+    what is where.
     """
     kind = rng.random()
     if kind < 0.1:
         while (turn := near_texts_turn(rng, "train")) is None:
             pass
         return None, [turn]
-    if kind < 0.35:
+    if kind < 0.25:
+        return None, [summary_turn(rng)]
+    if kind < 0.45:
         scene, turns = draw_conversation(rng, recipe, 1.0)
     else:
         scene = draw_scene(rng, "train", "sketch", rng.choice((2, 2, 3)))
@@ -148,6 +155,28 @@ def draw_binding(rng: random.Random, recipe: BaseRecipe) -> tuple[Scene | None, 
     if scene is not None and rng.random() < 0.06:
         return None, [(f"{describe(scene).text}\n{turns[0][0]}", turns[0][1]), *turns[1:]]
     return scene, turns if scene is None else place_picture(rng, turns)
+
+
+def summary_turn(rng: random.Random) -> Turn:
+    """The summary of two captions in V1's layout, without a picture: an LLM can write one before it sees an image."""
+    while True:
+        first = draw_scene(rng, "train")
+        second = draw_near_scene(rng, first) if rng.random() < 0.5 else draw_scene(rng, "train")
+        if second is None:
+            continue
+        tell = rng.choice((0.6, 0.8, 1.0))
+        captions = make_caption(rng, first, tell).text, make_caption(rng, second, tell).text
+        summary = _mentions().summarize(captions)
+        if summary.commonalities and summary.differences:
+            (asked,) = render_prompt("compare_images", wording=rng.randrange(8))
+            request = (asked["content"][-1]["text"] or "").strip().rsplit("\n", 1)[-1]
+            texts = f"Image 1: {captions[0]}\nImage 2: {captions[1]}"
+            return f"{texts}\n{request}", render_summary(summary)
+
+
+@cache
+def _mentions() -> Mentions:
+    return Mentions()
 
 
 def place_picture(rng: random.Random, turns: list[Turn]) -> list[Turn]:
