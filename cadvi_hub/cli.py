@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import logging
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
@@ -251,7 +252,10 @@ def parse_settings(name: str, arguments: Sequence[str]) -> Any:
     parser.add_class_arguments(settings_class, skip=set(renamed))
     arguments = _with_values(settings_class, _with_keys(positional, arguments))
     check_recipes(arguments)
-    parsed = parser.parse_args(arguments)
+    try:
+        parsed = parser.parse_args(arguments)
+    except OverflowError:  # a whole number that no float can hold: out of any range
+        parsed = parser.parse_args([re.sub(r"\d{300,}", "9.9e300", argument) for argument in arguments])
     check_ranges(settings_class, vars(parsed))  # before the parts are made, which do not know their keys
     chosen = parser.instantiate_classes(parsed)
     names = [field.name for field in fields(settings_class)]

@@ -157,7 +157,6 @@ def test_an_ablation_does_not_take_the_folder_of_the_full_build(world: Path, tmp
     ("config", "turns"),
     [
         ("v1", "difference_note"),
-        ("v2", "which_image"),
         ("instruct", "which_image"),
         ("instruct", "difference_note"),
         ("cad_qa", "which_image"),

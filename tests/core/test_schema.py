@@ -77,7 +77,9 @@ CONFIGS = {
     "v1": BASIC | MESSAGES | SUMMARY | {"captions": STRINGS, "clip_sim_score": Value("float32")},
     "v2": BASIC | MESSAGES | SUMMARY | {"context": STRING},
     "cad_qa": BASIC | SUMMARY | ASKED | {"captions": STRINGS},
-    "question": BASIC | ASKED | {"options": STRINGS, "task": STRING, "category": STRING, "group": STRING},
+    "question": BASIC
+    | ASKED
+    | {"options": STRINGS, "task": STRING, "category": STRING, "group": STRING, "swap_words": STRINGS},
 }
 
 
