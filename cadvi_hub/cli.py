@@ -27,8 +27,8 @@ class Positional(NamedTuple):
         key: the key, without dashes.
         field: the field of the settings, where it has another name than the key.
         choices: the allowed values, where the command needs one of them.
-        reader: function below `cadvi_hub` that makes keys with their values of several arguments; without it, there
-            is one.
+        reader: function below `cadvi_hub`, (key, arguments) → {key: value}, for several arguments; without it,
+            there is one.
     """
 
     shown: str
@@ -138,14 +138,14 @@ COMMANDS = {
         "ReportSettings",
         "report",
         "tables, Markdown and a page from evaluations (cadvi report FOLDER NAME=FOLDER …)",
-        Positional("RESULTS…", "models", reader="pages.report.named_models"),
+        Positional("RESULTS…", "models", reader="pages.report.folders_by_key"),
     ),
     "view": Command(
         "pages.view",
         "ViewSettings",
         "view",
         "a page to look at pairs, answers and two pictures of your own (cadvi view FOLDER NAME=FOLDER …)",
-        Positional("RESULTS…", "results", reader="pages.report.named_results"),
+        Positional("RESULTS…", "results", reader="pages.report.folders_by_key"),
     ),
     "ask": Command(
         "pages.ask",
@@ -196,7 +196,7 @@ def _with_keys(positional: Positional | None, arguments: Sequence[str]) -> list[
     given = list(takewhile(lambda argument: not argument.startswith("-"), arguments))
     if positional and given and positional.reader:
         module, _, function = positional.reader.rpartition(".")
-        keys = getattr(importlib.import_module(f"cadvi_hub.{module}"), function)(given)
+        keys = getattr(importlib.import_module(f"cadvi_hub.{module}"), function)(positional.key, given)
         arguments = arguments[len(given) :]
         arguments += [
             f"--{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in keys.items()

@@ -17,7 +17,7 @@ BIN = Path(sys.executable).parent
 WRONG_CALL = """
 from cadvi_hub.training.adapters import merge
 
-merge(1, 2, 3, 4, 5)
+merge(1, 2, 3, 4, 5, 6, 7, 8, 9)
 """
 RIGHT_CALL = """
 from pathlib import Path

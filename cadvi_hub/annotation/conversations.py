@@ -11,7 +11,8 @@ from cadvi_hub.core.summaries import render_summary
 
 def v1_messages(pair: ImagePair, summary: CadSummary, seed: int) -> list[Message]:
     """Two turns: both images → the summary, without the captions; one of the captions → its image."""
-    return [*v2_messages(pair, summary, seed), *_which_image(pair, seed, show_images=False)]
+    caption, which = _one_caption(pair, seed)
+    return [*v2_messages(pair, summary, seed), *_which_image(caption, which, show_images=False)]
 
 
 def v2_messages(pair: ImagePair, summary: CadSummary, seed: int) -> list[Message]:
@@ -22,7 +23,7 @@ def v2_messages(pair: ImagePair, summary: CadSummary, seed: int) -> list[Message
 
 def which_image_messages(pair: ImagePair, seed: int) -> list[Message]:
     """Without a summary: only the which-image turn, with the images in it."""
-    return _which_image(pair, seed, show_images=True)
+    return _which_image(*_one_caption(pair, seed))
 
 
 def told_apart_messages(pair: ImagePair, tells: Tells, seed: int) -> list[Message]:
@@ -35,7 +36,7 @@ def told_apart_messages(pair: ImagePair, tells: Tells, seed: int) -> list[Messag
     which = drawn.choice([image for image in (0, 1) if tells[image]])
     statements = tells[which]
     caption = " ".join(drawn.sample(statements, min(len(statements), drawn.choice((1, 2)))))
-    return [*render_prompt("which_image", caption=caption, show_images=True), _answer("AB"[which])]
+    return _which_image(caption, which)
 
 
 def difference_note_messages(pair: ImagePair) -> list[Message]:
@@ -49,9 +50,13 @@ def difference_note_messages(pair: ImagePair) -> list[Message]:
     return [*render_prompt("difference_note"), _answer(pair.context)]
 
 
-def _which_image(pair: ImagePair, seed: int, show_images: bool) -> list[Message]:
+def _one_caption(pair: ImagePair, seed: int) -> tuple[str, int]:
+    """One of the captions, and the number of its image."""
     which = seeded(pair, seed, "which image").randrange(2)
-    caption = captions_of(pair)[which]
+    return captions_of(pair)[which], which
+
+
+def _which_image(caption: str, which: int, show_images: bool = True) -> list[Message]:
     return [*render_prompt("which_image", caption=caption, show_images=show_images), _answer("AB"[which])]
 
 

@@ -104,7 +104,9 @@ class Statements:
                         question = question_of(claim.content)
                         if outcome == Outcome.KEPT:
                             said.add((claim.shown_in, question))
-                            if len(claim.shown_in) == 1 and _denied(claim, answers, threshold):
+                            if len(claim.shown_in) == 1 and _is_denied(
+                                (1 - claim.shown_in[0], question), answers, threshold
+                            ):
                                 stated = statement_of(claim.content)
                                 tells[claim.shown_in[0]][f"{stated[0].upper()}{stated[1:]}."] = None
                         elif outcome == Outcome.MOVED:
@@ -119,12 +121,9 @@ class Statements:
         return Checked(CadSummary(whole[COMMONALITIES], differences), outcomes, (tuple(tells[0]), tuple(tells[1])))
 
 
-def _denied(claim: Claim, answers: Answers, threshold: float) -> bool:
-    """Whether what `claim` says of one image is denied of the other."""
-    if claim.content is None:
-        return False
-    other = answers.get((1 - claim.shown_in[0], question_of(claim.content)))
-    return other is not None and 1 - other >= threshold
+def _is_denied(question: Question, answers: Answers, threshold: float) -> bool:
+    yes = answers.get(question)
+    return yes is not None and 1 - yes >= threshold
 
 
 def _judge(claim: Claim, answers: Answers, threshold: float) -> tuple[Outcome, Images]:

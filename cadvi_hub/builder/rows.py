@@ -150,10 +150,10 @@ def cad_rows(
         if isinstance(summary, Dropped):
             _drop(pair, summary, drops)
             continue
-        if settings.turns == "which_image" and not pair.captions and not any(verified.tells):
-            _drop(pair, Dropped(DropReason.NOT_TOLD_APART, "no difference is denied of the other image"), drops)
-            continue
         messages = _messages(settings, pair, summary, verified.tells)
+        if isinstance(messages, Dropped):
+            _drop(pair, messages, drops)
+            continue
         _count_summary(pair.shared_nouns, summary, totals)
         yield {
             "id": pair.pair_id,
@@ -182,10 +182,13 @@ def _verified(
         yield verified
 
 
-def _messages(settings: BuildSettings, pair: ImagePair, summary: CadSummary, tells: Tells) -> list[Message]:
+def _messages(settings: BuildSettings, pair: ImagePair, summary: CadSummary, tells: Tells) -> list[Message] | Dropped:
     if settings.turns == "which_image":
-        seed = settings.seed
-        return which_image_messages(pair, seed) if pair.captions else told_apart_messages(pair, tells, seed)
+        if pair.captions:
+            return which_image_messages(pair, settings.seed)
+        if not any(tells):
+            return Dropped(DropReason.NOT_TOLD_APART, "no difference is denied of the other image")
+        return told_apart_messages(pair, tells, settings.seed)
     if settings.turns == "difference_note":
         return difference_note_messages(pair)
     write = v1_messages if settings.config == "v1" else v2_messages

@@ -65,18 +65,18 @@ def _page(scores: Scores) -> str:
 
     def curve(phase: str) -> Mapping[float, str]:
         """Share of the pairs → the model that was tuned on them; with no pairs of V2, V2 is V1."""
-        fewer = {share: f"{phase}_{name.replace('/', '_of_')}" for name, share in SHARES.items()}
+        fewer = {share: f"{phase}_{name}" for name, share in SHARES.items()}
         return {0.0: "base" if phase == "v1" else "v1", **fewer, 1.0: phase}
 
     charts = [
         curve_chart(
             "Score by share of the pairs",
-            {phase.upper(): _points(scores, curve(phase)) for phase in ("v1", "v2")},
+            {phase.upper(): scores.points(curve(phase)) for phase in ("v1", "v2")},
             "share of the pairs",
         ),
         curve_chart(
             "Score by who wrote V2's summaries",
-            {"V2": _points(scores, dict(enumerate(WRITERS.values())))},
+            {"V2": scores.points(dict(enumerate(WRITERS.values())))},
             "",
             list(WRITERS),
         ),
@@ -90,12 +90,3 @@ def _page(scores: Scores) -> str:
         columns=scores.columns,
         differences={text: f"{100 * score.mean:+.1f}" for text, score in scores.differences().items()},
     )
-
-
-def _points(scores: Scores, models: Mapping[float, str]) -> list[tuple[float, float, float, float]]:
-    """x, the model's mean of four there in percent, and its interval; for the models that were evaluated."""
-    found = []
-    for x, score in scores.points(models):
-        low, high = score.interval
-        found.append((x, 100 * score.mean, 100 * low, 100 * high))
-    return found

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cadvi_hub.eval.benchmarks.benchmark import PAIRS
-from cadvi_hub.eval.comparison import read_predictions
+from cadvi_hub.eval.comparison import read_predictions, resampled_means
 from cadvi_hub.eval.scoring import clusters, group_metrics, group_outcomes
 
 if TYPE_CHECKING:
@@ -78,9 +78,15 @@ class Scores:
             if first in self.of and second in self.of
         }
 
-    def points(self, models: Mapping[float, str]) -> list[tuple[float, Score]]:
-        """x → mean of four of the model there, for the models that were evaluated."""
-        return [(x, self.of[model][MEAN]) for x, model in models.items() if model in self.of]
+    def points(self, models: Mapping[float, str]) -> list[tuple[float, float, float, float]]:
+        """x, the model's mean of four there in percent, and its interval; for the models that were evaluated."""
+        found = []
+        for x, model in models.items():
+            if model in self.of:
+                score = self.of[model][MEAN]
+                low, high = score.interval
+                found.append((x, 100 * score.mean, 100 * low, 100 * high))
+        return found
 
     def as_results(self) -> dict[str, Any]:
         """Model → set → value, its interval, and the value of each seed."""
@@ -119,10 +125,7 @@ def scores_over_seeds(evaluations: Sequence[Path]) -> Scores:
         for seed, folder in enumerate(evaluations):
             for model in models:
                 right, groups = _outcomes(task, folder / model)
-                _, member = np.unique(groups, return_inverse=True)
-                totals, sizes = np.bincount(member, weights=right), np.bincount(member)
-                picked = np.random.default_rng(seed).integers(len(totals), size=(DRAWS, len(totals)))
-                drawn[model].append(totals[picked].sum(axis=1) / sizes[picked].sum(axis=1))
+                drawn[model].append(resampled_means(right, groups, DRAWS, seed))
                 values[model].append(float(np.mean(right)))
         for model in models:
             per_seed = np.stack(drawn[model], axis=1)

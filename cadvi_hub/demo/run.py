@@ -170,8 +170,24 @@ class Demo:
         return {"path": str(folder), "config": config, "max_rows": most}
 
     def tune(self, name: str, sources: dict[str, dict[str, Any]], **keys: Any) -> Path:
-        """Tune the base on `sources`; returns the merged model's folder. `keys` replace the recipe's."""
-        return tune(replace(self.settings, training=self.settings.training | keys), self.base, name, sources)
+        """Tune the base on `sources` (a mixture) with the training script; returns the merged model's folder.
+
+        Each training runs in its own process: its memory goes back to the system, and its numbers do not depend on
+        what ran before it.
+
+        Args:
+            name: of the model's folder.
+            sources: of the mixture.
+            keys: of the training script, instead of the recipe's.
+        """
+        from cadvi_hub.hub.model_card import TRAINING_LOG
+
+        log = self.out / "models" / name / TRAINING_LOG
+        if log.is_file() and read_json(log)["finished"]:
+            return log.parent / "merged"
+        training = self.settings.training | keys | {"seed": self.settings.seed, "output_dir": str(log.parent)}
+        with worker_pool(1, _keep_few_primitives) as pool:
+            return pool.submit(_tune, training, self.base, sources).result()
 
     def tune_v1(self) -> Path:
         """The V1 model."""
@@ -184,8 +200,14 @@ class Demo:
 
     def evaluate(self, name: str, model: str) -> Path:
         """The folder with the scores of `model`."""
-        _evaluate(name, model, self.questions, self.out / "evaluation" / name)
-        return self.out / "evaluation" / name
+        from cadvi_hub.eval.evaluate import evaluate
+        from cadvi_hub.eval.settings import EvaluateSettings
+
+        folder = self.out / "evaluation" / name
+        if not (folder / "results.json").is_file():
+            # No option has 32 tokens; the open questions have their own limit.
+            evaluate(EvaluateSettings(model, str(self.questions), folder, name, batch_size=64, max_tokens=32))
+        return folder
 
 
 # V1 and V2 also train on the which-image turn alone. In V1's rows it is one letter after some sixty words of a summary
@@ -208,38 +230,22 @@ def prepare(settings: DemoSettings, timer: Stages) -> Demo:
         return Demo(settings, _base(settings))
 
 
-def tune(settings: DemoSettings, base: Path, name: str, sources: dict[str, dict[str, Any]]) -> Path:
-    """Tune the base on `sources` (a mixture) with the training script; returns the merged model's folder.
-
-    Each training runs in its own process: its memory goes back to the system, and its numbers do not depend on what
-    ran before it.
-    """
-    from cadvi_hub.hub.model_card import TRAINING_LOG
-
-    log = settings.out / "models" / name / TRAINING_LOG
-    if log.is_file() and json.loads(log.read_text("utf-8"))["finished"]:
-        return log.parent / "merged"
-    with worker_pool(1, _keep_few_primitives) as pool:
-        return pool.submit(_tune, settings, base, name, sources).result()
-
-
 def _keep_few_primitives() -> None:
     """Rows of many lengths would fill oneDNN's cache of compiled operations with half a gigabyte."""
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
 
 
-def _tune(settings: DemoSettings, base: Path, name: str, sources: dict[str, dict[str, Any]]) -> Path:
+def _tune(training: dict[str, Any], base: Path, sources: dict[str, dict[str, Any]]) -> Path:
     from cadvi_hub.training.recipe import TuningConfig, TuningModel
     from cadvi_hub.training.settings import DataArguments
     from cadvi_hub.training.sft import train
 
-    keys = dict(settings.training)
+    keys = dict(training)
     model_keys = {key: keys.pop(key) for key in list(keys) if key.startswith("lora_")}
     max_tokens = keys.pop("max_tokens", 1024)
-    output = settings.out / "models" / name
     return train(
         DataArguments(mixture=sources, max_tokens=max_tokens),
-        TuningConfig(output_dir=str(output), seed=settings.seed, resume_from_checkpoint="true", **keys),
+        TuningConfig(resume_from_checkpoint="true", **keys),
         TuningModel(model_name_or_path=str(base), **model_keys),
     )
 
@@ -288,12 +294,3 @@ def _questions(world: Path, folder: Path) -> Path:
         if not (folder / task / "test.parquet").is_file():
             build_benchmark(BenchmarkSettings(task, world / f"{task}.jsonl", folder, world, "question_file"))
     return folder
-
-
-def _evaluate(name: str, model: str, questions: Path, out: Path) -> None:
-    from cadvi_hub.eval.evaluate import evaluate
-    from cadvi_hub.eval.settings import EvaluateSettings
-
-    if not (out / "results.json").is_file():
-        # No option has 32 tokens; the open questions have their own limit.
-        evaluate(EvaluateSettings(model, str(questions), out, name, batch_size=64, max_tokens=32))

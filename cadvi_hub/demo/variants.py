@@ -15,7 +15,7 @@ from cadvi_hub.demo.run import V1_SOURCES, V2_SOURCES, Demo
 from cadvi_hub.world.captions import describe
 from cadvi_hub.world.ground_truth import read_drawn
 
-SHARES = {"1/8": 1 / 8, "1/4": 1 / 4, "1/2": 1 / 2}
+SHARES = {"1_of_8": 1 / 8, "1_of_4": 1 / 4, "1_of_2": 1 / 2}
 
 
 class PerfectAnnotator:
@@ -66,8 +66,7 @@ def tune_variants(run: Demo, v1: Path) -> Iterator[tuple[str, Path]]:
     best = {"v2": v2("perfect"), "v2/which_image": v2("perfect_turns")}
     yield "v2_perfect", run.tune("v2_perfect", {**v1_rows, **best}, **v2_keys)
     for name, share in SHARES.items():
-        short = name.replace("/", "_of_")
         fewer = {source: run.source(source, share) for source in V1_SOURCES if source != "instruct"}
-        yield f"v1_{short}", run.tune(f"v1_{short}", {"instruct": v1_rows["instruct"], **fewer})
+        yield f"v1_{name}", run.tune(f"v1_{name}", {"instruct": v1_rows["instruct"], **fewer})
         fewer = {source: run.source(source, share) for source in V2_SOURCES}
-        yield f"v2_{short}", run.tune(f"v2_{short}", {**v1_rows, **fewer}, **v2_keys)
+        yield f"v2_{name}", run.tune(f"v2_{name}", {**v1_rows, **fewer}, **v2_keys)

@@ -1,11 +1,13 @@
 """Whether one model is better than another on the same questions: paired bootstrap, and McNemar's exact test."""
 
+from __future__ import annotations
+
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.files import check_regular, write_json
@@ -26,6 +28,10 @@ from cadvi_hub.eval.scoring import (
 )
 from cadvi_hub.eval.settings import CompareSettings
 from cadvi_hub.eval.text_scores import TEXT_SCORES
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 DRAWS_AT_ONCE = 4_000_000  # numbers in memory
 
@@ -171,9 +177,7 @@ def _compared(
 def paired_bootstrap(
     differences: Sequence[float], groups: Sequence[str], resamples: int = 10_000, seed: int = 0
 ) -> Interval:
-    """95 % percentile interval of the mean difference; whole `groups` are drawn with replacement.
-
-    Our own, because scipy.stats.bootstrap resamples single values: it has no clusters, and needs all draws in memory.
+    """95 % percentile interval of the mean difference.
 
     Args:
         differences: per question, the second model's score minus the first's.
@@ -183,16 +187,35 @@ def paired_bootstrap(
     """
     import numpy as np
 
+    low, high = np.quantile(resampled_means(differences, groups, resamples, seed), (0.025, 0.975))
+    return float(low), float(high)
+
+
+def resampled_means(
+    values: Sequence[float], groups: Sequence[str], resamples: int, seed: int = 0
+) -> NDArray[np.float64]:
+    """The mean of each draw, (resamples,); whole `groups` are drawn with replacement.
+
+    The draws depend on the groups and the seed alone, so that the means of two models are paired. Our own, because
+    scipy.stats.bootstrap resamples single values: it has no clusters, and needs all draws in memory.
+
+    Args:
+        values: per question, a score or a difference of scores.
+        groups: per question, the group that is drawn as a whole.
+        resamples: number of draws.
+        seed: of the draws.
+    """
+    import numpy as np
+
     _, member = np.unique(np.asarray(groups), return_inverse=True)
-    totals, sizes = np.bincount(member, weights=differences), np.bincount(member)
+    totals, sizes = np.bincount(member, weights=values), np.bincount(member)
     rng = np.random.default_rng(seed)
     at_once = max(1, DRAWS_AT_ONCE // len(totals))
     means = []
     for start in range(0, resamples, at_once):
         drawn = rng.integers(len(totals), size=(min(at_once, resamples - start), len(totals)))
         means.append(totals[drawn].sum(axis=1) / sizes[drawn].sum(axis=1))
-    low, high = np.quantile(np.concatenate(means), (0.025, 0.975))
-    return float(low), float(high)
+    return np.concatenate(means)
 
 
 def mcnemar(only_first: int, only_second: int) -> float:

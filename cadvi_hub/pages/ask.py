@@ -19,12 +19,12 @@ from cadvi_hub.pages.chat import IN_COMMON_AND_DIFFERENT, chat_with
 from cadvi_hub.pages.settings import AskSettings
 
 
-def asked(arguments: Sequence[str]) -> dict[str, Any]:
+def asked(key: str, arguments: Sequence[str]) -> dict[str, Any]:
     """The keys for the arguments before the first one: pictures, and at last perhaps a question."""
     *pictures, last = arguments
     if Path(last).suffix and " " not in last:
-        return {"images": [*pictures, last]}
-    return {"images": pictures, "question": last}
+        return {key: [*pictures, last]}
+    return {key: pictures, "question": last}
 
 
 def ask(settings: AskSettings) -> None:

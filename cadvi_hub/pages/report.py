@@ -151,14 +151,9 @@ def compare_all(
     return found, refused
 
 
-def named_models(arguments: Sequence[str]) -> dict[str, dict[str, str]]:
-    """The key `models` of `cadvi report` for its arguments before the first key."""
-    return {"models": named_folders(arguments)}
-
-
-def named_results(arguments: Sequence[str]) -> dict[str, dict[str, str]]:
-    """The key `results` of `cadvi view` for its arguments before the first key."""
-    return {"results": named_folders(arguments)}
+def folders_by_key(key: str, arguments: Sequence[str]) -> dict[str, dict[str, str]]:
+    """The key of `cadvi report` and `cadvi view` with the folders before the first key."""
+    return {key: named_folders(arguments)}
 
 
 def named_folders(arguments: Sequence[str]) -> dict[str, str]:

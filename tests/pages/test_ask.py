@@ -32,8 +32,11 @@ def streamed(text: str) -> Answer:
 
 
 def test_pictures_come_first_and_the_question_last() -> None:
-    assert asked(["a.jpg", "b.png", "What differs?"]) == {"images": ["a.jpg", "b.png"], "question": "What differs?"}
-    assert asked(["a.jpg", "b.png"]) == {"images": ["a.jpg", "b.png"]}
+    assert asked("images", ["a.jpg", "b.png", "What differs?"]) == {
+        "images": ["a.jpg", "b.png"],
+        "question": "What differs?",
+    }
+    assert asked("images", ["a.jpg", "b.png"]) == {"images": ["a.jpg", "b.png"]}
     settings = parse_settings("ask", ["a.jpg", "b.jpg", "Which one, 1 or 2?", "--json", "--model", "m"])
     assert (settings.question, settings.json, settings.model) == ("Which one, 1 or 2?", True, "m")
 

@@ -6,10 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 import transformers
 import trl
-from transformers import AutoModelForImageTextToText, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 from transformers.models.auto.video_processing_auto import AutoVideoProcessor
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
@@ -19,7 +18,7 @@ from transformers.models.llava_next.image_processing_pil_llava_next import Llava
 from transformers.models.llava_onevision.image_processing_pil_llava_onevision import LlavaOnevisionImageProcessorPil
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
-from tests.support.tiny_vlms import TEMPLATES, TEXT, NoVideos, make_qwen, make_tiny_vlm, make_tokenizer
+from tests.support.tiny_vlms import TEMPLATES, TEXT, NoVideos, make_qwen, make_tiny_vlm, make_tokenizer, save_random
 from tests.support.tunings import tiny_processor
 
 library: Any = transformers  # its many classes are looked up by name
@@ -267,10 +266,4 @@ def make_family(folder: Path, family: str) -> Path:
     if family == "LLaVA-1.5":
         tiny_processor(folder).save_pretrained(folder)
         return folder
-    config, processor = MAKERS[family]()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = AutoModelForImageTextToText.from_config(config)
-    model.save_pretrained(folder)
-    processor.save_pretrained(folder)
-    return folder
+    return save_random(folder, *MAKERS[family]())

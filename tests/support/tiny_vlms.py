@@ -144,6 +144,11 @@ def make_smolvlm(family: str) -> tuple[PreTrainedConfig, Idefics3Processor | Smo
 def make_tiny_vlm(folder: Path, family: str) -> Path:
     """Save a random model of a family (a key of `TEMPLATES`) with its processor and its own chat template."""
     config, processor = make_qwen(family) if family.startswith("qwen") else make_smolvlm(family)
+    return save_random(folder, config, processor)
+
+
+def save_random(folder: Path, config: Any, processor: Any) -> Path:
+    """Save a model of random weights with its processor; equal weights every time."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = AutoModelForImageTextToText.from_config(config)

@@ -17,7 +17,7 @@ from cadvi_hub.training.recipe import TuningModel
 from cadvi_hub.training.rendering import end_token
 from tests.support.families import FAMILIES, make_family
 
-README = Path(__file__).parents[2] / "training" / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "guides" / "tune.md"
 SIZES = [(40, 32), (30, 200), (100, 90), (8, 8), (32, 32), (64, 64), (200, 30), (33, 65)]
 NO_THOUGHT = "<think>\n\n</think>\n\n"  # Qwen3.5 begins its answers so
 CONVERSATIONS = [
@@ -41,7 +41,7 @@ def stored(made: dict[str, Any]) -> dict[str, Any]:
 
 def table() -> dict[str, list[str]]:
     """Family → the other cells of its row."""
-    section = README.read_text(encoding="utf-8").partition("## Other families")[2].partition("\n## ")[0]
+    section = PAGE.read_text(encoding="utf-8").partition("## Other families")[2].partition("\n## ")[0]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line[:1] == "|"]
     return {name: cells for name, *cells in rows[2:]}
 

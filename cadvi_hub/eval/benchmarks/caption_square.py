@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cadvi_hub.eval.answers import IMAGE_LETTERS
-from cadvi_hub.eval.benchmarks.benchmark import Joint, ReportColumn, whole_group
+from cadvi_hub.eval.benchmarks.benchmark import Benchmark, Joint, Provenance, ReportColumn, whole_group
 from cadvi_hub.eval.benchmarks.question import Images, Question, draws_first, embedded, prompt_text, which_text
 from cadvi_hub.eval.benchmarks.reading import make_all, source_rows
 from cadvi_hub.sources.rows import Row, caption, identifier
@@ -33,21 +33,34 @@ def caption_square(
         yield Question(f"{group}_t{half}", (image,), text, IMAGE_LETTERS, answer, source, place, category, group)
 
 
-def square_joints() -> tuple[Joint, ...]:
-    """The three scores of `caption_square`."""
-    return (
-        Joint("group_score", 4, whole_group),
-        Joint("text_score", 2, lambda question_id, group: group if question_id[-2:-1] == "t" else ""),
-        Joint("image_score", 2, lambda question_id, group: group if question_id[-2:-1] == "i" else ""),
-    )
+def square_benchmark(
+    name: str, about: str, upstream: Callable[[Path, int], Iterator[Question]], provenance: Provenance
+) -> Benchmark:
+    """A set of such questions, with its three scores.
 
-
-def square_columns(about: str) -> tuple[ReportColumn, ...]:
-    """The columns of a report for `caption_square`; `about` says what the pictures are."""
-    return (
-        ReportColumn("group_score", "groups", 1 / 16, f"{about} All four choices must be right."),
-        ReportColumn("text_score", "text", 1 / 4, "Which of two captions suits a picture? Both pictures count."),
-        ReportColumn("image_score", "image", 1 / 4, "Which of two pictures suits a caption? Both captions count."),
+    Args:
+        name: of the set.
+        about: what the pictures are, in a sentence.
+        upstream: (path, seed) → questions, as `caption_square` makes them.
+        provenance: where the set comes from.
+    """
+    return Benchmark(
+        name=name,
+        columns=(
+            ReportColumn("group_score", "groups", 1 / 16, f"{about} All four choices must be right."),
+            ReportColumn("text_score", "text", 1 / 4, "Which of two captions suits a picture? Both pictures count."),
+            ReportColumn("image_score", "image", 1 / 4, "Which of two pictures suits a caption? Both captions count."),
+        ),
+        options=IMAGE_LETTERS,
+        joint=(
+            Joint("group_score", 4, whole_group),
+            Joint("text_score", 2, lambda question_id, group: group if question_id[-2:-1] == "t" else ""),
+            Joint("image_score", 2, lambda question_id, group: group if question_id[-2:-1] == "i" else ""),
+        ),
+        swaps=True,
+        question_file=False,
+        upstream=upstream,
+        provenance=provenance,
     )
 
 

@@ -11,7 +11,6 @@ A published set is `from_columns(…)` with its columns, and a function that mak
 
 from __future__ import annotations
 
-import json
 import re
 import string
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.json_stream import parse_json
 from cadvi_hub.core.schema import IMAGE_PLACEHOLDER
 from cadvi_hub.eval.benchmarks.benchmark import Benchmark, ReportColumn
 from cadvi_hub.eval.benchmarks.question import Question, embedded, prompt_text
@@ -142,7 +142,7 @@ def _items(value: Any) -> list[Any]:
     """One value, or a list of them without those that are null; a CSV field may hold a JSON list."""
     if isinstance(value, str) and value.startswith("["):
         try:
-            value = json.loads(value)
+            value = parse_json(value)
         except ValueError:
             return [value]
     return [each for each in (value if isinstance(value, list) else [value]) if each not in ("", None)]

@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from cadvi_hub.eval.answers import IMAGE_LETTERS
-from cadvi_hub.eval.benchmarks.benchmark import Benchmark
-from cadvi_hub.eval.benchmarks.caption_square import caption_square, square_columns, square_joints
+from cadvi_hub.eval.benchmarks.caption_square import caption_square, square_benchmark
 from cadvi_hub.eval.benchmarks.eqben import PROVENANCE, read_pairs
 from cadvi_hub.eval.benchmarks.question import Question
 
@@ -24,13 +22,9 @@ def read_eqben_group(path: Path, seed: int) -> Iterator[Question]:
     return read_pairs(path, seed, caption_square)
 
 
-BENCHMARK = Benchmark(
+BENCHMARK = square_benchmark(
     name="eqben_group",
-    columns=square_columns("Two nearly equal pictures and a caption for each."),
-    options=IMAGE_LETTERS,
-    joint=square_joints(),
-    swaps=True,
-    question_file=False,
+    about="Two nearly equal pictures and a caption for each.",
     upstream=read_eqben_group,
     provenance=PROVENANCE,
 )

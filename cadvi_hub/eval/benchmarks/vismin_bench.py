@@ -8,17 +8,12 @@ Format: https://huggingface.co/datasets/mair-lab/vismin-bench
 
 from __future__ import annotations
 
-from cadvi_hub.eval.answers import IMAGE_LETTERS
-from cadvi_hub.eval.benchmarks.benchmark import Benchmark, Provenance
-from cadvi_hub.eval.benchmarks.caption_square import read_squares, square_columns, square_joints
+from cadvi_hub.eval.benchmarks.benchmark import Provenance
+from cadvi_hub.eval.benchmarks.caption_square import read_squares, square_benchmark
 
-BENCHMARK = Benchmark(
+BENCHMARK = square_benchmark(
     name="vismin_bench",
-    columns=square_columns("Two pictures that differ in one thing, with a caption each."),
-    options=IMAGE_LETTERS,
-    joint=square_joints(),
-    swaps=True,
-    question_file=False,
+    about="Two pictures that differ in one thing, with a caption each.",
     upstream=read_squares("text", "category"),
     provenance=Provenance(
         "mair-lab/vismin-bench",

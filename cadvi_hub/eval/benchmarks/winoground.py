@@ -7,17 +7,12 @@ Format: https://huggingface.co/datasets/facebook/winoground (gated)
 
 from __future__ import annotations
 
-from cadvi_hub.eval.answers import IMAGE_LETTERS
-from cadvi_hub.eval.benchmarks.benchmark import Benchmark, Provenance
-from cadvi_hub.eval.benchmarks.caption_square import read_squares, square_columns, square_joints
+from cadvi_hub.eval.benchmarks.benchmark import Provenance
+from cadvi_hub.eval.benchmarks.caption_square import read_squares, square_benchmark
 
-BENCHMARK = Benchmark(
+BENCHMARK = square_benchmark(
     name="winoground",
-    columns=square_columns("Two pictures and two captions of the same words in another order."),
-    options=IMAGE_LETTERS,
-    joint=square_joints(),
-    swaps=True,
-    question_file=False,
+    about="Two pictures and two captions of the same words in another order.",
     upstream=read_squares("caption", "collapsed_tag", "tag"),
     provenance=Provenance(
         "facebook/winoground (gated)",

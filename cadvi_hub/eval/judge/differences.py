@@ -10,7 +10,6 @@ other references put in, so that the truth of each is known.
 
 from __future__ import annotations
 
-import json
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from typing import Any, NamedTuple
 from cadvi_hub.annotation.prompt import prompt_hash, render_prompt
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.files import write_json, write_json_lines
+from cadvi_hub.core.json_stream import parse_json
 from cadvi_hub.core.output import open_output
 from cadvi_hub.core.summaries import object_schema
 from cadvi_hub.eval.benchmarks.stored import read_texts
@@ -109,8 +109,8 @@ def read_matches(outcome: Reply | Failed, lists: Lists) -> list[int] | None:
         return None
     start, end = outcome.answer.find("{"), outcome.answer.rfind("}")
     try:
-        found = json.loads(outcome.answer[start : end + 1])["matches"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        found = parse_json(outcome.answer[start : end + 1])["matches"]
+    except (ValueError, KeyError, TypeError):
         return None
     whole = isinstance(found, list) and all(type(each) is int for each in found)
     if not whole or len(found) != len(lists.answer) or not set(found) <= set(range(len(lists.reference) + 1)):
