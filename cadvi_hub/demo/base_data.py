@@ -115,8 +115,8 @@ def draw_claims(rng: random.Random, recipe: BaseRecipe, progress: float) -> tupl
     return scene, turns
 
 
-# Numbers, places, relations and backdrops more often: the base of the claims is least sure of them.
-BINDING_CLAIMS = (0.5, 0.5, 0.8, 0.8, 1, 1.5, 1.5, 4, 2)
+# Actions, numbers, places and relations more often: the base of the claims is least sure of them.
+BINDING_CLAIMS = (0.5, 0.5, 0.8, 0.8, 2, 1.5, 1, 3, 5)
 BINDING_QUESTIONS = (kind_turn, relation_turn, property_turn, count_turn)
 LABELS = ("Image 1: ", "Image 2: ", "Image: ", "Picture 1: ", "Picture 2: ", "Here is a picture: ", "A: ", "B: ")
 
@@ -129,7 +129,7 @@ def draw_binding(rng: random.Random, recipe: BaseRecipe) -> tuple[Scene | None, 
     what is where.
     """
     kind = rng.random()
-    if kind < 0.1:
+    if kind < 0.12:
         while (turn := near_texts_turn(rng, "train")) is None:
             pass
         return None, [turn]

@@ -18,7 +18,7 @@ from cadvi_hub.world.instruct import Turn, phrase_turn, which_caption_turn
 from cadvi_hub.world.scene import Edit, Scene, Split, draw_scene, edit_scene
 
 # The properties that a false claim borrows, and how often: more often what is hard to see.
-BOUND = {"color": 1.0, "size": 1.0, "fill": 1.0, "action": 2.0, "place": 3.0, "count": 2.0}
+BOUND = {"color": 1.0, "size": 1.0, "fill": 1.0, "action": 3.0, "place": 3.0, "count": 3.0}
 # What a near scene differs in: more often what is hard to see.
 EDIT_WEIGHTS: dict[Edit, float] = {
     "count": 3,
@@ -54,7 +54,7 @@ def bound_claim_turn(rng: random.Random, scene: Scene, name: str | None = None) 
     others = [value for other in found if other is not group and (value := value_of(other)) != own]
     if not others:
         return None
-    phrase = partial_phrase(rng, group, 0.25)
+    phrase = partial_phrase(rng, group, rng.choice((0.0, 0.3, 0.7, 1.0)) if name == "count" else 0.25)
     claimed: dict[str, Any] = {name: own if true else rng.choice(others)}
     if name == "place":  # a group has several places
         claimed["count"] = 1
@@ -91,18 +91,23 @@ def near_caption_turn(rng: random.Random, scene: Scene) -> Turn | None:
 
 
 def near_texts_turn(rng: random.Random, split: Split) -> Turn | None:
-    """Reading practice: which of two near descriptions agrees with a caption, or a statement about both."""
+    """Reading practice: which of two near descriptions agrees with a caption, or a statement about both.
+
+    Half of the descriptions are called images, as in captions that a language model reads.
+    """
     first = draw_scene(rng, split)
     second = draw_near_scene(rng, first) or draw_scene(rng, split)
     scenes = (first, second) if rng.random() < 0.5 else (second, first)
-    texts = "\n".join(f"Text {k}: {describe(scene).text}" for k, scene in enumerate(scenes, 1))
-    if rng.random() < 0.4:
+    said = "Text" if rng.random() < 0.5 else "Image"
+    texts = "\n".join(f"{said} {k}: {describe(scene).text}" for k, scene in enumerate(scenes, 1))
+    if rng.random() < 0.6:
         statement, true = pair_statement(rng, scenes)
-        statement = statement.replace("Both images show", "Both texts mention").replace("shows", "mentions")
-        statement = statement.replace("Image", "Text").replace("image", "text")
+        if said == "Text":
+            statement = statement.replace("Both images show", "Both texts mention").replace("shows", "mentions")
+            statement = statement.replace("Image", "Text").replace("image", "text")
         return f"{texts}\nTrue or False: {statement}", str(true)
     captions = near_captions(rng, scenes, rng.choice((0.4, 0.7, 1.0)))
     if captions is None:
         return None
     which = rng.randrange(2)
-    return f'{texts}\nWhich text agrees with "{captions[which].text}"? Answer 1 or 2.', str(which + 1)
+    return f'{texts}\nWhich {said.lower()} agrees with "{captions[which].text}"? Answer 1 or 2.', str(which + 1)

@@ -53,14 +53,13 @@ def test_it_reads_a_picture_after_any_words(record: Json, model: Any, processor:
     reads = record["reads"]
     after_words = [kinds for before, kinds in reads.items() if before != "question"]
     for name in CLAIMED:
-        if name != "relation":  # it has hardly learned relations: 62 %
+        if name != "relation":  # it has hardly learned relations: 56 to 61 %
             assert min(kinds[name] for kinds in after_words) >= 0.85, (name, reads)
     assert min(kinds["near caption"] for kinds in after_words) >= 0.85, reads
-    for name in ("color", "size", "fill"):
+    for name in ("color", "size", "fill", "place"):
         assert min(kinds[f"borrowed {name}"] for kinds in after_words) >= 0.85, (name, reads)
-    assert min(kinds["borrowed count"] for kinds in after_words) >= 0.75, reads
-    for name in ("place", "action"):  # only half learned
-        assert min(kinds[f"borrowed {name}"] for kinds in after_words) >= 0.55, (name, reads)
+    for name in ("count", "action"):  # not wholly learned
+        assert min(kinds[f"borrowed {name}"] for kinds in after_words) >= 0.65, (name, reads)
     again = read_where(model, processor, 20)
     for before, kinds in reads.items():
         assert sum(again[before].values()) / len(kinds) == pytest.approx(sum(kinds.values()) / len(kinds), abs=0.06)

@@ -75,4 +75,7 @@ def test_near_texts_have_no_picture_and_balanced_answers() -> None:
     answers = Counter(answer for _, answer in turns)
     assert set(answers) == {"1", "2", "True", "False"}
     assert 0.4 < answers["1"] / (answers["1"] + answers["2"]) < 0.6
-    assert not [question for question, _ in turns if "mage" in question]
+    assert 0.35 < answers["True"] / (answers["True"] + answers["False"]) < 0.65
+    labels = Counter(question.partition(" 1: ")[0] for question, _ in turns)  # a text may be called an image
+    assert set(labels) == {"Text", "Image"}
+    assert not [question for question, _ in turns if "<image>" in question]
