@@ -7,11 +7,12 @@ Copy this file to change what a training does: `cadvi_hub.training.sft.train` ha
 
 import sys
 
-from cadvi_hub.core.ends import ending_in_one_line
-from cadvi_hub.training.recipe import parse, wants_traceback
-from cadvi_hub.training.sft import train
+from cadvi_hub.core.ends import ending_in_one_line, wants_traceback
 
 if __name__ == "__main__":
     with ending_in_one_line("training", debug=wants_traceback(sys.argv)):
+        from cadvi_hub.training.recipe import parse  # imports torch, during which Ctrl-C ends in one line, too
+        from cadvi_hub.training.sft import train
+
         data, args, model_args = parse()
         train(data, args, model_args)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
+from types import TracebackType
 
 from cadvi_hub.core.errors import InputError
 
@@ -26,12 +29,41 @@ def ending_in_one_line(command: str, debug: bool = False) -> Iterator[None]:
         if debug:
             raise
         _close_bars()
-        sys.exit(f"{command}: stopped. Run the same command again to continue")
+        sys.exit(_stopped(command) or 1)
     except Exception as error:
         if debug:
             raise
         _close_bars()
         sys.exit(f"{command}: {one_line(error)}")
+
+
+def end_imports_in_one_line(command: str) -> None:
+    """Let Ctrl-C end this process with one line, too, while it is not yet in the block of `ending_in_one_line`.
+
+    For a program that imports torch first, which takes seconds.
+    """
+    if wants_traceback(sys.argv):
+        return
+    show = sys.excepthook
+
+    def say(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if not issubclass(kind, KeyboardInterrupt):
+            show(kind, error, trace)
+        elif line := _stopped(command):
+            print(line, file=sys.stderr)
+
+    sys.excepthook = say
+
+
+def wants_traceback(argv: Sequence[str]) -> bool:
+    """Whether `--debug` is given without a value; with one it is a setting of transformers."""
+    return any(key == "--debug" and value.startswith("--") for key, value in pairwise([*argv, "--"]))
+
+
+def _stopped(command: str) -> str:
+    """What Ctrl-C ends with. One process of a launcher's says it, because Ctrl-C reaches all of them."""
+    said_elsewhere = os.environ.get("LOCAL_RANK", "0") != "0"
+    return "" if said_elsewhere else f"{command}: stopped. Run the same command again to continue"
 
 
 def _close_bars() -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,6 +14,7 @@ from transformers.integrations import get_reporting_integration_callbacks
 from trl import ModelConfig, SFTConfig, TrlParser
 from yaml import YAMLError
 
+from cadvi_hub.core.ends import wants_traceback
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.ranges import MOST, Range, check_range
 from cadvi_hub.core.recipe_file import check_recipes
@@ -142,11 +141,6 @@ def parse(argv: list[str] | None = None) -> tuple[DataArguments, TuningConfig, T
     except (ValueError, TypeError, AttributeError, OSError, ImportError, YAMLError) as error:
         raise InputError("settings", str(error), "See --help for every key") from error
     return data, args, model_args
-
-
-def wants_traceback(argv: Sequence[str]) -> bool:
-    """Whether `--debug` is given without a value; with one it is a setting of transformers."""
-    return any(key == "--debug" and value.startswith("--") for key, value in pairwise([*argv, "--"]))
 
 
 def check_evaluation(data: DataArguments, args: TuningConfig) -> None:

@@ -28,10 +28,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+from cadvi_hub.core.ends import end_imports_in_one_line, ending_in_one_line, wants_traceback
+
+if __name__ == "__main__":
+    end_imports_in_one_line("training")
+
 from peft import PeftModel
 from transformers import set_seed
 
-from cadvi_hub.core.ends import ending_in_one_line
 from cadvi_hub.core.files import write_json
 from cadvi_hub.core.output import NEW, OutputFolder
 from cadvi_hub.core.processes import die_with_launcher
@@ -57,7 +61,6 @@ from cadvi_hub.training.recipe import (
     check_evaluation,
     check_settings,
     parse,
-    wants_traceback,
 )
 from cadvi_hub.training.runs import (
     MERGED,
