@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.files import Json, read_json, remove, rename, replacing, sync, write_json
-from cadvi_hub.core.manifest import Entry, damage, entry_of
+from cadvi_hub.core.manifest import Digesting, Entry, damage
 from cadvi_hub.core.parquet import BYTES_PER_GROUP, ROWS_PER_GROUP, VIEWER_BYTES, is_whole
 
 if TYPE_CHECKING:
@@ -110,7 +110,8 @@ class ShardFolder:
         while group or number == first:
             size = 0
             with replacing(self.part(number)) as file:
-                with pq.ParquetWriter(file, schema, write_page_index=True, **options) as writer:
+                digesting = Digesting(file)
+                with pq.ParquetWriter(digesting, schema, write_page_index=True, **options) as writer:
                     while group and size < bytes_per_part:
                         writer.write_table(pa.Table.from_pylist(group, schema=schema))
                         size += sum(map(_picture_bytes, group))
@@ -118,9 +119,8 @@ class ShardFolder:
                         group = next(groups, None)
                     if not group:
                         before_close(writer)
-                file.flush()
                 # Before the shard gets its name, which means that both are there.
-                write_json(self._record(number), {"file": entry_of(Path(file.name)), "counts": counts()})
+                write_json(self._record(number), {"file": digesting.entry(), "counts": counts()})
             number += 1
         return number
 

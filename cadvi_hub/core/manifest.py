@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import IO, TYPE_CHECKING, Any, TypedDict
 
 from cadvi_hub.core.errors import InputError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 
 class Entry(TypedDict):
@@ -31,6 +35,26 @@ def entry_of(file: Path) -> Entry:
             return {"bytes": file.stat().st_size, "sha256": hashlib.file_digest(content, "sha256").hexdigest()}
     except OSError as error:
         raise InputError(str(file), f"cannot be read ({error.strerror})", "Check the disk") from error
+
+
+class Digesting(io.RawIOBase):
+    """Writes to `file` and digests what passes, so that nobody has to read a large file again for its entry."""
+
+    def __init__(self, file: IO[bytes]):
+        self._file, self._sha256, self._bytes = file, hashlib.sha256(), 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        self._sha256.update(data)
+        written = self._file.write(data)
+        self._bytes += written
+        return written
+
+    def entry(self) -> Entry:
+        """Size and digest of what was written so far."""
+        return {"bytes": self._bytes, "sha256": self._sha256.hexdigest()}
 
 
 def manifest_of(folder: Path, files: Iterable[Path] | None = None) -> Manifest:
