@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.core.files import Json, read_json, remove, rename, replacing_folder, temporary_name, write_json
+from cadvi_hub.core.files import (
+    Json,
+    read_file,
+    read_json,
+    remove,
+    rename,
+    replacing_folder,
+    temporary_name,
+    write_json,
+)
 from cadvi_hub.core.manifest import damage, manifest_of
 
 RECORDS = "records"  # the records that shards are cut from, a block per shard
@@ -77,7 +86,7 @@ class Stages:
             InputError: the file was changed since.
         """
         file = self.path(name) / f"{number:05d}.jsonl"
-        content = file.read_bytes()
+        content = read_file(file)
         entry = read_json(self.path(name) / _FACTS)["files"][file.name]
         if hashlib.sha256(content).hexdigest() != entry["sha256"]:
             hint = f"Remove {self.path(name)}; the same command makes it again"

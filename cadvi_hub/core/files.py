@@ -215,6 +215,17 @@ def check_regular(file: Path, hint: str = "Give a file on a disk") -> None:
         raise InputError(str(file), f"it is {kind}, not a file", hint)
 
 
+def read_file(path: Path) -> bytes:
+    """What is in the file.
+
+    Raises:
+        OSError: it cannot be read. So is a pipe or a device, where reading could wait for ever, or never end.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is not a file on a disk", str(path))
+    return path.read_bytes()
+
+
 def read_json(path: Path, hint: str = "Remove the folder, or choose another out") -> Json:
     """The JSON object in `path`.
 

@@ -12,6 +12,7 @@ from typing import Protocol
 from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.files import read_file
 from cadvi_hub.core.schema import EmbeddedImage
 
 MAX_PIXELS = 64_000_000  # 64 megapixels decode to 192 MB of RGB
@@ -111,7 +112,7 @@ class ImageFolders:
     def read(self, name: str) -> EmbeddedImage:
         file = self._file(name)
         try:
-            return {"bytes": file.read_bytes(), "path": name}
+            return {"bytes": read_file(file), "path": name}
         except OSError as error:
             raise InputError(str(file), f"cannot be read ({error.strerror})", "Check its permissions") from error
 

@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.core.files import WriteError, writing
+from cadvi_hub.core.files import WriteError, read_file, writing
 
 _SHORT = 10.0  # seconds
 
@@ -99,7 +99,7 @@ def _holder(lock: Path) -> Path:
 
 def _who(holder: Path) -> str:
     try:
-        held = json.loads(holder.read_bytes())
+        held = json.loads(read_file(holder))
         return f"process {held['pid']} on {held['host']}, since {held['started']}"
     except (OSError, ValueError, KeyError, TypeError):  # it took the lock in this moment, or has released it
         return "a process that has just begun or ended"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.core.files import check_regular
+from cadvi_hub.core.files import check_regular, read_file
 
 # For every `Auto….from_pretrained`. Without it transformers asks at the terminal, and takes "y" from a pipe.
 NO_REMOTE_CODE: dict[str, Any] = {"trust_remote_code": False}
@@ -69,7 +69,7 @@ def _remote_code(name: str, revision: str | None) -> str:
         if not (path := _stored(name, file, revision)):
             continue
         try:
-            content = json.loads(path.read_bytes())
+            content = json.loads(read_file(path))
             named = content.get("auto_map") or {}
             code = sorted({str(value) for value in (named.values() if isinstance(named, dict) else named)})
         except (OSError, ValueError, AttributeError, RecursionError):

@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.files import (
     Json,
+    read_file,
     read_json,
     remove,
     rename,
@@ -241,7 +242,7 @@ def _check_result(file: Path, keys: set[str]) -> None:
     if not os.path.lexists(file):
         return
     try:
-        found = json.loads(file.read_bytes())
+        found = json.loads(read_file(file))
     except (OSError, ValueError, RecursionError):
         found = None
     results = found if isinstance(found, list) else [found]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.core.files import write_json_lines, write_text
+from cadvi_hub.core.files import read_file, write_json_lines, write_text
 from cadvi_hub.core.output import OutputFolder, open_output
 from cadvi_hub.eval.benchmarks.registry import BENCHMARKS, SWAPPED
 from cadvi_hub.eval.benchmarks.stored import check_complete, missing_questions
@@ -167,7 +167,7 @@ def _check_name(settings: EvaluateSettings) -> None:
 def _written_before_records(out: Path) -> list[str]:
     """What an earlier version wrote to its folder: scores by task, and the predictions of these tasks."""
     try:
-        scores = json.loads((out / RESULTS).read_bytes())
+        scores = json.loads(read_file(out / RESULTS))
         if scores and all(task.removesuffix(SWAPPED) in BENCHMARKS and "n" in found for task, found in scores.items()):
             return [RESULTS, *(f"{PREDICTIONS}/{task}.jsonl" for task in scores)]
     except (OSError, ValueError, AttributeError, TypeError):

@@ -11,6 +11,7 @@ from typing import Any
 
 from cadvi_hub.annotation.prompt import plain, render_prompt
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.files import read_file
 from cadvi_hub.core.images import plain_bytes
 from cadvi_hub.core.schema import Message, message
 from cadvi_hub.core.summaries import parse_summary
@@ -75,7 +76,7 @@ def _messages(settings: AskSettings) -> list[Message]:
 
 def _picture(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
+        data = read_file(path)
     except OSError as error:
         raise InputError(str(path), f"cannot be read ({error.strerror})", "Name a picture") from error
     return plain_bytes(data, str(path))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.core.files import read_json
+from cadvi_hub.core.files import read_file, read_json
 from cadvi_hub.core.json_stream import parse_json
 from cadvi_hub.eval.benchmarks.registry import BENCHMARKS, SWAPPED, benchmark_of
 from cadvi_hub.eval.judge.run import read_ratings as read_rating_scores
@@ -251,8 +251,8 @@ def _read_ratings(folder: Path, task: str) -> Ratings:
     found = {}
     for file in sorted(folder.glob(f"judged/*/{task}.jsonl")):
         try:
-            judged = parse_json((file.parent / "judge.json").read_bytes())
-            rows = [parse_json(line) for line in file.read_bytes().splitlines()]
+            judged = parse_json(read_file(file.parent / "judge.json"))
+            rows = [parse_json(line) for line in read_file(file).splitlines()]
             ratings = {row["index"]: (row["rating"], row["reason"] or "") for row in rows}
             found[_judge(judged["judge"], judged["tasks"][task])] = ratings
         except (OSError, ValueError, KeyError, TypeError) as error:

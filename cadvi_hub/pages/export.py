@@ -10,7 +10,7 @@ from markupsafe import Markup
 from tqdm import tqdm
 
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.core.files import write_text, writing
+from cadvi_hub.core.files import read_file, write_text, writing
 from cadvi_hub.core.images import ImageFolders, ImageStore
 from cadvi_hub.core.output import open_output
 from cadvi_hub.pages.columns import notes
@@ -95,7 +95,7 @@ def _write(settings: ViewSettings, folder: Path) -> None:
 def _written_before_records(folder: Path) -> list[str]:
     """What an earlier version wrote: a page with our policy, and pictures that are named after their content."""
     try:
-        is_ours = POLICY in (folder / PAGE).read_text(encoding="utf-8")
+        is_ours = POLICY in read_file(folder / PAGE).decode("utf-8")
     except (OSError, ValueError):
         return []
     pictures = [path for path in (folder / PICTURES).glob("*") if re.fullmatch(r"[0-9a-f]{20}\.(png|webp)", path.name)]

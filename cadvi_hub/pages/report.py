@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.core.files import read_json, write_text, writing
+from cadvi_hub.core.files import read_file, read_json, write_text, writing
 from cadvi_hub.core.output import open_output
 from cadvi_hub.eval.benchmarks.registry import SWAPPED
 from cadvi_hub.eval.comparison import Comparison, compare_predictions, read_predictions
@@ -177,7 +177,7 @@ def named_folders(arguments: Sequence[str]) -> dict[str, str]:
 def _written_before_records(out: Path) -> Sequence[str]:
     """What an earlier version wrote to its folder: scores by model and task, and the pages about them."""
     try:
-        results = json.loads((out / "results.json").read_bytes())
+        results = json.loads(read_file(out / "results.json"))
         scores = [found for model in results.values() for found in model.values()]
         is_ours = bool(scores) and all("n" in found for found in scores) and (out / "report.md").is_file()
         return FILES if is_ours else ()

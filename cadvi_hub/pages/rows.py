@@ -15,6 +15,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.files import check_regular
 from cadvi_hub.core.json_stream import parse_json
 
 if TYPE_CHECKING:
@@ -200,6 +201,8 @@ class DataRows:
 
         if self._opened is None or self._opened[0] != file:
             self._following = None
+            if self._file_system is None:
+                check_regular(Path(file), "Build the data set again")
             with _reading(file):
                 content = file if self._file_system is None else self._file_system.open(file, "rb")
                 self._opened = file, pq.ParquetFile(content)

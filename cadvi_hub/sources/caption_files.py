@@ -11,7 +11,7 @@ from typing import Any
 
 from cadvi_hub.core import parquet
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.core.files import digest_of_files
+from cadvi_hub.core.files import digest_of_files, read_file
 from cadvi_hub.core.json_stream import COMPRESSED, json_lines, reading
 from cadvi_hub.sources.rows import unreadable
 
@@ -100,7 +100,7 @@ def pictures_with_texts(folder: Path) -> Iterator[tuple[str, Any]]:
             yield place, unreadable(f"{len(pictures)} pictures of that name, which should be 1", "Rename one")
             continue
         try:
-            words = text.read_text("utf-8-sig")
+            words = read_file(text).decode("utf-8-sig")
         except (OSError, ValueError) as error:
             yield place, unreadable(f"it cannot be read as UTF-8 ({error})", "Fix the file")
             continue

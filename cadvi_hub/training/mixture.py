@@ -18,6 +18,7 @@ from datasets import Dataset, Features, concatenate_datasets, load_dataset
 from transformers import ProcessorMixin
 
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.files import check_regular
 from cadvi_hub.core.schema import instruct_features
 from cadvi_hub.training.lengths import fit_rows
 from cadvi_hub.training.pixels import UNLIMITED, PixelBudget
@@ -94,6 +95,8 @@ def train_files(name: str, source: Source) -> list[str]:
     if not files and Path(source.path).is_dir():
         hint = "Build the data set first, or fix path and config"
         raise InputError(place_of(name, source), "it has no train*.parquet", hint)
+    for file in files:
+        check_regular(Path(file), "Build the data set again")
     return files
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.core.files import Json, read_json, sync_folder, write_json
+from cadvi_hub.core.files import Json, read_file, read_json, sync_folder, write_json
 from cadvi_hub.core.manifest import Manifest, damage, manifest_of
 from cadvi_hub.core.output import OutputFolder, open_output
 from cadvi_hub.hub.model_card import TRAINING_LOG
@@ -71,7 +71,7 @@ def model_names(folder: Path) -> list[str]:
 def _written_before_records(folder: Path) -> list[str]:
     """What a training of an earlier version wrote to its folder."""
     try:
-        log = json.loads((folder / TRAINING_LOG).read_bytes())
+        log = json.loads(read_file(folder / TRAINING_LOG))
     except (OSError, ValueError):
         return []
     if not isinstance(log, dict) or not {"finished", "settings"} <= log.keys():

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.files import check_regular
 from cadvi_hub.core.json_stream import entries, list_rows
 from cadvi_hub.eval.answers import IMAGE_LETTERS
 from cadvi_hub.eval.benchmarks.benchmark import PAIRS, Benchmark, PaperResults, Provenance, ReportColumn
@@ -100,6 +101,7 @@ def _pair(file: Path, position: str, row: Any) -> Row:
 
 
 def _is_list(file: Path) -> bool:
+    check_regular(file)
     try:
         with file.open("rb") as content:
             return content.read(1024).lstrip().startswith(b"[")

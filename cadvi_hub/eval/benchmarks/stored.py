@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.files import check_regular
 
 MISSING = b"missing_questions"  # key in the footer of a set's last file
 TEXTS = ["id", "question", "answer"]
@@ -83,6 +84,8 @@ def _of_each_file(data: str, task: str, read: Callable[[IO[bytes]], _T]) -> list
         system, root = (fsspec.filesystem("file"), data) if local else (HfFileSystem(), f"datasets/{data}")
         files = sorted(map(str, system.glob(f"{root}/{task}/test*.parquet")))
         for file in files:
+            if local:
+                check_regular(Path(file), _HINT)
             with system.open(file, "rb") as content:
                 found.append(read(content))
     except (pa.ArrowException, OSError, ValueError, httpx.HTTPError) as error:

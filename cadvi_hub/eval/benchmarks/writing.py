@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from cadvi_hub.builder.shard_folder import ShardFolder, shard_names
 from cadvi_hub.core.drops import Drops
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.core.files import write_text, writing
+from cadvi_hub.core.files import read_file, write_text, writing
 from cadvi_hub.core.output import OutputFolder, open_output
 from cadvi_hub.core.parquet import count_rows
 from cadvi_hub.core.schema import question_features
@@ -124,7 +124,7 @@ def _publish(shards: ShardFolder, parts: Sequence[Path]) -> None:
 def set_before_records(folder: Path) -> list[str]:
     """What an earlier version wrote to the folder of a set."""
     try:
-        is_ours = json.loads((folder / RECORD).read_bytes())["config"] == folder.name
+        is_ours = json.loads(read_file(folder / RECORD))["config"] == folder.name
     except (OSError, ValueError, KeyError, TypeError):
         return []
     return [RECORD, MISSING_FILE, *(file.name for file in folder.glob(SHARDS))] if is_ours else []

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.core.files import write_json
+from cadvi_hub.core.files import read_file, write_json
 from cadvi_hub.core.output import open_output
 from cadvi_hub.eval.benchmarks.stored import read_texts
 from cadvi_hub.eval.comparison import read_predictions
@@ -156,8 +156,7 @@ def _predictions(results: Path, task: str) -> Path:
 def _digest(file: Path) -> str:
     """SHA-256 of a file of predictions, in hexadecimal; InputError if it cannot be read."""
     try:
-        with file.open("rb") as content:
-            return hashlib.file_digest(content, "sha256").hexdigest()
+        return hashlib.sha256(read_file(file)).hexdigest()
     except OSError as error:
         raise InputError(str(file), f"cannot be read ({error})", "Evaluate the model on this set") from error
 
