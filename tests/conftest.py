@@ -50,7 +50,18 @@ faults = record.faults
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--faults_table", type=Path, help="Markdown file for the result of the fault suite")
+    parser.addoption("--faults_table", type=Path, help="run the tests that count faults, and write this Markdown page")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """For the table, only the tests that count faults, wherever they are."""
+    if config.getoption("faults_table"):
+        config.hook.pytest_deselected(items=[item for item in items if not _counts_faults(item)])
+        items[:] = filter(_counts_faults, items)
+
+
+def _counts_faults(item: pytest.Item) -> bool:
+    return "faults" in getattr(item, "fixturenames", ())
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -206,10 +206,11 @@ def lines(table: Mapping[str, Mapping[str, int]], markdown: bool = False) -> lis
 
 _REPORT = """# Promises, and how often they were tried
 
-`make faults` writes this page. Each row is a kind of fault that the tests in `tests/faults/` try on the real commands.
-The first two numbers say how many tests there are and how many faults they try. *Refused* faults end a command with
-one line that says what is wrong; the command deals with the others and goes on. The last four columns must be 0: rows
-that are lost or there twice, errors that end in a traceback, and commands that do not end.
+No row is lost or there twice, whatever stops a command; no file of yours is removed; an error is one line. The tests
+try these promises on the real commands, and `make faults` writes this page. Each row is a kind of fault. The first two
+numbers say how many tests there are and how many faults they try. *Refused* faults end a command with one line that
+says what is wrong; the command deals with the others and goes on. The last four columns must be 0: rows that are lost
+or there twice, errors that end in a traceback, and commands that do not end.
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.pages.evaluations import Evaluations
 from cadvi_hub.training.runs import MERGED
 from tests.faults.record import Faults
 from tests.support.crashes import DiedError, dying, shown
@@ -137,3 +139,27 @@ def test_the_old_result_stays_until_the_new_one_is_whole(
             count.rows([deaths], [deaths] if results(name, out) == after else [])
         deaths += 1
     assert results(name, out) == after
+
+
+def test_whoever_reads_while_a_result_moves_sees_one_evaluation_or_none(
+    commands: Commands, tmp_path: Path, faults: Faults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = faults("readers of a moving result")
+
+    def read(out: Path) -> object:
+        found = Evaluations({"model": out})
+        return found.results, {task: found.kinds(task) for task in found.tasks}
+
+    evaluate = commands["evaluate"]
+    evaluate(tmp_path / "old")
+    evaluate(tmp_path / "new", True)
+    whole = [read(tmp_path / name) for name in ("old", "new")]
+    assert whole[0] != whole[1]
+    seen = []
+    while len(seen) == 0 or seen[-1] != whole[1]:
+        evaluate(out := tmp_path / f"{len(seen)}/out")
+        with contextlib.suppress(DiedError), dying(monkeypatch, len(seen), out):
+            evaluate(out, True)
+        seen.append(count.call(read, out))
+        count.rows([len(seen)], [len(seen)] if seen[-1] in whole or isinstance(seen[-1], InputError) else [])
+    assert whole[0] in seen

@@ -20,11 +20,13 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from tests.faults.record import Faults
 from tests.support.builds import picture
 
 pytestmark = pytest.mark.slow
 
 KILLS, CONCURRENCY, WORKERS = 20, 4, 2
+KIND = "kill -9"
 SERVER = """
 import contextlib, hashlib, json, sys, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -97,7 +99,8 @@ def workers_of(process: subprocess.Popen[bytes]) -> list[int]:
         return []
 
 
-def test_twenty_kills_lose_no_row_and_repeat_none(tmp_path: Path, port: int) -> None:
+def test_twenty_kills_lose_no_row_and_repeat_none(tmp_path: Path, port: int, faults: Faults) -> None:
+    count = faults(KIND)
     draw_captioned(tmp_path / "source", 400)
     asked = tmp_path / "asked"
     asked.touch()
@@ -167,8 +170,9 @@ def test_twenty_kills_lose_no_row_and_repeat_none(tmp_path: Path, port: int) -> 
         server.kill()
         builder.kill()
     survived, clean = rows_of(tmp_path / "out/v1"), rows_of(tmp_path / "clean/v1")
+    count.add("tried", killed.total())
+    count.rows([row["id"] for row in clean], [row["id"] for row in survived])
     assert survived == clean
-    assert len({row["id"] for row in survived}) == len(survived)
     again = requests.total() - len(requests)
     print(f"{dict(killed)}: {len(survived)} rows, {len(requests)} requests, {again} of them asked again")
     assert set(requests) == set(asked.read_text().split())
@@ -184,7 +188,10 @@ main(sys.argv[1:])
 """
 
 
-def test_a_question_set_whose_build_is_killed_has_the_bytes_of_an_undisturbed_one(tmp_path: Path) -> None:
+def test_a_question_set_whose_build_is_killed_has_the_bytes_of_an_undisturbed_one(
+    tmp_path: Path, faults: Faults
+) -> None:
+    count = faults(KIND)
     rng = random.Random(0)
     Image.frombytes("RGB", (640, 480), rng.randbytes(640 * 480 * 3)).save(tmp_path / "0.jpg")
     with (tmp_path / "BISON.jsonl").open("w") as file:
@@ -208,11 +215,13 @@ def test_a_question_set_whose_build_is_killed_has_the_bytes_of_an_undisturbed_on
         assert builder.poll() is None, "the build ended before all kills"
         builder.kill()
         builder.wait()
+        count.add("tried")
         kept.append(len(list(work.glob("*.parquet"))))
     assert start("out").wait(timeout=300) == 0
     assert start("clean").wait(timeout=300) == 0
     survived, clean = (
         {file.name: file.read_bytes() for file in (tmp_path / out / "bison").iterdir()} for out in ("out", "clean")
     )
+    count.rows(clean, survived)
     assert survived == clean
     print(f"whole shards after each kill: {kept[1:]} of {len(clean) - 2}")
