@@ -83,6 +83,7 @@ class ImageFolders:
     def __init__(self, roots: Sequence[Path], search: bool = False):
         self.roots, self._search = list(roots), search
         self._file = lru_cache(_KNOWN)(self._look_up)
+        self._found = lru_cache(_KNOWN)(self._find)  # a picture is in many rows
 
     def find(self, name: str) -> str:
         """The path below its folder of image `name`, or of the only file whose path ends in `name`.
@@ -92,6 +93,9 @@ class ImageFolders:
         Raises:
             InputError: no such file, two such files, or a name that leads out of the folders.
         """
+        return self._found(name)
+
+    def _find(self, name: str) -> str:
         try:
             self._file(name)
         except InputError:
