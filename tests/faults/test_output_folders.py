@@ -155,7 +155,7 @@ def test_whoever_reads_while_a_result_moves_sees_one_evaluation_or_none(
     evaluate(tmp_path / "new", True)
     whole = [read(tmp_path / name) for name in ("old", "new")]
     assert whole[0] != whole[1]
-    seen = []
+    seen: list[object] = []
     while len(seen) == 0 or seen[-1] != whole[1]:
         evaluate(out := tmp_path / f"{len(seen)}/out")
         with contextlib.suppress(DiedError), dying(monkeypatch, len(seen), out):
