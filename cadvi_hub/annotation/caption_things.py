@@ -159,7 +159,8 @@ def thing_of(phrase: Phrase) -> Thing | None:
     if determiner in words.INDEFINITE:
         count = 1
     article = "a" if count else "the" if determiner in ("the", "this") and not is_plural else ""
-    if not article and not is_plural and form not in words.MASS:
+    is_name = root.tag_ == "NNP" and not determiner and not name and not looks  # "Venus", "Tux"
+    if not article and not is_plural and not is_name and form not in words.MASS:
         if _is_of_a_bunch(root):
             single = _plural(form)
         elif determiner or root.dep_ == "conj" or phrase.start == root.sent.start:  # "his dog", "a man and dog"

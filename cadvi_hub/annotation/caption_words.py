@@ -43,7 +43,7 @@ MASS = _words(
     """grass water snow sand food fruit bread dirt ice mud hay rice cheese meat broccoli wine coffee tea milk juice
     beer pasta spaghetti soup salad chicken beef bacon butter chocolate lettuce cilantro produce furniture luggage
     traffic equipment silverware fur hair art graffiti wood metal foliage vegetation greenery brush scenery jewelry
-    soap fog"""
+    soap fog trash"""
 )
 BUNCHES = _words("group bunch couple pair herd flock crowd lot lots number variety stack pile row collection set")
 # What is before "of" where the noun after it is what the picture shows.

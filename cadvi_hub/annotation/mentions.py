@@ -104,16 +104,17 @@ def _shared_by_head(first: CaptionReading, second: CaptionReading) -> dict[str, 
 
 def _commonalities(first: CaptionReading, second: CaptionReading) -> str:
     sentences: list[str] = []
-    looks = [
-        {thing.lemma: Counter(_look(t) for t in reading.things if t.lemma == thing.lemma) for thing in reading.things}
-        for reading in (first, second)
-    ]
+    looks = {(thing.lemma, _look(thing)): thing for thing in second.things}
     named = []
     for lemma in _shared(first, second):
-        equal = list((looks[0][lemma] & looks[1][lemma]).keys())
+        ours = [thing for thing in first.things if thing.lemma == lemma and (lemma, _look(thing)) in looks]
+        if ours:
+            one, other = ours[-1], looks[lemma, _look(ours[-1])]
+            alike = other if one.article == "the" else one
+            named.append(" ".join(filter(None, (_named(alike), alike.action, alike.place))))
+            continue
         one, other = _by_lemma(first)[lemma], _by_lemma(second)[lemma]
-        several = one if not one.article and not one.count else other
-        named.append(" ".join(filter(None, equal[-1])) if equal else _as_kind(several))
+        named.append(_as_kind(one if not one.article and not one.count else other))
     for things in _shared_by_head(first, second).values():
         several = next((thing for thing in things if not thing.article and not thing.count), things[0])
         named.append(_with_article(several.article, several.kind.rpartition(" ")[2]))
@@ -125,8 +126,10 @@ def _commonalities(first: CaptionReading, second: CaptionReading) -> str:
     return " ".join(sentences)
 
 
-def _look(thing: Thing) -> tuple[str, str, str]:
-    return _named(thing), thing.action, thing.place
+def _look(thing: Thing) -> tuple[object, ...]:
+    """All that the caption says of the thing: "a" and "the" do not differ."""
+    number = thing.count if thing.count > 1 else bool(thing.article)
+    return number, thing.attributes, thing.kind, thing.action, thing.place
 
 
 def _sides(first: Sequence[str], second: Sequence[str], *, says: str = "image {} shows") -> str:
@@ -151,10 +154,16 @@ def _kinds(first: CaptionReading, second: CaptionReading) -> str:
 def _attributes(first: CaptionReading, second: CaptionReading) -> str:
     by_head = {id(thing) for things in _shared_by_head(first, second).values() for thing in things}
 
-    def told(reading: CaptionReading) -> list[str]:
-        return [_named(t) for t in reading.things if t.attributes or (id(t) in by_head and " " in t.kind)]
+    def told(reading: CaptionReading, other: CaptionReading) -> list[str]:
+        known = {(thing.count > 1 and thing.count, thing.attributes, thing.kind) for thing in other.things}
+        return [
+            _named(t)
+            for t in reading.things
+            if (t.attributes or (id(t) in by_head and " " in t.kind))
+            and (t.count > 1 and t.count, t.attributes, t.kind) not in known
+        ]
 
-    return _differ([told(first), told(second)])
+    return _differ([told(first, second), told(second, first)])
 
 
 def _may_be_in(lemma: str, other: CaptionReading) -> bool:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from cadvi_hub.annotation.caption_reader import CaptionReading, read_captions
 from cadvi_hub.annotation.mentions import Mentions
 from cadvi_hub.core.schema import Aspect, CadSummary
+from cadvi_hub.core.summaries import render_summary
 from cadvi_hub.world.captions import PLACES, SETTINGS, Caption, Phrase, Relation, Setting, make_caption, plural
 from cadvi_hub.world.scene import Look, draw_scene
 
@@ -242,3 +243,17 @@ def test_real_captions_have_summaries() -> None:
     summaries = [MENTIONS.summarize(pair) for pair in pairwise(captions)]
     assert len(summaries) > 200
     assert sum(bool(summary.differences) for summary in summaries) > 0.9 * len(summaries)
+
+
+def test_a_name_has_no_article() -> None:
+    summary = MENTIONS.summarize(
+        ("Venus—the second planet in the solar system.", "Saturn—the largest planet in our solar system.")
+    )
+    assert "a Venus" not in render_summary(summary)
+    assert "Image 1 shows Venus, while image 2 shows Saturn." in render_summary(summary)
+
+
+def test_a_thing_that_differs_in_its_article_alone_is_in_common() -> None:
+    summary = MENTIONS.summarize(("The red ball and a dog.", "A red ball and a cat."))
+    assert "a red ball" in summary.commonalities
+    assert "red ball" not in " ".join(difference.text for difference in summary.differences)
