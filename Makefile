@@ -39,7 +39,7 @@ docs: $(VENV)/installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(VENV)/installed
-	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+	for script in $(filter-out benchmarks/preference.py,$(wildcard benchmarks/*.py)); do $(BIN)/python $$script || exit 1; done
 
 style: $(VENV)/installed
 	$(BIN)/ruff check --fix .

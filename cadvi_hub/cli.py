@@ -14,6 +14,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
+from cadvi_hub import __version__
 from cadvi_hub.core.ends import ending_in_one_line
 from cadvi_hub.core.ranges import check_ranges
 from cadvi_hub.core.recipe_file import check_recipes
@@ -53,8 +54,8 @@ class Command(NamedTuple):
 
 
 # `--config` names the recipe, so the field `config` of the settings gets the key `--dataset`.
-_DATA_SETS = ("v1", "v2", "instruct", "cad_qa")
-_DATA_SET = Positional("{v1,v2,instruct,cad_qa}", "dataset", "config", _DATA_SETS)
+_DATA_SETS = ("v1", "v2", "instruct", "cad_qa", "preferences")
+_DATA_SET = Positional("{" + ",".join(_DATA_SETS) + "}", "dataset", "config", _DATA_SETS)
 # Modules are imported when their command runs: `cadvi --help` must not wait for torch.
 COMMANDS = {
     "demo": Command(
@@ -77,7 +78,7 @@ COMMANDS = {
         "builder.build",
         "BuildSettings",
         "build",
-        "build a data set: v1, v2, instruct or cad_qa (cadvi build v1 …)",
+        "build a data set: v1, v2, instruct, cad_qa or preferences (cadvi build v1 …)",
         _DATA_SET,
     ),
     "pairs mine": Command(
@@ -163,10 +164,15 @@ COMMANDS = {
 }
 
 
+# Its keys are TRL's, which has a parser of its own.
+TRAIN, TRAIN_SUMMARY = "train", "tune a model (--method sft, dpo or grpo)"
+
+
 def usage() -> str:
     """What `cadvi --help` prints."""
     width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items()]
+    summaries = {name: command.summary for name, command in COMMANDS.items()} | {TRAIN: TRAIN_SUMMARY}
+    lines = [f"  {name:<{width}}  {summary}" for name, summary in summaries.items()]
     return "\n".join(
         [
             "usage: cadvi COMMAND [--config recipe.yaml] [--key value …]",
@@ -179,7 +185,7 @@ def usage() -> str:
             "`cadvi COMMAND --help` lists the keys of a command. `--config` takes a file or a packaged recipe",
             f"({', '.join(packaged_recipes())}).",
             "`--debug` shows where in the program an error arises.",
-            "To train a model: `accelerate launch -m cadvi_hub.training.sft --config …`.",
+            "To train in several processes: `accelerate launch -m cadvi_hub.training.sft --config …`.",
         ]
     )
 
@@ -273,13 +279,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     if rest and f"{name} {rest[0]}" in COMMANDS:
         name, rest = f"{name} {rest[0]}", rest[1:]
     if name == "--version":
-        from cadvi_hub import __version__
-
         print(__version__)
+        return
+    if name == TRAIN:
+        importlib.import_module("cadvi_hub.training.sft").main(arguments[1:])
         return
     if name not in COMMANDS:
         longer = [known for known in COMMANDS if known.startswith(f"{name} ")]
-        sys.exit(f"cadvi: no command {name[:100]!r}. Commands: {', '.join(longer or COMMANDS)}")
+        sys.exit(f"cadvi: no command {name[:100]!r}. Commands: {', '.join(longer or [*COMMANDS, TRAIN])}")
     logging.basicConfig(format="%(message)s")
     logging.getLogger("cadvi_hub").setLevel(logging.INFO)  # the cost of a run, but no line per request
     with ending_in_one_line(f"cadvi {name}", debug):

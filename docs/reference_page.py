@@ -19,11 +19,11 @@ Every key of every command, with its default and what it takes. A recipe (`--con
 without the dashes. `cadvi COMMAND --help` prints them, too.
 """
 TRAINING = """
-## The training script
+## cadvi train
 
-`python -m cadvi_hub.training.sft` (or `accelerate launch training/sft.py`) takes these keys, those of TRL's
-`SFTConfig` and those of its `ModelConfig`. `--help` lists all of them. `cadvi_hub/training/recipe.py` has the defaults
-that differ from TRL's.
+`cadvi train` (in several processes `accelerate launch -m cadvi_hub.training.sft`) takes these keys, those of TRL's
+`SFTConfig`, `DPOConfig` or `GRPOConfig`, by `--method`, and those of its `ModelConfig`. `--help` lists all of them.
+`cadvi_hub/training/recipe.py` has the defaults that differ from TRL's.
 """
 
 

@@ -15,7 +15,7 @@ HEAVY = ("torch", "transformers", "datasets", "spacy", "lighteval", "jsonargpars
 def test_help_names_every_command_and_imports_nothing_heavy() -> None:
     script = "import sys; from cadvi_hub.cli import main; main(['--help']); print(list(sys.modules), file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert all(name in done.stdout for name in cli.COMMANDS)
+    assert all(name in done.stdout for name in (*cli.COMMANDS, "train"))
     loaded = done.stderr
     assert not [name for name in HEAVY if f"'{name}'" in loaded]
 
@@ -26,6 +26,24 @@ def test_help_of_a_command_explains_its_keys(name: str, capsys: pytest.CaptureFi
         cli.main([name, "--help"])
     assert stop.value.code == 0
     assert "--config" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("method", "key"), [("sft", "assistant_only_loss"), ("dpo", "beta"), ("grpo", "use_vllm")])
+def test_help_of_a_training_shows_the_keys_of_its_method(
+    method: str, key: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["train", "--method", method, "--help"])
+    assert stop.value.code == 0
+    shown = capsys.readouterr().out
+    assert f"--{key}" in shown
+    assert "--mixture" in shown
+
+
+def test_a_training_without_a_method_that_exists_ends_in_one_line() -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["train", "--method", "ppo"])
+    assert stop.value.code == "training: setting method: it is 'ppo'. Choose one of sft, dpo, grpo"
 
 
 def test_the_command_line_wins_over_the_recipe() -> None:

@@ -27,6 +27,8 @@ def make_authors(settings: BuildSettings, annotator: Annotator | None = None) ->
         InputError: settings that contradict each other.
     """
     holds = format_of(settings.config, settings.source).holds
+    if holds == "summaries":
+        return Authors(verifier=make_verifier(settings.verifier, settings.annotator, settings.out))
     if holds not in ("captions", "captioned_pairs", "pairs"):
         return Authors()
     if holds == "pairs" and annotator is None and settings.annotator.prompt == "summary_from_captions":

@@ -4,6 +4,7 @@
 `v2`: similar pairs with a difference note → summaries from images and note → one turn (paper, section 3.2); or pairs
     mined from captions, as in `v1`, for a further phase on any images.
 `instruct`: single-image and text-only conversations, unchanged.
+`preferences`: a finished data set with summaries → the same question with a better and a worse answer.
 `cad_qa`: open questions with reference answers, in a split `test` (the paper's CaD-QA): from a question file, or from
     pairs mined from captions → summaries → questions that a model writes.
 """

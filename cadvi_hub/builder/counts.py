@@ -121,6 +121,8 @@ def _statistics(totals: Counter[str]) -> Json:
     rows = totals["rows"]
     if "words in answers" in totals:
         return {"mean_words_answer": round(totals["words in answers"] / rows, 2)}
+    if rejections := {key: n for key, n in sorted(totals.items()) if key.startswith("rejection ")}:
+        return {"rows_with_rejection": {key.removeprefix("rejection "): n for key, n in rejections.items()}}
     if "words in commonalities" not in totals:
         return {name: totals[name] for name in ("rows with an image", "rows of text only")}
     shared = {

@@ -88,9 +88,10 @@ def make_plan(settings: BuildSettings, annotator: Annotator | None = None) -> Pl
     if settings.turns == "which_image" and source_format.holds == "pairs" and not settings.verifier.model:
         problem = "these pairs have no captions, and nobody checks which differences hold of one image alone"
         raise InputError("turns", problem, "Name a verifier.model")
-    if settings.verifier.model and not annotated:
+    checked = annotated or source_format.holds == "summaries"
+    if settings.verifier.model and not checked:
         raise InputError("verifier.model", "it checks summaries while these are written, not rows", "Leave it out")
-    if settings.graphs and not annotated:
+    if settings.graphs and not checked:
         raise InputError("graphs", "they filter summaries while these are written, not rows", "Use `cadvi ground`")
     name = settings.name or settings.config
     if not CONFIG_NAME.fullmatch(name):
@@ -149,6 +150,8 @@ def _recipe(settings: BuildSettings, source_format: Format, authors: Authors) ->
         recipe["annotator"] = {**asdict(annotator.provenance), **kept}
     if verifier:
         recipe["verifier"] = verifier.recipe
+    if source_format.holds == "summaries":
+        recipe["rejections"] = sorted(settings.rejections)
     if settings.config == "cad_qa":
         kept = {"max_words": settings.questions.max_words, "seed": settings.questions.seed}
         recipe["questions"] = {**(asdict(writer.provenance) if writer else {}), **kept}

@@ -60,6 +60,8 @@ def built_rows(records: Sequence[BuiltRow], columns: Collection[str], pictures: 
         try:
             if "answer" in columns:
                 _count_answer(row["answer"], totals)
+            elif "rejection" in columns:
+                totals.update(["rows", f"rejection {row['rejection']}"])
             elif "commonalities" in columns:
                 differences = [Difference(Aspect(item["aspect"]), item["text"]) for item in row["differences"]]
                 _count_summary(row["shared_nouns"], CadSummary(row["commonalities"], tuple(differences)), totals)

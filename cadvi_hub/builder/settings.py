@@ -6,18 +6,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from cadvi_hub.annotation.preferences import REJECTIONS, Rejection
 from cadvi_hub.annotation.settings import AnnotatorSettings, QuestionSettings, VerifierSettings
 from cadvi_hub.core.ranges import Count, Parallel, Ranged, Seed, Share
 from cadvi_hub.pairing.settings import PairSettings
 from cadvi_hub.sources.settings import SourceSettings
 
-Config = Literal["v1", "v2", "instruct", "cad_qa"]
+Config = Literal["v1", "v2", "instruct", "cad_qa", "preferences"]
 Turns = Literal["full", "which_image", "difference_note"]
 TURNS_OF: dict[Config, tuple[Turns, ...]] = {
     "v1": ("full", "which_image"),
     "v2": ("full", "which_image", "difference_note"),
     "instruct": ("full",),
     "cad_qa": ("full",),
+    "preferences": ("full",),
 }
 
 
@@ -28,15 +30,19 @@ class BuildSettings(Ranged):
     Attributes:
         config: which data set.
         source: the upstream files: captioned images for `v1`, similar pairs for `v2`, the LLaVA mix for `instruct`, a
-            question file or captioned images for `cad_qa`.
+            question file or captioned images for `cad_qa`, a finished data set with summaries for `preferences`.
         out: output folder; the data set is written to `<out>/<name>`.
         pairs: how pairs are mined from captions.
         annotator: who writes the summaries, and the questions of `cad_qa`.
         verifier: who checks the statements of the summaries against the images, and how.
         clip_model: CLIP model that scores how alike the images of a `v1` pair are (`clip_sim_score`), a Hub id or a
             folder; without it the column is empty. It needs the extra `train`.
-        graphs: folder of scene graphs, as for `cadvi ground`: summaries that they contradict are dropped.
+        graphs: folder of scene graphs, as for `cadvi ground`: summaries that they contradict are dropped; for
+            `preferences`, statements that they contradict make worse answers.
         max_contradicted: share of a summary's statements that the graphs may contradict.
+        rejections: the kinds of worse answers in `preferences`; each pair has one, drawn from those that can be made:
+            the sides swapped, an aspect left out, a statement that the verifier or the graphs contradict, or the
+            summary of another pair.
         questions: how the questions of `cad_qa` are written and checked.
         exclude_images: images to leave out, by file name: text files with one name per line, question files and mixes
             (`.jsonl`, `.json`), or folders of built data sets that are used for training or evaluation.
@@ -67,6 +73,7 @@ class BuildSettings(Ranged):
     clip_model: str | None = None
     graphs: Path | None = None
     max_contradicted: Share = 0.25
+    rejections: list[Rejection] = field(default_factory=lambda: list(REJECTIONS))
     questions: QuestionSettings = field(default_factory=QuestionSettings)
     exclude_images: list[Path] = field(default_factory=list)
     turns: Turns = "full"

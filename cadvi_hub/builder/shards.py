@@ -16,6 +16,7 @@ from cadvi_hub.builder.counts import Counted, StagedRecords, report_of
 from cadvi_hub.builder.folder import BuildFolder
 from cadvi_hub.builder.pictures import Pictures
 from cadvi_hub.builder.plan import Plan
+from cadvi_hub.builder.preferences import preference_rows
 from cadvi_hub.builder.rows import Rows, built_rows, cad_qa_rows, cad_rows, instruct_rows, written_rows
 from cadvi_hub.builder.settings import BuildSettings
 from cadvi_hub.builder.stages import GRAPHS, GRAPHS_FILE, RECORDS
@@ -43,9 +44,9 @@ class ShardMaker:
             store, settings.source.bad_rows == "refuse", settings.images == "embedded", same_look
         )
         self._similarity = ImageSimilarity(settings.clip_model) if settings.clip_model else None
-        if self.annotator and settings.graphs:
-            graphs = GraphStore(folder.stages.path(GRAPHS) / GRAPHS_FILE)
-            self.annotator = GroundedAnnotator(self.annotator, graphs, settings.max_contradicted)
+        self._graphs = GraphStore(folder.stages.path(GRAPHS) / GRAPHS_FILE) if settings.graphs else None
+        if self.annotator and self._graphs:
+            self.annotator = GroundedAnnotator(self.annotator, self._graphs, settings.max_contradicted)
 
     def make(self, number: int) -> int:
         """Write shard `number`; returns how many records went into it."""
@@ -59,6 +60,9 @@ class ShardMaker:
             return written_rows(records, self.annotator, self.verifier, self.writer, self._pictures)
         if self.annotator:
             return cad_rows(records, self.annotator, self.verifier, self._pictures, self._similarity, self.settings)
+        if self._format.holds == "summaries":
+            wanted, seed = self.settings.rejections, self.settings.seed
+            return preference_rows(records, wanted, self.verifier, self._graphs, self._pictures, seed)
         if self._format.holds == "rows":
             return built_rows(records, self._features, self._pictures)
         if self.settings.config == "cad_qa":

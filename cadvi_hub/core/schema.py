@@ -110,16 +110,18 @@ def message(role: str, text: str) -> Message:
     return {"role": role, "content": content_parts(text)}
 
 
+def _messages() -> Any:
+    from datasets import List, Value
+
+    string = Value("string")
+    return List({"role": string, "content": List({"type": string, "text": string})})
+
+
 def _features(**columns: Any) -> Features:
     from datasets import Features, Image, List, Value
 
     string = Value("string")
-    common = {
-        "id": string,
-        "images": List(Image()),
-        "messages": List({"role": string, "content": List({"type": string, "text": string})}),
-        "source": string,
-    }
+    common = {"id": string, "images": List(Image()), "messages": _messages(), "source": string}
     return Features({name: kind for name, kind in {**common, **columns}.items() if kind is not None})
 
 
@@ -155,6 +157,20 @@ def v2_features() -> Features:
     from datasets import Value
 
     return _features(context=Value("string"), **_summary_columns())
+
+
+def preferences_features() -> Features:
+    """Preference pairs as TRL reads them: a question about two images, the better answer and the worse one.
+
+    `rejection` is the kind of the worse answer (`annotation.preferences.Rejection`); the last three columns say who
+    wrote the better one.
+    """
+    from datasets import Value
+
+    string = Value("string")
+    turns = {name: _messages() for name in ("prompt", "chosen", "rejected")}
+    written = dict.fromkeys(("annotator", "prompt_hash", "decoding"), string)
+    return _features(messages=None, **turns, rejection=string, **written)
 
 
 def cad_qa_features() -> Features:

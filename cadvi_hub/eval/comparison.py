@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cadvi_hub.annotation.answers import Reading
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.files import check_regular, write_json
 from cadvi_hub.core.json_stream import parse_json
 from cadvi_hub.core.output import open_result
-from cadvi_hub.eval.answers import Reading
 from cadvi_hub.eval.benchmarks.registry import benchmark_of
 from cadvi_hub.eval.intervals import NORMAL_95, Interval, standard_error
 from cadvi_hub.eval.scoring import (

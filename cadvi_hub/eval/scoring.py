@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from cadvi_hub.eval.answers import IMAGE_LETTERS, READINGS, Reading, read_answer
+from cadvi_hub.annotation.answers import IMAGE_LETTERS, READINGS, Reading, read_answer
 from cadvi_hub.eval.benchmarks.benchmark import CATEGORIES, Joint
 from cadvi_hub.eval.benchmarks.registry import BENCHMARKS, SWAPPED, benchmark_of
 from cadvi_hub.eval.intervals import Share, clustered_share, mean_and_interval

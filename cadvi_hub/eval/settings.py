@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from cadvi_hub.annotation.answers import Reading
 from cadvi_hub.core.ranges import BatchSize, Count, Ranged, Resamples, Seed, Tokens
-from cadvi_hub.eval.answers import Reading
 from cadvi_hub.generation.settings import Dtype, EndpointSettings
 
 Format = Literal["question_file", "upstream"]

@@ -34,6 +34,7 @@ _COUNTED_COLUMNS = (
     "question",
     "answer",
     "clip_sim_score",
+    "rejection",
 )
 
 
@@ -66,6 +67,7 @@ class Config:
         words: whitespace-separated words of all `commonalities`, of all texts of `differences` (without their
             aspects), and of each `question` and `answer`.
         aspects: rows per aspect of their differences.
+        rejections: preference pairs per kind of the worse answer.
         questions: rows with an open question and its answer.
         similarities: rows with an image similarity, and the sum of these similarities.
         pictures: pictures in the files.
@@ -82,6 +84,7 @@ class Config:
     summaries: int = 0
     words: Counter[str] = field(default_factory=Counter)
     aspects: Counter[str] = field(default_factory=Counter)
+    rejections: Counter[str] = field(default_factory=Counter)
     questions: int = 0
     similarities: tuple[int, float] = (0, 0.0)
     pictures: int = 0
@@ -188,6 +191,8 @@ def _count(config: Config, row: dict[str, Any]) -> None:
         config.words["commonalities"] += len(row["commonalities"].split())
         config.words["differences"] += sum(len(item["text"].split()) for item in row["differences"])
         config.aspects.update(sorted({item["aspect"] for item in row["differences"]}))  # a set alone has no order
+    if row.get("rejection"):
+        config.rejections[row["rejection"]] += 1
     if row.get("question") and row.get("answer") and "options" not in config.features:
         config.questions += 1
         for part in ("question", "answer"):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 LONGEST_SIDE = 512  # pixels of the picture pair
 GAP = 16  # pixels of white between the two
+_ANSWERS = ("chosen", "rejected")
 _TEXTS = ("question", "answer", "context", "commonalities")
 
 
@@ -82,7 +83,9 @@ def _decode(image: dict[str, Any], place: str) -> Image.Image:
 
 def _read_row(path: Path, number: int) -> dict[str, Any]:
     with open_parquet(path) as file:
-        columns = [name for name in ("id", "images", *_TEXTS, "differences") if name in file.schema_arrow.names]
+        columns = [
+            name for name in ("id", "images", *_TEXTS, "differences", *_ANSWERS) if name in file.schema_arrow.names
+        ]
         for group in range(file.num_row_groups):
             rows = file.metadata.row_group(group).num_rows
             if number < rows:
@@ -95,5 +98,8 @@ def _read_row(path: Path, number: int) -> dict[str, Any]:
 
 def _texts(row: dict[str, Any]) -> list[tuple[str, str]]:
     texts = [(name.capitalize(), row[name]) for name in _TEXTS if row.get(name)]
+    for name in _ANSWERS:
+        parts = [part["text"] or "" for turn in row.get(name) or [] for part in turn["content"]]
+        texts += [(name.capitalize(), " ".join(parts))] if parts else []
     differences = row.get("differences") or []
     return texts + [(f"Difference, {item['aspect'].lower()}", item["text"]) for item in differences]

@@ -33,7 +33,7 @@ from cadvi_hub.sources.caption_files import captions_digest, with_compressed
 from cadvi_hub.sources.llava_mix import InstructExample
 from cadvi_hub.sources.settings import SourceSettings
 
-Holds = Literal["captions", "captioned_pairs", "pairs", "instruct", "questions", "rows"]
+Holds = Literal["captions", "captioned_pairs", "pairs", "instruct", "questions", "summaries", "rows"]
 Record = ImagePair | InstructExample | PairQuestion | BuiltRow  # what a row is made of
 
 _RECORDS: dict[Holds, type[Record]] = {
@@ -42,6 +42,7 @@ _RECORDS: dict[Holds, type[Record]] = {
     "pairs": ImagePair,
     "instruct": InstructExample,
     "questions": PairQuestion,
+    "summaries": BuiltRow,
     "rows": BuiltRow,
 }
 _TUPLES = ("images", "captions", "shared_nouns")  # fields of records; JSON makes lists of them
@@ -118,6 +119,12 @@ FORMATS: dict[str, Format] = {
     "llava_mix": Format("instruct", llava_mix.read_llava_mix, digest_of(*llava_mix.FILES)),
     "cad_qa_file": Format("questions", cad_qa_file.read_cad_qa_file, digest_of(cad_qa_file.FILE)),
     "cad_inst_questions": Format("questions", cad_inst.read_cad_inst_questions, dataset.fingerprint),
+    "summaries": Format(
+        "summaries",
+        built.read_summaries,
+        dataset.fingerprint,
+        lambda settings: dataset.DatasetImages(settings, "images"),
+    ),
     "cad_inst": Format("rows", cad_inst.read_cad_inst, dataset.fingerprint),
     "built": Format("rows", built.read_built, dataset.fingerprint),
 }
@@ -127,6 +134,7 @@ HOLDS: dict[str, tuple[Holds, ...]] = {
     "v2": ("pairs", "captions", "rows"),
     "instruct": ("instruct", "rows"),
     "cad_qa": ("questions", "captions", "rows"),
+    "preferences": ("summaries", "rows"),
 }
 
 

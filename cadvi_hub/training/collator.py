@@ -32,22 +32,28 @@ class Collator:
         max_tokens: longest row, image tokens included; no row is cut if unset.
         pad_to_multiple_of: the batch's length is padded to a multiple of this, before it is cut.
         budget: of the pixels of a row's pictures.
+        last_answer: whether only the last answer of a row has a label, instead of all.
     """
 
     processor: ProcessorMixin
     max_tokens: int | None = None
     pad_to_multiple_of: int | None = None
     budget: PixelBudget = UNLIMITED
+    last_answer: bool = False
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         """input_ids, attention_mask and labels (rows, tokens), and the pictures as the processor returns them.
+
+        The pictures of rows with a true `swapped` come in the other order.
 
         Raises:
             InputError: no token of the batch has a label.
         """
         processor: Any = self.processor
         texts, answers = render(processor, [row["messages"] for row in rows])
-        images = [self.budget.fit(row["images"] or []) for row in rows]
+        answers = [spans[-1:] for spans in answers] if self.last_answer else answers
+        orders = [-1 if row.get("swapped") else 1 for row in rows]
+        images = [self.budget.fit((row["images"] or [])[::order]) for row, order in zip(rows, orders, strict=True)]
         if is_square := pads_to_square(processor.image_processor):
             images = [[to_square(image, processor.image_processor) for image in of_row] for of_row in images]
         batch = processor(

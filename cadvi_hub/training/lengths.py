@@ -13,29 +13,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset, Features, Value, concatenate_datasets
 from jinja2 import TemplateError
-from PIL import ExifTags, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 from transformers import ProcessorMixin
 
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.core.images import open_encoded
 from cadvi_hub.core.models import reason
-from cadvi_hub.core.schema import Message
+from cadvi_hub.core.schema import Message, instruct_features
 from cadvi_hub.training.collator import Collator
 from cadvi_hub.training.image_texts import ImageTexts
-from cadvi_hub.training.pixels import UNLIMITED, PixelBudget
+from cadvi_hub.training.pixels import UNLIMITED, PixelBudget, image_size
 from cadvi_hub.training.rendering import MARKED, fault, has_marks, marks_of, render
 
 REPLACE = "Replace the picture, or remove the row"
 FIX = "Fix the row, or remove it"
-WHOLE, FEWER_TURNS, SHORTER_ANSWER, NO_ROOM, WITH_MARKS = range(5)  # what happens to a row
+# What happens to a row
+WHOLE, FEWER_TURNS, SHORTER_ANSWER, NO_ROOM, WITH_MARKS, NOT_SWAPPED, NO_QUESTION = OUTCOMES = range(7)
 CUT = {FEWER_TURNS: "later turns", SHORTER_ANSWER: "end of an answer"}
 FIRST = 64  # rows among which those are that verify the count
 VERIFIED = 2  # rows of each number of images that are made into batches, to verify the count
-
-
-def drop_reasons(max_tokens: int) -> dict[int, str]:
-    """Why rows are dropped, by what happens to them."""
-    return {NO_ROOM: f"images and question leave no room in {max_tokens} tokens", WITH_MARKS: MARKED}
 
 
 @dataclass(frozen=True)
@@ -43,7 +38,7 @@ class Fitted:
     """Rows that fit, and what was dropped or cut.
 
     Attributes:
-        dataset: columns images, messages and length (tokens, image tokens included).
+        dataset: the columns that were counted, swapped, and length (tokens, image tokens included).
         dropped: dropped rows, by reason.
         cut: rows that lost text, by kind: later turns, or the end of an answer. In the latter case the messages are
             whole here, and the collator cuts the tokens, because a shorter text may be tokenized differently.
@@ -54,38 +49,8 @@ class Fitted:
     cut: dict[str, int]
 
 
-def image_size(data: pa.Buffer) -> list[int]:
-    """[height, width] of an encoded picture as it is displayed, in pixels. Also checks that the file is complete.
-
-    A JPEG or WebP file is complete if its end is right, and a PNG file if its checksums are right. None is decoded.
-
-    Raises:
-        OSError: not a picture, or incomplete. For damaged files Pillow also raises other errors.
-    """
-    content = data.to_pybytes()  # some of Pillow's readers cannot read lines of a pa.BufferReader
-    with open_encoded(content) as image:
-        width, height = image.size
-        # getexif would decode a PNG, to look for a chunk after its pixels.
-        has_exif = image.format != "PNG" or "exif" in image.info
-        is_turned = has_exif and image.getexif().get(ExifTags.Base.Orientation, 1) > 4  # by 90°, as in `datasets`
-        if image.format == "PNG":
-            image.verify()
-        elif not _ends_well(content, image.format):
-            image.load()
-    return [width, height] if is_turned else [height, width]
-
-
-def _ends_well(content: bytes, kind: str | None) -> bool:
-    """Whether an encoded picture is certainly complete."""
-    if kind in ("JPEG", "MPO"):
-        return content.endswith(b"\xff\xd9")  # the marker EOI (ITU-T T.81, B.1.1.3)
-    if kind == "WEBP":  # a RIFF file: bytes 4 to 7 hold its length minus 8
-        return len(content) >= int.from_bytes(content[4:8], "little") + 8
-    return False
-
-
 class RowCounter:
-    """Counts the tokens of the rows of one data set.
+    """Counts the tokens of the rows of one data set, which are conversations.
 
     Args:
         name: the data set's name in errors.
@@ -102,8 +67,26 @@ class RowCounter:
         self.processor: Any = processor
         self.image_texts = ImageTexts(processor)
 
+    collator: type[Collator] = Collator  # makes batches of such rows
+
+    @staticmethod
+    def features() -> Features:
+        """The columns that it reads; all but the images are also in what it returns."""
+        features = instruct_features()
+        return Features({name: features[name] for name in ("images", "messages")})
+
+    @property
+    def reasons(self) -> dict[int, str]:
+        """Why rows are dropped, by what happens to them."""
+        return {NO_ROOM: f"images and question leave no room in {self.max_tokens} tokens", WITH_MARKS: MARKED}
+
     def __call__(self, rows: pa.Table, indices: list[int]) -> pa.Table:
-        """Columns messages (what remains of them), length, and outcome; `indices` are the row numbers for errors."""
+        """Columns messages (what remains of them), length, swapped (see `order`), and outcome.
+
+        Args:
+            rows: the columns of `features`.
+            indices: the row numbers for errors.
+        """
         messages = rows["messages"].to_pylist()
         for turns, index in zip(messages, indices, strict=True):
             if problem := fault(turns):
@@ -125,7 +108,8 @@ class RowCounter:
             kept.append(turns)
             outcomes.append(outcome)
         columns = [pa.array(kept, rows.schema.field("messages").type), pa.array(lengths, pa.int32())]
-        return pa.table([*columns, pa.array(outcomes, pa.int8())], names=["messages", "length", "outcome"])
+        columns += [pa.array([False] * len(kept)), pa.array(outcomes, pa.int8())]
+        return pa.table(columns, names=["messages", "length", "swapped", "outcome"])
 
     def _place(self, index: int) -> str:
         return f"data set {self.name!r}, row {index}"
@@ -208,7 +192,7 @@ class RowCounter:
             InputError: the processor refuses a row, or makes another number of tokens of it.
         """
         seen: Counter[int] = Counter()
-        collate = Collator(self.processor, self.max_tokens, budget=self.budget)
+        collate = self.collator(self.processor, self.max_tokens, budget=self.budget)
         for row in rows:
             images = len(row["images"] or [])
             if seen[images] >= VERIFIED:
@@ -237,6 +221,7 @@ def fit_rows(
     max_tokens: int,
     num_proc: int | None = None,
     budget: PixelBudget = UNLIMITED,
+    counting: type[RowCounter] = RowCounter,
 ) -> Fitted:
     """The rows of a data set that fit, in their order. Text is cut where that makes a row fit.
 
@@ -245,32 +230,32 @@ def fit_rows(
     a special token of the model.
 
     Args:
-        dataset: columns images and messages; no picture is decoded or copied.
+        dataset: the columns that `counting` reads; no picture is decoded or copied.
         name: the data set's name in errors.
         processor: of the model to tune, with the template that marks the answers.
         max_tokens: longest row, image tokens included.
         num_proc: processes that count.
         budget: of the pixels of a row's pictures.
+        counting: for rows of another kind.
 
     Raises:
         InputError: a row has more or fewer image places than images, a missing or damaged picture, no answer, or
             messages that the template refuses; or the processor refuses a picture, or counts otherwise.
     """
-    counter = RowCounter(name, processor, max_tokens, budget)
+    counter = counting(name, processor, max_tokens, budget)
+    texts = {column: kind for column, kind in counter.features().items() if column != "images"}
     counted = dataset.with_format("arrow").map(
         counter,
         batched=True,
         with_indices=True,
         remove_columns=dataset.column_names,
-        features=Features(
-            {"messages": dataset.features["messages"], "length": Value("int32"), "outcome": Value("int8")}
-        ),
+        features=Features(texts | {"length": Value("int32"), "swapped": Value("bool"), "outcome": Value("int8")}),
         num_proc=num_proc,
         desc=f"Counting tokens of {name}",
     )
     outcomes = counted.with_format("numpy")["outcome"][:]
-    reasons = drop_reasons(max_tokens)
-    counts = np.bincount(outcomes, minlength=len((WHOLE, *CUT, *reasons))).tolist()
+    reasons = counter.reasons
+    counts = np.bincount(outcomes, minlength=len(OUTCOMES)).tolist()
     counted = counted.remove_columns("outcome").with_format(None)
     joined = concatenate_datasets([dataset.select_columns("images"), counted], axis=1)
     is_kept = ~np.isin(outcomes, list(reasons))

@@ -19,8 +19,8 @@ from transformers import ProcessorMixin
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.files import check_regular
-from cadvi_hub.core.schema import instruct_features
-from cadvi_hub.training.lengths import fit_rows
+from cadvi_hub.training.lengths import RowCounter, fit_rows
+from cadvi_hub.training.order import SwappedCounter
 from cadvi_hub.training.pixels import UNLIMITED, PixelBudget
 from cadvi_hub.training.revisions import hub_commit, rows_digest
 from cadvi_hub.training.settings import Source, parse_sources
@@ -33,7 +33,7 @@ class Mixture:
     """Rows to train on, and what went into them.
 
     Attributes:
-        dataset: columns images, messages and length (tokens, image tokens included); or a `streaming.RowStream`.
+        dataset: the rows, such as `lengths.Fitted` has them; or a `streaming.RowStream`.
         rows: rows per source, repeats counted.
         revisions: per source, the commit of its repository or the digest of its folder; see `pin`.
         dropped: per source, the dropped rows by reason.
@@ -79,12 +79,6 @@ def pin(sources: Mapping[str, Source]) -> dict[str, Source]:
     return pinned
 
 
-def row_features() -> Features:
-    """The columns that a training reads: images and messages."""
-    features = instruct_features()
-    return Features({name: features[name] for name in ("images", "messages")})
-
-
 def train_files(name: str, source: Source) -> list[str]:
     """The parquet files of a source that is a folder; an empty list for a repository on the Hub.
 
@@ -100,15 +94,15 @@ def train_files(name: str, source: Source) -> list[str]:
     return files
 
 
-def as_training_rows(rows: Rows, place: str) -> Rows:
-    """`rows` with only the columns images and messages, in their types.
+def as_training_rows(rows: Rows, place: str, wanted: Features | None = None) -> Rows:
+    """`rows` with only the `wanted` columns (by default images and messages), in their types.
 
     Raises:
         InputError: one is missing or has another type. It names `place`.
     """
-    wanted = row_features()
+    wanted = wanted or RowCounter.features()
     if missing := sorted(set(wanted) - set(rows.column_names)):
-        raise InputError(place, f"no column {', '.join(missing)}", "Training reads the columns images and messages")
+        raise InputError(place, f"no column {', '.join(missing)}", f"Training reads the columns {', '.join(wanted)}")
     try:
         if isinstance(rows, pa.Table):
             return rows.select(list(wanted)).cast(wanted.arrow_schema)
@@ -118,8 +112,8 @@ def as_training_rows(rows: Rows, place: str) -> Rows:
         raise InputError(place, f"its columns have other types ({error})", "See schema.instruct_features") from error
 
 
-def load_source(name: str, source: Source) -> Dataset:
-    """Rows of a pinned source with the columns images and messages. Pictures stay encoded until a row is read.
+def load_source(name: str, source: Source, wanted: Features | None = None) -> Dataset:
+    """Rows of a pinned source with the columns of `as_training_rows`. Pictures stay encoded until a row is read.
 
     Raises:
         InputError: there is no data, or it has other columns.
@@ -134,7 +128,7 @@ def load_source(name: str, source: Source) -> Dataset:
     except Exception as error:  # Arrow, the Hub's client and `datasets` raise many kinds
         hint = "Fix path, config and revision, or the files"
         raise InputError(place, f"it does not load ({error})", hint) from error
-    dataset = as_training_rows(dataset, place)
+    dataset = as_training_rows(dataset, place, wanted)
     if not len(dataset):
         raise InputError(place, "it has no rows", "Build it again, or remove it from the mixture")
     return dataset
@@ -161,6 +155,7 @@ def load_mixture(
     seed: int,
     num_proc: int | None = None,
     budget: PixelBudget = UNLIMITED,
+    counting: type[RowCounter] = RowCounter,
 ) -> Mixture:
     """Load, check, weigh and shuffle the sources of a recipe. Equal arguments give equal rows in equal order.
 
@@ -171,6 +166,7 @@ def load_mixture(
         seed: of the draw and the shuffle.
         num_proc: processes that count tokens.
         budget: of the pixels of a row's pictures.
+        counting: the rows of the method; conversations by default.
 
     Raises:
         InputError: a source or one of its rows cannot be trained on, or no row of a source remains.
@@ -181,7 +177,9 @@ def load_mixture(
     cut: dict[str, dict[str, int]] = {}
     sources = pin(parse_sources(settings))
     for name, source in sources.items():
-        fitted = fit_rows(load_source(name, source), name, processor, max_tokens, num_proc, budget)
+        counter = SwappedCounter if source.swapped else counting
+        loaded = load_source(name, source, counter.features())
+        fitted = fit_rows(loaded, name, processor, max_tokens, num_proc, budget, counter)
         dropped[name], cut[name] = fitted.dropped, fitted.cut
         if not len(fitted.dataset):
             why = max(fitted.dropped, key=lambda reason: fitted.dropped[reason])

@@ -1,4 +1,4 @@
-"""Budgets of pixels: large pictures become smaller, with their shape, before the processor sees them.
+"""Sizes of pictures, and budgets: large pictures become smaller, with their shape, before the processor sees them.
 
 Several large pictures in one row are what exhausts the memory where a model takes pictures in their own size.
 """
@@ -9,7 +9,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from PIL import Image
+import pyarrow as pa
+from PIL import ExifTags, Image
+
+from cadvi_hub.core.images import open_encoded
 
 Size = tuple[int, int]  # height, width in pixels
 
@@ -57,3 +60,33 @@ def _resized(image: Image.Image, width: int, height: int) -> Image.Image:
     if image.mode in ("P", "1"):  # Pillow mixes no colours of a palette
         image = image.convert("RGBA" if "transparency" in image.info else "RGB")
     return image.resize((width, height), Image.Resampling.BICUBIC)
+
+
+def image_size(data: pa.Buffer) -> list[int]:
+    """[height, width] of an encoded picture as it is displayed, in pixels. Also checks that the file is complete.
+
+    A JPEG or WebP file is complete if its end is right, and a PNG file if its checksums are right. None is decoded.
+
+    Raises:
+        OSError: not a picture, or incomplete. For damaged files Pillow also raises other errors.
+    """
+    content = data.to_pybytes()  # some of Pillow's readers cannot read lines of a pa.BufferReader
+    with open_encoded(content) as image:
+        width, height = image.size
+        # getexif would decode a PNG, to look for a chunk after its pixels.
+        has_exif = image.format != "PNG" or "exif" in image.info
+        is_turned = has_exif and image.getexif().get(ExifTags.Base.Orientation, 1) > 4  # by 90°, as in `datasets`
+        if image.format == "PNG":
+            image.verify()
+        elif not _ends_well(content, image.format):
+            image.load()
+    return [width, height] if is_turned else [height, width]
+
+
+def _ends_well(content: bytes, kind: str | None) -> bool:
+    """Whether an encoded picture is certainly complete."""
+    if kind in ("JPEG", "MPO"):
+        return content.endswith(b"\xff\xd9")  # the marker EOI (ITU-T T.81, B.1.1.3)
+    if kind == "WEBP":  # a RIFF file: bytes 4 to 7 hold its length minus 8
+        return len(content) >= int.from_bytes(content[4:8], "little") + 8
+    return False

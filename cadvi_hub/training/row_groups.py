@@ -17,7 +17,8 @@ from huggingface_hub import HfFileSystem
 from tqdm import tqdm
 
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.training.mixture import as_training_rows, place_of, row_features, train_files
+from cadvi_hub.training.lengths import RowCounter
+from cadvi_hub.training.mixture import as_training_rows, place_of, train_files
 from cadvi_hub.training.settings import Source
 
 HUB = "hf://"
@@ -45,7 +46,7 @@ class SourceFile:
             InputError: it cannot be read.
         """
         with _opened(self.path, self.metadata) as file:
-            return as_training_rows(file.read_row_group(group, columns=list(row_features())), self.path)
+            return as_training_rows(file.read_row_group(group, columns=list(RowCounter.features())), self.path)
 
 
 def source_files(name: str, source: Source) -> list[SourceFile]:

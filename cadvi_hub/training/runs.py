@@ -23,7 +23,7 @@ from cadvi_hub.hub.model_card import TRAINING_LOG
 from cadvi_hub.hub.publish import MODEL_FILES
 from cadvi_hub.hub.upload import CARD
 from cadvi_hub.training.mixture import Mixture
-from cadvi_hub.training.recipe import TuningConfig
+from cadvi_hub.training.recipe import Tuning
 
 # These do not change what a run computes. accelerate fills in accelerator_config.
 UNRECORDED = {"output_dir", "resume_from_checkpoint", "hub_token", "disable_tqdm", "accelerator_config"}
@@ -49,7 +49,7 @@ logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def training_folder(args: TuningConfig) -> Iterator[OutputFolder | None]:
+def training_folder(args: Tuning) -> Iterator[OutputFolder | None]:
     """The output folder, which the first process of a training locks; None in the others.
 
     Raises:
@@ -93,7 +93,7 @@ def chosen_settings(*groups: Any) -> Json:
     return as_in_file
 
 
-def checkpoint_to_resume(args: TuningConfig) -> str | None:
+def checkpoint_to_resume(args: Tuning) -> str | None:
     """What `resume_from_checkpoint` means: for `true` the last complete checkpoint, or None if there is none.
 
     Raises:

@@ -26,7 +26,7 @@ class Grouping(NamedTuple):
     """How rows come into steps.
 
     Attributes:
-        strategy: as in `TuningConfig.train_sampling_strategy`; others than the two above only shuffle.
+        strategy: as in `Tuning.train_sampling_strategy`; others than the two above only shuffle.
         step: rows of one optimizer step, over all processes.
         batch: rows that a process reads at once, a part of the step.
     """

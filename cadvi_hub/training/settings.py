@@ -6,12 +6,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.ranges import Count, Ranged, Tokens
 from cadvi_hub.generation.settings import Dtype
 from cadvi_hub.training.pixels import PixelBudget
+
+Method = Literal["sft", "dpo", "grpo"]
 
 
 @dataclass
@@ -56,6 +58,8 @@ class Source:
         revision: commit, branch or tag of the repository; for a folder, the digest that `mixture.pin` computes.
         repeats: how often the rows occur: 0.5 draws half of them by the seed, 1.5 takes all and half of them again.
         max_rows: rows to keep before they are repeated, drawn by the seed; all if unset.
+        swapped: show rows with two images in the other order, with texts that are true of it; rows for which nobody
+            knows such texts are dropped. Name a source twice, once so, to train on both orders.
     """
 
     path: str
@@ -63,6 +67,7 @@ class Source:
     revision: str | None = None
     repeats: float = 1
     max_rows: int | None = None
+    swapped: bool = False
 
 
 @dataclass
@@ -70,7 +75,7 @@ class DataArguments(Ranged):
     """What to train on.
 
     Attributes:
-        mixture: the sources, `{name: {path, config, revision, repeats, max_rows}}` (JSON on the command line).
+        mixture: sources, `{name: {path, config, revision, repeats, max_rows, swapped}}` (JSON on the command line).
         eval_mixture: held-out sources in the same form, to evaluate the loss on during the training (`eval_strategy`).
         max_tokens: longest row, image tokens included. A longer row loses later turns or the end of an answer, which
             is counted. A row whose images and question do not fit is dropped.
@@ -78,6 +83,8 @@ class DataArguments(Ranged):
             pictures in their own size. Evaluation shows whole pictures.
         max_row_pixels: most pixels of all pictures of a row together, in the same way.
         streaming: read the parquet files during the training, without a copy on the disk.
+        method: how to train: `sft` imitates the answers of conversations, `dpo` learns to prefer one of two answers,
+            `grpo` is rewarded for right answers to which-image questions.
     """
 
     mixture: dict[str, Any] | str | None = None
@@ -86,6 +93,7 @@ class DataArguments(Ranged):
     max_pixels: Count | None = None
     max_row_pixels: Count | None = None
     streaming: bool = False
+    method: Method = "sft"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -136,6 +144,8 @@ def parse_sources(settings: Mapping[str, Any]) -> dict[str, Source]:
             raise InputError(place, f"repeats is {source.repeats!r}", "Give a number above 0, such as 0.5 or 2")
         if source.max_rows is not None and (not isinstance(source.max_rows, int) or source.max_rows < 1):
             raise InputError(place, f"max_rows is {source.max_rows!r}", "Give a number of rows, 1 or more")
+        if not isinstance(source.swapped, bool):
+            raise InputError(place, f"swapped is {source.swapped!r}", "Give true or false")
         sources[name] = source
     if not sources:
         raise InputError("mixture", "no source is named", "Name at least one")

@@ -1,9 +1,11 @@
 """Tune a vision-language model on images and messages: LoRA, and the whole projector (paper, section 3.1).
 
-    accelerate launch training/sft.py --config recipe.yaml [--learning_rate 5e-5 …]
+    cadvi train --config recipe.yaml [--learning_rate 5e-5 …]
+    accelerate launch -m cadvi_hub.training.sft --config recipe.yaml
 
-`python -m cadvi_hub.training.sft` is the same command. A recipe's keys are the fields of `DataArguments`,
-`TuningConfig` (TRL's SFTConfig) and `TuningModel` (TRL's ModelConfig); the command line wins over the file.
+Supervised fine-tuning, or `--method dpo` on preference pairs, or `--method grpo` on which-image questions
+(`methods.py`). A recipe's keys are the fields of `DataArguments`, of the method's settings (`recipe.CONFIGS`, on TRL's
+SFTConfig, DPOConfig and GRPOConfig) and of `TuningModel` (TRL's ModelConfig); the command line wins over the file.
 
 `output_dir` gets the adapter with its processor, `training.json` (rows, settings, loss curve) and `merged/`, the model
 that loads without PEFT. A run that was stopped continues from its last complete checkpoint and ends with the same
@@ -44,7 +46,7 @@ from cadvi_hub.hub.publish import publish_model
 from cadvi_hub.hub.settings import PublishSettings
 from cadvi_hub.hub.upload import CARD
 from cadvi_hub.training.adapters import merge
-from cadvi_hub.training.collator import Collator
+from cadvi_hub.training.methods import PARTS
 from cadvi_hub.training.mixture import load_mixture, pin
 from cadvi_hub.training.models import (
     base_commit,
@@ -55,13 +57,8 @@ from cadvi_hub.training.models import (
     lora_config,
     template_file,
 )
-from cadvi_hub.training.recipe import (
-    TuningConfig,
-    TuningModel,
-    check_evaluation,
-    check_settings,
-    parse,
-)
+from cadvi_hub.training.recipe import Tuning, TuningModel, parse, settings_that_trl_refuses
+from cadvi_hub.training.recipe_checks import check_data, check_settings
 from cadvi_hub.training.runs import (
     MERGED,
     checkpoint_to_resume,
@@ -76,12 +73,11 @@ from cadvi_hub.training.runs import (
 from cadvi_hub.training.settings import DataArguments, Source
 from cadvi_hub.training.streaming import stream_mixture
 from cadvi_hub.training.structure import check_trainable
-from cadvi_hub.training.trainer import TuningTrainer
 
 logger = logging.getLogger(__name__)
 
 
-def train(data: DataArguments, args: TuningConfig, model_args: TuningModel) -> Path:
+def train(data: DataArguments, args: Tuning, model_args: TuningModel) -> Path:
     """Train, save, merge, and push if `args.push_to_hub`. Returns the folder of the merged model.
 
     A run that is finished in the output folder stays as it is; it is only pushed.
@@ -92,12 +88,12 @@ def train(data: DataArguments, args: TuningConfig, model_args: TuningModel) -> P
     """
     die_with_launcher()
     check_settings(args, model_args)
-    check_evaluation(data, args)
+    check_data(data, args)
     with training_folder(args) as output:
         return _train(data, args, model_args, output)
 
 
-def _train(data: DataArguments, args: TuningConfig, model_args: TuningModel, output: OutputFolder | None) -> Path:
+def _train(data: DataArguments, args: Tuning, model_args: TuningModel, output: OutputFolder | None) -> Path:
     started, output_dir = time.monotonic(), Path(str(args.output_dir))
     settings = chosen_settings(data, args, model_args)
 
@@ -119,14 +115,15 @@ def _train(data: DataArguments, args: TuningConfig, model_args: TuningModel, out
     args.chat_template_path = str(template) if template else None
     model = load_base(model_args)
     check_precision(model, args)
-    processor = load_processor(model_args, template)
+    processor = load_processor(model_args, template, args.split_user)
 
     # Data
     with args.main_process_first(desc="data"):
         if output:
             output.claim([TRAINING_LOG, CARD])
         claim_folder(output_dir, settings)
-        load = partial(load_mixture, num_proc=args.dataset_num_proc)
+        parts = PARTS[data.method]
+        load = partial(load_mixture, num_proc=args.dataset_num_proc, counting=parts.counter)
         form: dict[str, Any] = {"processor": processor, "max_tokens": data.max_tokens, "seed": args.seed}
         form["budget"] = data.budget
         mixture = (stream_mixture if data.streaming else load)(sources, **form)
@@ -134,16 +131,18 @@ def _train(data: DataArguments, args: TuningConfig, model_args: TuningModel, out
 
     # Trainer
     set_seed(args.seed)  # before LoRA's first weights are drawn; the trainer sets it later
-    trainer = TuningTrainer(
-        model=model,
-        args=args,
-        data_collator=Collator(processor, data.max_tokens, cast("int | None", args.pad_to_multiple_of), data.budget),
-        train_dataset=mixture.dataset,
-        eval_dataset=held_out.dataset if held_out else None,
-        processing_class=processor,
-        output=output,
-        peft_config=lora_config(model_args, model, commit),
-    )
+    padding: int | None = getattr(args, "pad_to_multiple_of", None)
+    with settings_that_trl_refuses():
+        trainer = parts.trainer(
+            model=model,
+            args=args,
+            data_collator=parts.counter.collator(processor, data.max_tokens, padding, data.budget),
+            train_dataset=mixture.dataset,
+            eval_dataset=held_out.dataset if held_out else None,
+            processing_class=processor,
+            output=output,
+            peft_config=lora_config(model_args, model, commit),
+        )
     check_trainable(cast(PeftModel, trainer.model))
     trainer.train(resume_from_checkpoint=checkpoint)
 
@@ -168,7 +167,7 @@ def _train(data: DataArguments, args: TuningConfig, model_args: TuningModel, out
     return merged
 
 
-def push(args: TuningConfig, model_args: TuningModel, sources: Mapping[str, Source]) -> None:
+def push(args: Tuning, model_args: TuningModel, sources: Mapping[str, Source]) -> None:
     """Publish the adapter, as `cadvi publish` does."""
     publish_model(
         PublishSettings(

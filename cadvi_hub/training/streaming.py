@@ -19,8 +19,9 @@ from torch.utils.data import Dataset
 from transformers import ProcessorMixin
 
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.training.lengths import CUT, FIRST, RowCounter, drop_reasons
-from cadvi_hub.training.mixture import Mixture, passes, pin, place_of, row_features
+from cadvi_hub.training.lengths import CUT, FIRST, RowCounter
+from cadvi_hub.training.mixture import Mixture, passes, pin, place_of
+from cadvi_hub.training.order import SwappedCounter
 from cadvi_hub.training.pixels import UNLIMITED, PixelBudget
 from cadvi_hub.training.row_groups import SourceFile, source_files
 from cadvi_hub.training.settings import parse_sources
@@ -77,11 +78,10 @@ class RowStream(Dataset[Row]):
     def __init__(self, visits: list[Visit], counters: Mapping[str, RowCounter]):
         self.visits = visits
         self.images: np.ndarray = np.concatenate([visit.images for visit in visits])
-        self._counters, self._features = counters, row_features()
+        self._counters, self._features = counters, RowCounter.features()
         self._ends = np.cumsum([len(visit.rows) for visit in visits])
         self.dropped = {
-            name: Counter(dict.fromkeys([*drop_reasons(counter.max_tokens).values(), UNFIT], 0))
-            for name, counter in counters.items()
+            name: Counter(dict.fromkeys([*counter.reasons.values(), UNFIT], 0)) for name, counter in counters.items()
         }
         self.cut = {name: Counter(dict.fromkeys(CUT.values(), 0)) for name in counters}
         self._noted: set[tuple[str, int]] = set()
@@ -149,7 +149,7 @@ class RowStream(Dataset[Row]):
                 self._first_faults.setdefault(source, error)
             return [None]
         fitted: list[Row | None] = []
-        outcomes, reasons = counted["outcome"].to_pylist(), drop_reasons(self._counters[source].max_tokens)
+        outcomes, reasons = counted["outcome"].to_pylist(), self._counters[source].reasons
         rows = counted.drop_columns("outcome").append_column("images", table["images"]).to_pylist()
         for row, number, outcome in zip(rows, numbers, outcomes, strict=True):
             if outcome in reasons and self._is_new(source, number):
@@ -200,7 +200,11 @@ def stream_mixture(
                     visits.append(Visit(name, file, group, start, here, images[here], size))
     # A copy: a tokenizer cannot serve two threads, and rows are counted while a batch is made.
     processor = copy.deepcopy(processor)
-    stream = RowStream(visits, {name: RowCounter(name, processor, max_tokens, budget) for name in sources})
+    counters = {
+        name: (SwappedCounter if source.swapped else RowCounter)(name, processor, max_tokens, budget)
+        for name, source in sources.items()
+    }
+    stream = RowStream(visits, counters)
     stream.try_out()
     revisions = {name: source.revision for name, source in sources.items()}
     return Mixture(stream, rows, revisions, stream.dropped, stream.cut)

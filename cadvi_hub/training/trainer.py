@@ -1,4 +1,4 @@
-"""TRL's trainer with what this method adds: grouped batches, a learning rate for the projector, the cost of a step."""
+"""TRL's trainers with what this project adds: grouped batches, a rate for the projector, the cost of a step."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import pyarrow.compute as pc
 import torch
 from datasets import Dataset
 from peft import PeftModel
-from transformers import PreTrainedModel, TrainerCallback
+from transformers import PreTrainedModel, Trainer, TrainerCallback
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 from trl import SFTTrainer
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.output import OutputFolder
-from cadvi_hub.training.recipe import TuningConfig
+from cadvi_hub.training.recipe import Tuning
 from cadvi_hub.training.runs import CHECKPOINT_MANIFEST, complete_checkpoint
 from cadvi_hub.training.sampling import GroupedSampler, Grouping, StreamingSampler
 from cadvi_hub.training.streaming import RowStream
@@ -53,14 +53,16 @@ class FreshGradients(TrainerCallback):
             gradients.zero_()
 
 
-class TuningTrainer(SFTTrainer):
-    """TRL's trainer with a learning rate for the projector. It saves no `training_args.bin`, which is a pickle.
+class Tuner(Trainer):
+    """What the trainers of all methods share. It comes before TRL's trainer of a method in a list of base classes.
+
+    The projector has a learning rate of its own. No `training_args.bin` is saved, which is a pickle.
 
     Its log adds `tokens_per_second` (over all processes, without padding), `padding_share` (of all places in the
     batches) and `peak_memory_gib` (of the fullest GPU, or of the largest process where there is no GPU).
     """
 
-    args: TuningConfig
+    args: Tuning
 
     def __init__(self, model: PreTrainedModel, output: OutputFolder | None = None, **kwargs: Any):
         self.output = output  # records the checkpoints
@@ -120,8 +122,10 @@ class TuningTrainer(SFTTrainer):
     def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         if model.training:
             self._since = self._since or time.monotonic()
-            self._tokens += inputs["attention_mask"].sum()
-            self._places += inputs["attention_mask"].numel()
+            whole = "attention_mask" in inputs  # otherwise a prompt and what the model wrote after it
+            for name in ("attention_mask",) if whole else ("prompt_mask", "completion_mask"):
+                self._tokens += inputs[name].sum()
+                self._places += inputs[name].numel()
         trainer: Any = super()
         return trainer.compute_loss(model, inputs, *args, **kwargs)
 
@@ -204,6 +208,10 @@ class TuningTrainer(SFTTrainer):
         # sometimes forever (pytorch/pytorch#56297).
         time.sleep(0.5 if self.args.world_size > 1 else 0)
         unset_hf_deepspeed_config()  # otherwise ZeRO-3 shards the merged model among processes that have ended
+
+
+class TuningTrainer(Tuner, SFTTrainer):
+    """Supervised fine-tuning."""
 
 
 def _images_per_row(rows: Any) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Tiny trainings: a base model, a mixture of rows with two, one and no images, and the script on both."""
 
 import json
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,11 @@ from PIL import Image
 from transformers import AutoProcessor, LlavaProcessor
 
 from cadvi_hub.core.images import encode_png
-from cadvi_hub.core.schema import instruct_features, message
+from cadvi_hub.core.schema import instruct_features, message, preferences_features
 from cadvi_hub.training import sft
 from cadvi_hub.training.models import TEMPLATES
-from cadvi_hub.training.recipe import TuningConfig, TuningModel
-from cadvi_hub.training.settings import DataArguments
+from cadvi_hub.training.recipe import CONFIGS, TuningModel
+from cadvi_hub.training.settings import DataArguments, Method
 from tests.support.tiny_llava import make_tiny_llava
 
 COLOURS = ("red", "green", "blue", "white")
@@ -50,12 +50,40 @@ def make_room(folder: Path, rows: int = 24, images: Container[int] = range(3)) -
     return folder
 
 
+def pair(index: int) -> dict[str, Any]:
+    """A preference pair on two images; the colours of the answers change places in the worse one."""
+    first, second = COLOURS[index % 4], COLOURS[(index + 1) % 4]
+    pictures = [encode_png(Image.new("RGB", (40, 32), colour)) for colour in (first, second)]
+    return {
+        "id": str(index),
+        "images": [{"bytes": picture, "path": None} for picture in pictures],
+        "prompt": [message("user", "<image><image>What is different?")],
+        "chosen": [message("assistant", f"Image 1 is {first}, Image 2 is {second}.")],
+        "rejected": [message("assistant", f"Image 1 is {second}, Image 2 is {first}.")],
+        "source": "drawn",
+        "rejection": "swapped_sides",
+        "annotator": "drawn",
+        "prompt_hash": "",
+        "decoding": "{}",
+    }
+
+
+def make_pairs(folder: Path, pairs: Sequence[Mapping[str, Any]]) -> Path:
+    """`folder` with a base model and a data set of preference pairs."""
+    tiny_processor(folder / "base").save_pretrained(folder / "base")
+    (folder / "v1").mkdir()
+    data = Dataset.from_list([dict(pair) for pair in pairs], features=preferences_features())
+    data.to_parquet(str(folder / "v1" / "train-00000-of-00001.parquet"))
+    return folder
+
+
 def run(
     room: Path,
     out: Path,
     model: Mapping[str, Any] | None = None,
     mixture: Mapping[str, Any] | None = None,
     streaming: bool = False,
+    method: Method = "sft",
     eval_mixture: Mapping[str, Any] | None = None,
     **changed: Any,
 ) -> Path:
@@ -77,8 +105,8 @@ def run(
     } | changed
     model_args = {"model_name_or_path": str(room / "base"), "lora_r": 4, "lora_alpha": 8, **(model or {})}
     mixture = dict(mixture or {"v1": {"path": str(room), "config": "v1"}})
-    data = DataArguments(mixture, dict(eval_mixture or {}), max_tokens=200, streaming=streaming)
-    return sft.train(data, TuningConfig(**settings), TuningModel(**model_args))
+    data = DataArguments(mixture, dict(eval_mixture or {}), max_tokens=200, streaming=streaming, method=method)
+    return sft.train(data, CONFIGS[method](**settings), TuningModel(**model_args))
 
 
 def curve(out: Path) -> list[tuple[int, float]]:

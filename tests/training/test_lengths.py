@@ -16,7 +16,8 @@ from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.images import encode_png
 from cadvi_hub.core.schema import instruct_features, message
 from cadvi_hub.training.collator import IGNORED, Collator
-from cadvi_hub.training.lengths import RowCounter, fit_rows, image_size
+from cadvi_hub.training.lengths import RowCounter, fit_rows
+from cadvi_hub.training.pixels import image_size
 from cadvi_hub.training.rendering import MARKED
 from tests.support.tunings import tiny_processor
 
@@ -71,7 +72,7 @@ def test_length_is_what_the_model_reads_of_pictures_of_any_shape(request: Any, f
     reader = request.getfixturevalue(family)
     rows = dataset([([picture(size) for size in SIZES[:n]], ("<image>" * n + "What?", "A dog.")) for n in range(5)])
     fitted = fit_rows(rows, "v1", reader, 10_000)
-    assert fitted.dataset.column_names == ["images", "messages", "length"]
+    assert fitted.dataset.column_names == ["images", "messages", "length", "swapped"]
     assert fitted.dataset["length"][:] == [len(read(reader, row)[0]) for row in fitted.dataset]
     assert [image.size for image in fitted.dataset[4]["images"]] == list(SIZES)
     assert sum(fitted.dropped.values()) == sum(fitted.cut.values()) == 0

@@ -63,7 +63,7 @@ def test_repeats_and_max_rows_count_and_the_order_follows_the_seed(write: Write,
     }
     mixture = load_mixture(settings, processor, max_tokens=100, seed=0)
     assert mixture.rows == {"v1": 15, "single": 4}
-    assert mixture.dataset.column_names == ["images", "messages", "length"]
+    assert mixture.dataset.column_names == ["images", "messages", "length", "swapped"]
     assert sum(name.startswith(("single", "another")) for name in ids(mixture.dataset)) == 4
     assert all(ids(mixture.dataset).count(f"pair {i}?") == 3 for i in range(5))
     assert "never trained on?" not in ids(mixture.dataset)

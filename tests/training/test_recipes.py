@@ -10,7 +10,8 @@ import yaml
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import message
 from cadvi_hub.training.models import TEMPLATES
-from cadvi_hub.training.recipe import TuningConfig, TuningModel, check_settings, parse
+from cadvi_hub.training.recipe import TuningConfig, TuningModel, parse
+from cadvi_hub.training.recipe_checks import check_data, check_settings
 
 ROOM = Path(__file__).parents[2] / "training"
 RECIPES = ROOM / "recipes" / "llava-1.5-7b"
@@ -37,6 +38,9 @@ GPUS = {  # of each recipe's steps
 }
 
 
+BEYOND = ("llava-1.5-7b/dpo", "llava-1.5-7b/grpo")  # the paper
+
+
 def settings(name: str) -> dict[str, Any]:
     recipe: dict[str, Any] = yaml.safe_load((ROOM / "recipes" / f"{name}.yaml").read_text())
     return recipe
@@ -51,7 +55,22 @@ def test_help_tells_what_our_own_keys_do(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_no_recipe_is_left_out_here() -> None:
-    assert {str(file.relative_to(ROOM / "recipes"))[:-5] for file in (ROOM / "recipes").glob("*/*.yaml")} == set(GPUS)
+    assert {str(file.relative_to(ROOM / "recipes"))[:-5] for file in (ROOM / "recipes").glob("*/*.yaml")} == {
+        *GPUS,
+        *BEYOND,
+    }
+
+
+def test_recipes_beyond_the_paper_start_from_v2_and_keep_its_projector() -> None:
+    v2 = settings("llava-1.5-7b/v2")
+    for name in BEYOND:
+        data, args, model = parse(["--config", str(ROOM / "recipes" / f"{name}.yaml"), "--use_cpu", "true"])
+        assert data.method == name.rpartition("/")[2]
+        assert model.model_name_or_path == f"{v2['output_dir']}/merged"
+        assert (args.chat_template_path, data.max_tokens) == (v2["chat_template_path"], v2["max_tokens"])
+        assert args.projector_lr == 0
+        check_data(data, args)
+        check_settings(args, model)
 
 
 @pytest.mark.parametrize("name", GPUS)
@@ -66,17 +85,17 @@ def test_recipe_holds_the_released_numbers(name: str, monkeypatch: pytest.Monkey
     assert args.per_device_train_batch_size * args.gradient_accumulation_steps * GPUS[name] == 128
     assert (args.num_train_epochs, args.bf16, model.dtype) == (1, True, "bfloat16")
     assert data.max_tokens == (2048 if name.startswith("llava") else 4096)
-    monkeypatch.setattr("cadvi_hub.training.recipe.find_spec", lambda name: True)  # bitsandbytes, for QLoRA
+    monkeypatch.setattr("cadvi_hub.training.recipe_checks.find_spec", lambda name: True)  # bitsandbytes, for QLoRA
     check_settings(args, model)
 
 
-@pytest.mark.parametrize("name", GPUS)
+@pytest.mark.parametrize("name", [*GPUS, *BEYOND])
 def test_every_setting_of_a_recipe_names_its_source(name: str) -> None:
     text = (ROOM / "recipes" / f"{name}.yaml").read_text()
     lines = text[text.index("# model") : text.index("# output")].splitlines()
     chosen = [line for line in lines if ": " in line and not line.startswith("#")]
     assert len(chosen) > 15
-    assert [line for line in chosen if not re.search(r"# \[(paper|release|qlora|ours)\]", line)] == []
+    assert [line for line in chosen if not re.search(r"# \[(paper|release|qlora|mia|trl|ours)\]", line)] == []
 
 
 @pytest.mark.parametrize(
@@ -160,7 +179,7 @@ def test_setting_that_the_method_cannot_follow_is_refused(
     tmp_path: Path, changed: dict[str, Any], problem: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("transformers.integrations.integration_utils.is_wandb_available", lambda: False)
-    monkeypatch.setattr("cadvi_hub.training.recipe.find_spec", lambda name: None)
+    monkeypatch.setattr("cadvi_hub.training.recipe_checks.find_spec", lambda name: None)
     args = TuningConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, **changed)
     with pytest.raises(InputError, match=problem) as caught:
         check_settings(args, TuningModel(model_name_or_path="base"))

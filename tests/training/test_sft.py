@@ -18,8 +18,7 @@ from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.hub.publish import publish_model
 from cadvi_hub.hub.settings import PublishSettings
-from cadvi_hub.training import recipe as recipes
-from cadvi_hub.training import sft
+from cadvi_hub.training import recipe_checks, sft
 from cadvi_hub.training.models import TEMPLATES
 from cadvi_hub.training.rendering import MARKED
 from tests.support.tunings import COLOURS, curve, make_room, row, run
@@ -233,7 +232,7 @@ def test_setting_that_cannot_work_here_is_refused(
     room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: Any, changed: Any, problem: str
 ) -> None:
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
-    monkeypatch.setattr(recipes, "find_spec", lambda name: None)
+    monkeypatch.setattr(recipe_checks, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=problem):
         run(room, tmp_path / "out", model, **changed)
     assert not (tmp_path / "out").exists()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from cadvi_hub.eval.answers import IMAGE_LETTERS
+from cadvi_hub.annotation.answers import IMAGE_LETTERS
 from cadvi_hub.eval.benchmarks.benchmark import Benchmark, PaperResults, Provenance, ReportColumn
 from cadvi_hub.eval.benchmarks.question import Question, which_image
 from cadvi_hub.eval.benchmarks.reading import make_all, rows_at

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from cadvi_hub.eval.answers import IMAGE_LETTERS
+from cadvi_hub.annotation.answers import IMAGE_LETTERS
 from cadvi_hub.eval.benchmarks.benchmark import Benchmark, Joint, Provenance, ReportColumn, whole_group
 from cadvi_hub.eval.benchmarks.question import Images, Question, draws_first, embedded, prompt_text, which_text
 from cadvi_hub.eval.benchmarks.reading import make_all, source_rows

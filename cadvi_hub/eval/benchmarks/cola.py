@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from cadvi_hub.annotation.answers import IMAGE_LETTERS
 from cadvi_hub.core.json_stream import list_rows
-from cadvi_hub.eval.answers import IMAGE_LETTERS
 from cadvi_hub.eval.benchmarks.benchmark import PAIRS, Benchmark, PaperResults, Provenance, ReportColumn
 from cadvi_hub.eval.benchmarks.question import Question, caption_pair, named
 from cadvi_hub.eval.benchmarks.reading import make_all

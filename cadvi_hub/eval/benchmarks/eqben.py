@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from cadvi_hub.annotation.answers import IMAGE_LETTERS
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.files import check_regular
 from cadvi_hub.core.json_stream import entries, list_rows
-from cadvi_hub.eval.answers import IMAGE_LETTERS
 from cadvi_hub.eval.benchmarks.benchmark import PAIRS, Benchmark, PaperResults, Provenance, ReportColumn
 from cadvi_hub.eval.benchmarks.question import Question, caption_pair, named
 from cadvi_hub.eval.benchmarks.reading import make_all

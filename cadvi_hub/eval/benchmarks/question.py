@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from cadvi_hub.annotation.answers import IMAGE_LETTERS
 from cadvi_hub.annotation.prompt import render_prompt
 from cadvi_hub.core.schema import IMAGE_PLACEHOLDER, EmbeddedImage
-from cadvi_hub.eval.answers import IMAGE_LETTERS
 from cadvi_hub.sources.rows import unreadable
 
 Images = tuple[EmbeddedImage, ...]

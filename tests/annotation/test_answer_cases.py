@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cadvi_hub.eval.answers import read_answer
+from cadvi_hub.annotation.answers import read_answer
 
 OPTIONS = {
     "AB": ("A", "B"),

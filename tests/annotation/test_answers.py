@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cadvi_hub.eval.answers import READINGS, read_answer
+from cadvi_hub.annotation.answers import READINGS, read_answer
 
 LETTERS, STATEMENT, FOUR = ("A", "B"), ("True", "False"), ("A", "B", "C", "D")
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from typing import Literal, NamedTuple
 
-from cadvi_hub.eval.answer_forms import SIGN, Forms
+from cadvi_hub.annotation.answer_forms import SIGN, Forms
 
 _ANY = rf"[^{SIGN[1:-1]}]"  # any character but a sign
 _O = SIGN

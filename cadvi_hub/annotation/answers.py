@@ -14,8 +14,8 @@ import string
 from collections.abc import Sequence
 from typing import Literal, get_args
 
-from cadvi_hub.eval.answer_clauses import DOUBT, UNSURE, Sentence, read_sentences
-from cadvi_hub.eval.answer_forms import IMAGE_LETTERS, SIGN, Forms, forms_of
+from cadvi_hub.annotation.answer_clauses import DOUBT, UNSURE, Sentence, read_sentences
+from cadvi_hub.annotation.answer_forms import IMAGE_LETTERS, SIGN, Forms, forms_of
 
 __all__ = ["IMAGE_LETTERS", "READINGS", "Reading", "read_answer"]
 
