@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from PIL import Image
-from tokenizers import Regex, pre_tokenizers
 from tokenizers.models import BPE
 from transformers import LlavaProcessor, PreTrainedTokenizerFast
 from transformers.image_transforms import convert_to_rgb
@@ -36,23 +35,6 @@ def restore_merges(tokenizer: PreTrainedTokenizerFast) -> None:
     if isinstance(tokenizer.backend_tokenizer.model, BPE) and str(file).endswith(".model"):
         vocab, _, merges = SentencePieceExtractor(str(file)).extract()
         tokenizer.backend_tokenizer.model = BPE(vocab, merges, fuse_unk=True, byte_fallback=True)
-
-
-def split_user(tokenizer: PreTrainedTokenizerFast) -> None:
-    """Tokenize `USER` right after `</s>` as transformers 4.31 to 4.33 did: with a space before it, removed afterwards.
-
-    Vicuna's `USER` becomes `US` and `ER`, the pieces of ` USER`.
-    """
-    backend = tokenizer.backend_tokenizer
-    first = backend.encode(" USER", add_special_tokens=False).tokens
-    pieces = "".join(first).lstrip("▁")
-    head = next(piece.lstrip("▁") for piece in first if piece.strip("▁"))
-    if pieces != "USER" or head == "USER":
-        problem = f"its pieces of ' USER' are {first}, so that there is nothing to split"
-        raise InputError(f"model {tokenizer.name_or_path!r}", problem, "Leave split_user out")
-    split = pre_tokenizers.Split(Regex(f"^{head}(?={'USER'.removeprefix(head)}:)"), "isolated")
-    former = [backend.pre_tokenizer] if backend.pre_tokenizer else []
-    backend.pre_tokenizer = pre_tokenizers.Sequence([*former, split])
 
 
 def follow_llava(processor: LlavaProcessor) -> None:

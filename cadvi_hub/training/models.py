@@ -28,7 +28,7 @@ from cadvi_hub.generation.processors import load_pillow_processor
 from cadvi_hub.training.adapters import is_adapter
 from cadvi_hub.training.checkpoints import load_whole
 from cadvi_hub.training.image_texts import ImageTexts
-from cadvi_hub.training.inputs import follow_llava, split_user
+from cadvi_hub.training.inputs import follow_llava
 from cadvi_hub.training.recipe import Tuning, TuningModel
 from cadvi_hub.training.revisions import hub_commit, model_digest
 from cadvi_hub.training.structure import lora_targets, outside_decoder, projector_names
@@ -122,12 +122,11 @@ def template_file(name: str) -> Path:
     raise InputError(f"chat template {name!r}", "no such file", f"The package has {packaged}")
 
 
-def load_processor(model_args: TuningModel, chat_template: Path | None, splits_user: bool = False) -> ProcessorMixin:
+def load_processor(model_args: TuningModel, chat_template: Path | None) -> ProcessorMixin:
     """The base's processor, with a chat template that marks the assistant's tokens, the end token included.
 
     The template is the given file or the model's own. If its own has no marks, TRL has the same template with marks
-    for many families. With `llava.jinja`, tokenizer and image processor follow LLaVA-1.5, too (`inputs.follow_llava`),
-    and with `splits_user` so does `inputs.split_user`.
+    for many families. With `llava.jinja`, tokenizer and image processor follow LLaVA-1.5, too (`inputs.follow_llava`).
 
     Raises:
         InputError: the model has no processor for images and text, one that `ImageTexts` refuses, or a template that
@@ -159,7 +158,5 @@ def load_processor(model_args: TuningModel, chat_template: Path | None, splits_u
         if not isinstance(processor, LlavaProcessor):
             raise InputError(place, "llava.jinja is the template of LLaVA-1.5", "Leave chat_template_path unset")
         follow_llava(processor)
-    if splits_user:
-        split_user(processor.tokenizer)
     found: ProcessorMixin = processor
     return found

@@ -39,8 +39,6 @@ class Tuning(_Arguments):
             without, as in LLaVA's and the paper's training.
         remove_unused_columns: off, because `train_sampling_strategy: group_by_length` needs the column `length`.
         chat_template_path: a file, or the name of one in the package's `chat_templates`; the model's own if unset.
-        split_user: with `llava.jinja`, tokenize `USER` after `</s>` as transformers 4.31 did, as `US` `ER`. The
-            paper's authors log that version; LLaVA's own code pins a later one, which makes one piece of it.
         dataset_num_proc: processes that count tokens.
         resume_from_checkpoint: `true` goes on from the last complete checkpoint of the output folder, if there is one;
             `false` starts from the beginning; or the folder of a checkpoint.
@@ -54,7 +52,6 @@ class Tuning(_Arguments):
     train_sampling_strategy: str = field(default="random", metadata={"choices": STRATEGIES})
     remove_unused_columns: bool = False
     chat_template_path: str | None = None
-    split_user: bool = False
     dataset_num_proc: int | None = None
     resume_from_checkpoint: str | None = "true"
     hub_strategy: str = "end"

@@ -96,9 +96,6 @@ def check_settings(args: Tuning, model_args: TuningModel) -> None:
     if not (getattr(args, "assistant_only_loss", True) and model_args.use_peft):
         problem = "this method trains LoRA and the projector on the assistant's answers"
         raise InputError("settings, assistant_only_loss and use_peft", problem, "Leave both on")
-    if args.split_user and Path(str(args.chat_template_path)).name != "llava.jinja":
-        hint = "Set chat_template_path: llava.jinja, or leave split_user out"
-        raise InputError("settings, split_user", "it belongs to LLaVA-1.5's chat template", hint)
     if args.train_sampling_strategy not in STRATEGIES:
         problem = f"it is {args.train_sampling_strategy!r}"
         raise InputError("setting train_sampling_strategy", problem, f"Choose one of {', '.join(STRATEGIES)}")

@@ -115,7 +115,7 @@ def _train(data: DataArguments, args: Tuning, model_args: TuningModel, output: O
     args.chat_template_path = str(template) if template else None
     model = load_base(model_args)
     check_precision(model, args)
-    processor = load_processor(model_args, template, args.split_user)
+    processor = load_processor(model_args, template)
 
     # Data
     with args.main_process_first(desc="data"):

@@ -103,27 +103,6 @@ def draw_turns(rng: random.Random, images: int) -> Turns:
     return turns
 
 
-def test_user_after_an_end_token_is_split_as_transformers_4_31_did(tmp_path: Path) -> None:
-    base, template = make_base(tmp_path / "base", legacy=False), template_file("llava.jinja")
-    model_args = TuningModel(model_name_or_path=str(base))
-    row = as_row([("USER: hi", "yes"), ("USER no?", "no")], [])
-    whole, split = (
-        Collator(load_processor(model_args, template, splits_user=is_split))([row]) for is_split in (False, True)
-    )
-    processor: Any = load_processor(model_args, template, splits_user=True)
-    pieces = processor.tokenizer.convert_ids_to_tokens(split["input_ids"][0].tolist())
-    assert processor.tokenizer.convert_ids_to_tokens(whole["input_ids"][0].tolist()).count("USER") == 1
-    assert pieces.count("USER") == 0
-    end = pieces.index("</s>")
-    assert pieces[end + 1 : end + 4] == ["US", "ER", ":"]
-    learned = (split["labels"][0] != IGNORED).nonzero().flatten().tolist()
-    assert [pieces[place] for place in learned] == ["▁yes", "</s>", "▁no", "</s>"]
-    processor.save_pretrained(tmp_path / "saved")
-    saved: Any = AutoProcessor.from_pretrained(tmp_path / "saved")
-    text = "<s> a</s>USER: b"
-    assert saved.tokenizer.tokenize(text) == processor.tokenizer.tokenize(text)
-
-
 def draw_picture(rng: random.Random) -> Image.Image:
     size = (rng.randint(1, 60), rng.randint(1, 60))
     return Image.frombytes("RGB", size, rng.randbytes(3 * size[0] * size[1]))
