@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -10,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from cadvi_hub.annotation.annotators import GroundedAnnotator, reply_store
-from cadvi_hub.annotation.filters import UNREADABLE
+from cadvi_hub.annotation.filters import UNREADABLE, DropReason
 from cadvi_hub.builder.authors import Authors, make_authors
 from cadvi_hub.builder.counts import Counted, StagedRecords, report_of
 from cadvi_hub.builder.folder import BuildFolder
@@ -117,7 +118,7 @@ def lay_out(plan: Plan, folder: BuildFolder, read: StagedRecords) -> None:
         problem = f"no row is left ({reasons(counted['drops'], examples=True) or 'no pair or row was found'})"
         advice = read.pair_counts and advise(read.pair_counts, read.drops, asdict(plan.settings.pairs))
         limits = f"Look at the source and at the recipe's limits{f': {advice}' if advice else ''}"
-        hint = f"{limits}{retry_hint(plan, counted['drops'])}"
+        hint = f"{limits}{retry_hint(plan, counted['drops'])}{refusal_hint(counted['drops'])}"
         raise InputError(str(plan.settings.source.path), problem, hint)
     if plan.settings.graphs:
         counted["graphs"] = folder.stages.counts(GRAPHS)
@@ -131,6 +132,15 @@ def reasons(drops: Json, examples: bool = False) -> str:
         f"{entry['count']} × {reason}" + (f", as {entry['first'][0]}" if examples else "")
         for reason, entry in drops.items()
     )
+
+
+def refusal_hint(drops: Json) -> str:
+    """How to leave a parameter out that the endpoint refuses; nothing if it refuses none."""
+    refused = drops.get(DropReason.REQUEST_FAILED, {"first": []})["first"]
+    for name in ("temperature", "max_tokens", "top_p", "seed", "stop", "response_format"):
+        if any(re.search(rf"\b4\d\d\b.*\b{name}\b", said) for said in refused):
+            return f"; --annotator.rename_parameters '{{{name}: null}}' leaves {name} out of every request"
+    return ""
 
 
 def retry_hint(plan: Plan, drops: Json) -> str:

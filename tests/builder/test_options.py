@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -22,6 +23,7 @@ from cadvi_hub.sources.settings import SourceSettings
 from cadvi_hub.world.make import make_world
 from cadvi_hub.world.settings import WorldSettings
 from tests.support.builds import FakeAnnotator, captioned_source, contents, load, report
+from tests.support.openai_server import Answer, openai_server
 from tests.support.tiny_clip import make_clip
 
 
@@ -159,3 +161,19 @@ def test_pairs_are_mined_and_explained_before_any_model_is_asked(
 def test_more_workers_than_shards_and_a_second_run_change_nothing(settings: BuildSettings) -> None:
     first = contents(build(replace(settings, workers=8), FakeAnnotator()))
     assert contents(build(settings, FakeAnnotator())) == first
+
+
+def test_the_error_says_how_to_leave_out_a_parameter_that_the_endpoint_refuses(
+    settings: BuildSettings,
+) -> None:
+    def no_seed(request: dict[str, Any], number: int) -> Answer:
+        if "seed" in request:
+            return Answer(status=422, body=b'{"error": {"message": "extra_forbidden: body.seed"}}')
+        differences = "1. Counts: Image 1 shows one dog, while Image 2 shows two dogs."
+        return Answer(f"Commonalities:\nBoth images show a dog near a lake.\n\nDifferences:\n{differences}")
+
+    with openai_server(no_seed) as server:
+        annotator = AnnotatorSettings(kind="server", model="m", base_url=server.base_url)
+        with pytest.raises(InputError, match=r"--annotator\.rename_parameters '\{seed: null\}' leaves seed out"):
+            build(replace(settings, annotator=annotator))
+        build(replace(settings, overwrite=True, annotator=replace(annotator, rename_parameters={"seed": None})))
