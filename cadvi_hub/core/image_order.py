@@ -75,7 +75,7 @@ def swap_order(messages: Sequence[Message]) -> list[Message] | None:
                 return None
         else:
             images = {option["image"].casefold(): option["letter"] for option in _OPTION.finditer(text)}
-            options = {images[image]: other for image in images if (other := images.get(swap_sides(image)))}
+            options = {images[name]: images[mirrored] for name in images if (mirrored := swap_sides(name)) in images}
             is_named = bool(NAMED.search(_OPTION.sub("", text)))
         parts = [_swapped_part(turn, number) for number in range(len(turn["content"]))]
         if None in parts:

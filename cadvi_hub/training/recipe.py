@@ -24,8 +24,10 @@ from cadvi_hub.training.settings import DataArguments, Method
 STRATEGIES = ["random", "sequential", "group_by_length", "llava"]
 
 
-# At runtime, the fields of TrainingArguments would come again, with defaults that TRL has changed.
-_Arguments = TrainingArguments if TYPE_CHECKING else object
+if TYPE_CHECKING:
+    _Arguments = TrainingArguments
+else:  # the fields of TrainingArguments would come again, with defaults that TRL has changed
+    _Arguments = object
 
 
 @dataclass
@@ -106,6 +108,7 @@ class RewardConfig(Tuning, GRPOConfig):
 
     learning_rate: float = 5e-6
     projector_lr: float = 0.0
+    remove_unused_columns: bool = False
     max_completion_length: int | None = 16
 
 
