@@ -22,6 +22,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from cadvi_hub.annotation.filters import check_summary
@@ -135,8 +136,14 @@ def mined(file: Path, min_shared: int) -> list[Pair]:
     return list(map(captions_of, pairs))
 
 
+@cache
+def annotator() -> Mentions:
+    """Of this process, as a build has it."""
+    return Mentions()
+
+
 def summarize(pairs: list[Pair]) -> list[CadSummary]:
-    return list(Mentions().summarize_all(pairs))
+    return list(annotator().summarize_all(pairs))
 
 
 def measure(name: str, workers: int, most: int | None, show: int) -> None:

@@ -19,6 +19,7 @@ from cadvi_hub.grounding.phrases import WORDS
 from cadvi_hub.grounding.words import NARROWER, PERSON
 
 Captions = tuple[str, str]
+KEPT = 20_000  # readings of captions in memory
 
 _VOWEL = re.compile(r"(?!uni(?!n)|us[aeu]|eu|one\b)[aeiou]|hour|honest|heir", re.IGNORECASE)
 
@@ -26,15 +27,23 @@ _VOWEL = re.compile(r"(?!uni(?!n)|us[aeu]|eu|one\b)[aeiou]|hour|honest|heir", re
 class Mentions:
     """The `mentions` annotator: pairs of captions in, summaries out; deterministic and offline."""
 
+    def __init__(self) -> None:
+        self._readings: dict[str, CaptionReading] = {}  # of the last captions: each is in several pairs
+
     def summarize(self, captions: Captions) -> CadSummary:
         """The summary of two captions; a text is empty where they share nothing or do not differ."""
         (summary,) = self.summarize_all([captions])
         return summary
 
     def summarize_all(self, pairs: Sequence[Captions]) -> Iterator[CadSummary]:
-        """One summary per pair, in order; a caption that several pairs have is parsed once."""
+        """One summary per pair, in order; a caption that several pairs have is parsed once, unless far apart."""
         captions = list(dict.fromkeys(caption for pair in pairs for caption in pair))
-        readings = dict(zip(captions, read_captions(captions), strict=True))
+        readings = {caption: self._readings[caption] for caption in captions if caption in self._readings}
+        unread = [caption for caption in captions if caption not in readings]
+        readings |= zip(unread, read_captions(unread), strict=True)
+        self._readings |= readings
+        for oldest in list(self._readings)[:-KEPT]:
+            del self._readings[oldest]
         for first, second in pairs:
             yield _summary(readings[first], readings[second])
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cadvi_hub.annotation import mentions
 from cadvi_hub.annotation.caption_reader import CaptionReading, read_captions
 from cadvi_hub.annotation.mentions import Mentions
 from cadvi_hub.core.schema import Aspect, CadSummary
@@ -243,6 +244,24 @@ def test_real_captions_have_summaries() -> None:
     summaries = [MENTIONS.summarize(pair) for pair in pairwise(captions)]
     assert len(summaries) > 200
     assert sum(bool(summary.differences) for summary in summaries) > 0.9 * len(summaries)
+
+
+def test_a_caption_of_several_pairs_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[str] = []
+
+    def read(captions: list[str]) -> list[CaptionReading]:
+        parsed.extend(captions)
+        return list(read_captions(captions))
+
+    monkeypatch.setattr(mentions, "read_captions", read)
+    monkeypatch.setattr(mentions, "KEPT", 3)
+    annotator, (first, second), (third, fourth) = Mentions(), PAIRS[0], PAIRS[1]
+    fresh = [MENTIONS.summarize(pair) for pair in ((first, second), (second, third), (third, fourth))]
+    parsed.clear()
+    assert [annotator.summarize(pair) for pair in ((first, second), (second, third), (third, fourth))] == fresh
+    assert parsed == [first, second, third, fourth]
+    assert annotator.summarize((first, second)) == fresh[0]
+    assert len(parsed) > 4  # the oldest are forgotten
 
 
 def test_a_name_has_no_article() -> None:
