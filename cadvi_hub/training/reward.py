@@ -76,7 +76,7 @@ class _Questions(RepeatSampler):
 
     def set_epoch(self, epoch: int) -> None:
         if self.shuffle:
-            self.generator.manual_seed(self.seed + epoch)
+            self.generator.manual_seed((self.seed or 0) + epoch)
 
 
 class RewardTrainer(Tuner, GRPOTrainer):
