@@ -3,8 +3,43 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cadvi_hub.api import (
+        build,
+        build_benchmark,
+        compare_images,
+        evaluate,
+        merge,
+        mine_pairs,
+        parse_summary,
+        publish,
+        read_answer,
+        render_summary,
+        report,
+        score,
+        summarize,
+        train,
+    )
 
 __version__ = "0.1.0"
+__all__ = [
+    "build",
+    "build_benchmark",
+    "compare_images",
+    "evaluate",
+    "merge",
+    "mine_pairs",
+    "parse_summary",
+    "publish",
+    "read_answer",
+    "render_summary",
+    "report",
+    "score",
+    "summarize",
+    "train",
+]
 
 # Modules of the former layout: an import of one, or of a module below it, fails with its new name.
 MOVED = {
@@ -62,3 +97,12 @@ class _MovedModules:
 
 
 sys.meta_path.append(_MovedModules)
+
+
+def __getattr__(name: str) -> Any:
+    """The functions of `api`, which are loaded when they are used: `cadvi --help` must stay quick."""
+    if name in __all__:
+        from cadvi_hub import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'cadvi_hub' has no attribute {name!r}")

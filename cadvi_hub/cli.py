@@ -7,171 +7,28 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import fields, is_dataclass
+from collections.abc import Sequence
+from dataclasses import fields
 from importlib import resources
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any
 
-from cadvi_hub import __version__
+from cadvi_hub.commands import COMMANDS, Command, Positional
 from cadvi_hub.core.ends import ending_in_one_line
 from cadvi_hub.core.ranges import check_ranges
 from cadvi_hub.core.recipe_file import check_recipes
 
-
-class Positional(NamedTuple):
-    """Arguments before the first key, and the key that they stand for.
-
-    Attributes:
-        shown: how the usage shows them.
-        key: the key, without dashes.
-        field: the field of the settings, where it has another name than the key.
-        choices: the allowed values, where the command needs one of them.
-        reader: function below `cadvi_hub`, (key, arguments) → {key: value}, for several arguments; without it,
-            there is one.
-    """
-
-    shown: str
-    key: str
-    field: str | None = None
-    choices: tuple[str, ...] = ()
-    reader: str = ""
-
-
-class Command(NamedTuple):
-    """A command: the module below `cadvi_hub` with its settings class and its function, and what it does."""
-
-    module: str
-    settings: str
-    function: str
-    summary: str
-    positional: Positional | None = None
-
-    def load(self, attribute: str) -> Any:
-        """The settings class or the function; imports their module."""
-        return getattr(importlib.import_module(f"cadvi_hub.{self.module}"), attribute)
-
-
-# `--config` names the recipe, so the field `config` of the settings gets the key `--dataset`.
-_DATA_SETS = ("v1", "v2", "instruct", "cad_qa", "preferences")
-_DATA_SET = Positional("{" + ",".join(_DATA_SETS) + "}", "dataset", "config", _DATA_SETS)
-# Modules are imported when their command runs: `cadvi --help` must not wait for torch.
-COMMANDS = {
-    "demo": Command(
-        "demo.run", "DemoSettings", "demo", "the whole method at small scale, from captions to the results table"
-    ),
-    "ablations": Command(
-        "demo.ablations",
-        "AblationSettings",
-        "ablations",
-        "the demo over three seeds, with parts left out and fewer pairs",
-    ),
-    "scenes": Command(
-        "world.make",
-        "WorldSettings",
-        "make_world",
-        "draw the small world: captions, pairs, questions and their truth",
-    ),
-    "nlvr": Command("world.nlvr", "NlvrSettings", "captioned_boxes", "turn NLVR's boxes into captioned images"),
-    "build": Command(
-        "builder.build",
-        "BuildSettings",
-        "build",
-        "build a data set: v1, v2, instruct, cad_qa or preferences (cadvi build v1 …)",
-        _DATA_SET,
-    ),
-    "pairs mine": Command(
-        "builder.build",
-        "BuildSettings",
-        "mine",
-        "mine the pairs of a build, and stop before any model is asked",
-        _DATA_SET,
-    ),
-    "pairs explain": Command(
-        "pairing.explain", "ExplainSettings", "explain", "show how many captions and pairs each rule removed"
-    ),
-    "ground": Command(
-        "grounding.score", "GroundSettings", "ground", "check a data set's statements against scene graphs"
-    ),
-    "benchmarks build": Command(
-        "eval.benchmarks.build",
-        "BenchmarkSettings",
-        "build_benchmark",
-        "make a benchmark for the tasks from question files or upstream annotations, and pictures",
-        Positional("NAME", "task"),
-    ),
-    "benchmarks list": Command(
-        "eval.benchmarks.listing", "ListSettings", "list_benchmarks", "list the benchmark sets and what each asks"
-    ),
-    "evaluate": Command(
-        "eval.evaluate", "EvaluateSettings", "evaluate_and_show", "run the lighteval tasks on a model"
-    ),
-    "compare": Command(
-        "eval.comparison",
-        "CompareSettings",
-        "compare",
-        "compare two evaluations on the same questions: paired bootstrap and McNemar's test",
-    ),
-    "judge run": Command(
-        "eval.judge.run", "JudgeSettings", "run", "let an LLM rate the open answers of an evaluation from 0 to 5"
-    ),
-    "judge check": Command(
-        "eval.judge.check", "JudgeCheckSettings", "check", "test a judge on answers whose quality is known"
-    ),
-    "judge differences": Command(
-        "eval.judge.differences",
-        "DifferencesSettings",
-        "differences",
-        "let an LLM say which of the true differences an answer names: precision and recall",
-    ),
-    "assemble": Command(
-        "training.llava",
-        "AssembleSettings",
-        "assemble_model",
-        "assemble LLaVA from Vicuna, CLIP and LLaVA's stage-1 projector",
-    ),
-    "merge": Command(
-        "training.adapters", "MergeSettings", "merge_adapter", "merge an adapter into its base, and check the result"
-    ),
-    "report": Command(
-        "pages.report",
-        "ReportSettings",
-        "report",
-        "tables, Markdown and a page from evaluations (cadvi report FOLDER NAME=FOLDER …)",
-        Positional("RESULTS…", "models", reader="pages.report.folders_by_key"),
-    ),
-    "view": Command(
-        "pages.view",
-        "ViewSettings",
-        "view",
-        "a page to look at pairs, answers and two pictures of your own (cadvi view FOLDER NAME=FOLDER …)",
-        Positional("RESULTS…", "results", reader="pages.report.folders_by_key"),
-    ),
-    "ask": Command(
-        "pages.ask",
-        "AskSettings",
-        "ask",
-        'ask a model about two pictures (cadvi ask A.jpg B.jpg "What differs?")',
-        Positional("PICTURES… [QUESTION]", "images", reader="pages.ask.asked"),
-    ),
-    "replies recover": Command(
-        "generation.recover", "RecoverSettings", "recover", "save what can be read of a damaged reply store"
-    ),
-    "publish": Command(
-        "hub.publish", "PublishSettings", "publish", "push a data set or a model to the Hub, with its card"
-    ),
-}
-
-
-# Its keys are TRL's, which has a parser of its own.
-TRAIN, TRAIN_SUMMARY = "train", "tune a model (--method sft, dpo or grpo)"
+__all__ = ["COMMANDS", "TRAIN", "Command", "main", "packaged_recipes", "parse_settings", "usage"]
+# It reads its settings as TRL does, and several processes may run it: `accelerate launch -m cadvi_hub.training.sft`.
+TRAIN = "train"
+TRAIN_SUMMARY = "tune a model: --method sft, dpo or grpo (cadvi train --config llava-1.5-7b/v1)"
 
 
 def usage() -> str:
     """What `cadvi --help` prints."""
-    width = max(map(len, COMMANDS))
     summaries = {name: command.summary for name, command in COMMANDS.items()} | {TRAIN: TRAIN_SUMMARY}
+    width = max(map(len, summaries))
     lines = [f"  {name:<{width}}  {summary}" for name, summary in summaries.items()]
     return "\n".join(
         [
@@ -182,7 +39,7 @@ def usage() -> str:
             "commands:",
             *lines,
             "",
-            "`cadvi COMMAND --help` lists the keys of a command. `--config` takes a file or a packaged recipe",
+            "`cadvi COMMAND --help` shows an example and every key. `--config` takes a file or a packaged recipe",
             f"({', '.join(packaged_recipes())}).",
             "`--debug` shows where in the program an error arises.",
             "To train in several processes: `accelerate launch -m cadvi_hub.training.sft --config …`.",
@@ -219,45 +76,37 @@ def _with_keys(positional: Positional | None, arguments: Sequence[str]) -> list[
     return arguments
 
 
-def _with_values(settings_class: type, arguments: Sequence[str]) -> list[str]:
-    """`arguments` with `true` after each flag that has no value: `--summary` is `--summary true`."""
-    flags = set(_flags(settings_class))
-    following = [*arguments[1:], "--"]
-    written: list[str] = []
-    for argument, after in zip(arguments, following, strict=True):
-        written.append(f"{argument}=true" if argument in flags and after.startswith("--") else argument)
-    return written
-
-
-def _flags(settings_class: type, prefix: str = "--") -> Iterator[str]:
-    """The keys of the settings, and of those within them, that are true or false."""
-    for name, kind in get_type_hints(settings_class).items():
-        if kind is bool:
-            yield f"{prefix}{name}"
-        elif is_dataclass(kind) and isinstance(kind, type):
-            yield from _flags(kind, f"{prefix}{name}.")
-
-
 def parse_settings(name: str, arguments: Sequence[str]) -> Any:
-    """The settings of command `name` from `arguments`. Unknown keys and wrong values end the program."""
+    """The settings of command `name` from `arguments`.
+
+    Raises:
+        InputError: a key does not exist, or a number is out of its range.
+        SystemExit: a value is wrong or missing, or `--help` is asked for; the reason is printed.
+    """
+    import yaml
     from jsonargparse import ArgumentParser
+
+    from cadvi_hub.core.arguments import check_recipe_keys, written_out
+    from cadvi_hub.core.keys import help_text, keys_of
 
     command = COMMANDS[name]
     settings_class = command.load(command.settings)
     positional = command.positional
-    # Instead of fifty lines of brackets, which would hide the error after them. --help lists the keys below.
+    renamed = {positional.field: positional.key} if positional and positional.field else {}
     usage = f"cadvi {name} {positional.shown + ' ' if positional else ''}[--config recipe.yaml] [--key value …]"
-    parser = ArgumentParser(prog=f"cadvi {name}", description=command.summary, usage=usage)
+    if {"-h", "--help"} & set(arguments):
+        print(help_text(settings_class, usage, command.summary, f"cadvi {name} {command.example}".strip(), renamed))
+        sys.exit(0)
+    # The usage is short: fifty lines of brackets would hide the error after them.
+    parser = ArgumentParser(prog=f"cadvi {name}", usage=f"{usage}\nexample: cadvi {name} {command.example}")
     parser.add_argument("--config", action="config", help="YAML recipe: a file or the name of a packaged one")
-    renamed = {}
     if positional and positional.field:
-        renamed = {positional.field: positional.key}
-        parser.add_argument(
-            f"--{positional.key}", required=True, choices=positional.choices, help="the data set to build"
-        )
+        parser.add_argument(f"--{positional.key}", required=True, choices=positional.choices)
     parser.add_class_arguments(settings_class, skip=set(renamed))
-    arguments = _with_values(settings_class, _with_keys(positional, arguments))
-    check_recipes(arguments)
+    keys = list(keys_of(settings_class, renamed))
+    arguments = written_out(keys, _with_keys(positional, arguments))
+    for recipe in check_recipes(arguments):
+        check_recipe_keys(str(recipe), yaml.safe_load(recipe.read_bytes()), keys)
     try:
         parsed = parser.parse_args(arguments)
     except OverflowError:  # a whole number that no float can hold: out of any range
@@ -274,26 +123,50 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage())
         return
+    if arguments[0] == TRAIN:
+        _train(arguments[1:])
+        return
     debug = "--debug" in arguments
     name, *rest = [argument for argument in arguments if argument != "--debug"] or [""]
     if rest and f"{name} {rest[0]}" in COMMANDS:
         name, rest = f"{name} {rest[0]}", rest[1:]
     if name == "--version":
+        from cadvi_hub import __version__
+
         print(__version__)
         return
-    if name == TRAIN:
-        importlib.import_module("cadvi_hub.training.sft").main(arguments[1:])
-        return
     if name not in COMMANDS:
-        longer = [known for known in COMMANDS if known.startswith(f"{name} ")]
-        sys.exit(f"cadvi: no command {name[:100]!r}. Commands: {', '.join(longer or [*COMMANDS, TRAIN])}")
+        _no_such_command(name, rest)
     logging.basicConfig(format="%(message)s")
     logging.getLogger("cadvi_hub").setLevel(logging.INFO)  # the cost of a run, but no line per request
     with ending_in_one_line(f"cadvi {name}", debug):
         settings = parse_settings(name, rest)
         result = COMMANDS[name].load(COMMANDS[name].function)(settings)
         if result is not None:
-            print(result)
+            print(result, flush=True)
+        if ends := COMMANDS[name].ends:  # not on stdout, where a script reads the result
+            print(ends.format(settings=settings, result=result), file=sys.stderr)
+
+
+def _train(arguments: list[str]) -> None:
+    with ending_in_one_line(f"cadvi {TRAIN}", "--debug" in arguments):
+        from cadvi_hub.training.sft import main as train
+
+        train(arguments)
+
+
+def _no_such_command(name: str, rest: list[str]) -> None:
+    """Ends the program with the commands that begin with `name`, or those that look like it."""
+    import difflib
+
+    longer = {known: command for known, command in COMMANDS.items() if known.startswith(f"{name} ")}
+    if longer and {"-h", "--help"} & set(rest):
+        print("\n".join([f"usage: cadvi {name} …", "", *(f"  {k}  {c.summary}" for k, c in longer.items())]))
+        sys.exit(0)
+    wanted = f"{name} {rest[0]}" if longer and rest and not rest[0].startswith("-") else name
+    found = difflib.get_close_matches(wanted, [*COMMANDS, TRAIN], 2, 0.6)
+    hint = f"Did you mean {' or '.join(found)}? " if found else ""
+    sys.exit(f"cadvi: no command {wanted[:100]!r}. {hint}Commands: {', '.join(longer or [*COMMANDS, TRAIN])}")
 
 
 if __name__ == "__main__":

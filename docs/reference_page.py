@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Sequence
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any
 
-import docstring_parser
-
-from cadvi_hub.cli import COMMANDS, Command
-from cadvi_hub.core.ranges import Range
+from cadvi_hub.commands import COMMANDS, Command
+from cadvi_hub.core.keys import keys_of
+from cadvi_hub.eval.benchmarks.benchmark import Benchmark
+from cadvi_hub.eval.benchmarks.registry import BENCHMARKS
 from cadvi_hub.training.settings import DataArguments
 
+PIPE = "\\|"  # inside a cell of a table
 PAGE = "reference.md"
 HEAD = """# Reference
 
@@ -25,16 +24,31 @@ TRAINING = """
 `SFTConfig`, `DPOConfig` or `GRPOConfig`, by `--method`, and those of its `ModelConfig`. `--help` lists all of them.
 `cadvi_hub/training/recipe.py` has the defaults that differ from TRL's.
 """
+SETS = """
+## Question sets
+
+Where each set comes from, what it may be used for, and how well its form is known here: none could be downloaded, so
+that each reader is tested on rows that the tests write in the published form.
+
+| set | from | licence | columns | known faults |
+|---|---|---|---|---|"""
 
 
 def reference() -> str:
     """The page, as Markdown."""
     parts = [HEAD]
     for name, command in COMMANDS.items():
-        parts.append(f"\n## cadvi {name}\n\n{_sentence(command.summary)}\n")
+        example = f"cadvi {name} {command.example}".strip()
+        parts.append(f"\n## cadvi {name}\n\n{_sentence(command.summary)}\n\n```bash\n{example}\n```\n")
         parts.append(_table(command.load(command.settings), command))
-    parts += [TRAINING, _table(DataArguments, None)]
-    return "\n".join(parts)
+    parts += [TRAINING, _table(DataArguments, None), SETS, *map(_set_row, BENCHMARKS.values())]
+    return "\n".join(parts) + "\n"
+
+
+def _set_row(benchmark: Benchmark) -> str:
+    of = benchmark.provenance
+    cells = (of.place, of.licence, of.seen, of.faults) if of else ("this package", "", "", "")
+    return f"| `{benchmark.name}` | {' | '.join(cell.replace('|', PIPE) for cell in cells)} |"
 
 
 def on_files(files: Any, config: Any) -> Any:
@@ -50,65 +64,10 @@ def _sentence(text: str) -> str:
 
 
 def _table(settings_class: Any, command: Command | None) -> str:
-    lines = ["| key | what it is | takes | default |", "|---|---|---|---|"]
-    lines += [f"| `--{key}` | {about} | {takes} | {default} |" for key, about, takes, default in keys(settings_class)]
     positional = command.positional if command else None
-    if positional and positional.field:  # `cadvi build v1`: the key has another name than the field
-        lines = [line.replace(f"| `--{positional.field}` |", f"| `--{positional.key}` |") for line in lines]
+    renamed = {positional.field: positional.key} if positional and positional.field else {}
+    lines = ["| key | what it is | takes | default |", "|---|---|---|---|"]
+    for key in keys_of(settings_class, renamed):
+        cells = (f"`--{key.name}`", key.about, key.takes, key.default or "**required**")
+        lines.append(f"| {' | '.join(cell.replace('|', PIPE) for cell in cells)} |")
     return "\n".join(lines) + "\n"
-
-
-def keys(settings_class: Any, prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
-    """Key, description, type with range, and default of every setting, also of settings within the settings."""
-    about = _descriptions(settings_class)
-    hints = get_type_hints(settings_class, include_extras=True)
-    for field in dataclasses.fields(settings_class):
-        hint = hints[field.name]
-        if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-            yield from keys(hint, f"{prefix}{field.name}.")
-        else:
-            yield f"{prefix}{field.name}", _cell(about.get(field.name, "")), _cell(_takes(hint)), _default(field)
-
-
-def _descriptions(settings_class: Any) -> dict[str, str]:
-    """Field → description, from the docstrings of the class and of those that it inherits from."""
-    found: dict[str, str] = {}
-    for ancestor in reversed(settings_class.__mro__):
-        for key in docstring_parser.parse(ancestor.__dict__.get("__doc__") or "").params:
-            found[key.arg_name] = key.description or ""
-    return found
-
-
-def _takes(hint: Any) -> str:
-    if allowed := next((part for part in getattr(hint, "__metadata__", ()) if isinstance(part, Range)), None):
-        return f"{get_args(hint)[0].__name__}, {allowed!r}"
-    origin, parts = get_origin(hint), get_args(hint)
-    if origin is Literal:
-        return ", ".join(f"`{part}`" for part in parts)
-    if origin is dict:
-        return f"mapping of {_takes(parts[0])} to {_takes(parts[1])}"
-    if origin in (list, Sequence):
-        return f"list of {_takes(parts[0])}"
-    if parts:  # a union
-        return " or ".join(_takes(part) for part in parts if part is not type(None))
-    name = getattr(hint, "__name__", str(hint))
-    return {"str": "text", "bool": "true or false", "Path": "path", "Any": "any value"}.get(name, name)
-
-
-def _default(field: dataclasses.Field[Any]) -> str:
-    if field.default_factory is not dataclasses.MISSING:
-        return _shown(field.default_factory())
-    return "**required**" if field.default is dataclasses.MISSING else _shown(field.default)
-
-
-def _shown(value: Any) -> str:
-    if value is None or value in ("", (), [], {}):
-        return "–"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return _cell(f"`{value}`")
-
-
-def _cell(text: str) -> str:
-    """`text` in one line, as a cell of a table."""
-    return " ".join(text.split()).replace("|", "\\|")

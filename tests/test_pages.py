@@ -1,6 +1,7 @@
 """Every command on README.md and in docs/ exists, and each of its keys is one that it takes."""
 
 import re
+import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from cadvi_hub import cli
-from docs.reference_page import keys, reference
+from cadvi_hub.core.arguments import ALIASES
+from cadvi_hub.core.keys import keys_of
+from docs.reference_page import reference
 from tests.support.pages import ROOT, Block, blocks, commands, copied_pages, mentions, pages
 
 PAGES = [*pages(), *copied_pages()]
@@ -31,9 +34,9 @@ def unknown_keys(words: list[str]) -> list[str]:
     if name == cli.TRAIN:  # see the test of trainings
         return []
     if name not in cli.COMMANDS:
-        return [] if name == "COMMAND" or name.startswith("--") else [name]
+        return [] if name in ("COMMAND", cli.TRAIN) or name.startswith("--") else [name]
     command = cli.COMMANDS[name]
-    known = {key for key, *_ in keys(command.load(command.settings))} | ALWAYS
+    known = {key.name for key in keys_of(command.load(command.settings))} | ALWAYS | set(ALIASES)
     if command.positional:
         known.add(command.positional.key)
     given = [word[2:].partition("=")[0] for word in arguments if word.startswith("--")]
@@ -74,9 +77,9 @@ def test_every_training_on_a_page_has_a_recipe_that_exists_and_keys_that_exist(p
             if not starts or "--help" in words or words[0] == "hf":  # a job's paths are its own
                 continue
             arguments = words[starts[0] + 1 :]
-            recipe = arguments.index("--config") + 1
-            folder = page.parent if "recipes" in page.parts else ROOT  # a recipe's README names the file beside it
-            arguments[recipe] = str(folder / arguments[recipe])
+            for place, word in enumerate(arguments):
+                if (ROOT / word).is_file():  # a file, not the name of a packaged recipe
+                    arguments[place] = str(ROOT / word)
             parse([*arguments, "--use_cpu", "true"])
 
 
@@ -121,5 +124,14 @@ def test_the_reference_describes_every_key_of_every_command() -> None:
     for name, command in cli.COMMANDS.items():
         table = text.partition(f"\n## cadvi {name}\n")[2].partition("\n## ")[0]
         rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| `--")]
-        assert len(rows) == len(list(keys(command.load(command.settings))))
+        assert len(rows) == len(list(keys_of(command.load(command.settings))))
         assert [row[0] for row in rows if len(row) != 4 or not row[1].strip()] == [], name
+
+
+def test_bare_make_prints_what_there_is() -> None:
+    shown = subprocess.run(
+        ["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    targets = re.findall(r"^([a-z]\w*):", (ROOT / "Makefile").read_text("utf-8"), re.M)
+    assert len(targets) > 10
+    assert [name for name in targets if name not in ("help", "vllm") and f"make {name} " not in shown] == []

@@ -10,9 +10,12 @@ from typing import Any
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.files import check_regular, read_file
+from cadvi_hub.core.quiet import without_bars_of_small_models
 
 # For every `Auto….from_pretrained`. Without it transformers asks at the terminal, and takes "y" from a pipe.
 NO_REMOTE_CODE: dict[str, Any] = {"trust_remote_code": False}
+DEMO_BASE = "demo-base"  # the name of the base model that comes with the package
+DEMO_BASE_FOLDER = Path(__file__).parents[1] / "demo" / "base_model"
 _CONFIGURATIONS = (
     "config.json",
     "tokenizer_config.json",
@@ -20,6 +23,11 @@ _CONFIGURATIONS = (
     "preprocessor_config.json",
     "video_preprocessor_config.json",
 )
+
+
+def named(model: str) -> str:
+    """The folder of the package's base model for its name; other names as they are."""
+    return str(DEMO_BASE_FOLDER) if model == DEMO_BASE and not Path(model).exists() else model
 
 
 @contextmanager
@@ -44,7 +52,8 @@ def loading(place: str, problem: str, hint: str, name: str | Path, revision: str
             if not file.is_dir():
                 check_regular(file)
     try:
-        yield
+        with without_bars_of_small_models(name):
+            yield
     except (InputError, MemoryError):
         raise
     except Exception as error:

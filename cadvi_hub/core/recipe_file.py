@@ -14,18 +14,20 @@ MAX_NODES = 10_000  # values, with each alias counted as what it stands for
 _HINT = "Write the recipe as plain YAML in UTF-8"
 
 
-def check_recipes(arguments: Iterable[str]) -> None:
-    """Check every recipe that `--config` names among a command's arguments.
+def check_recipes(arguments: Iterable[str]) -> list[Path]:
+    """Check every recipe that `--config` names among a command's arguments, and return their files.
 
     Raises:
         InputError: as `check_recipe`.
     """
-    is_next = False
+    is_next, files = False, list[Path]()
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if is_next or (key == "--config" and equals):
-            check_recipe(Path(argument if is_next else value))
+            files.append(Path(argument if is_next else value))
+            check_recipe(files[-1])
         is_next = key == "--config" and not equals
+    return files
 
 
 def check_recipe(file: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.files import read_file, write_json_lines, write_text
 from cadvi_hub.core.output import OutputFolder, open_output
+from cadvi_hub.core.quiet import without_known_warnings
 from cadvi_hub.eval.benchmarks.registry import BENCHMARKS, SWAPPED
 from cadvi_hub.eval.benchmarks.stored import check_complete, missing_questions
 from cadvi_hub.eval.models.load import load_model
@@ -83,6 +84,7 @@ def _evaluate(
     from cadvi_hub.eval.pipeline import TaskPipeline
     from cadvi_hub.eval.tasks import task_configs
 
+    without_known_warnings()
     out = output.path
     tracker = EvaluationTracker(
         output_dir=str(out),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from cadvi_hub.annotation.answers import Reading
+from cadvi_hub.core.models import named
 from cadvi_hub.core.ranges import BatchSize, Count, Ranged, Resamples, Seed, Tokens
 from cadvi_hub.generation.settings import Dtype, EndpointSettings
 
@@ -96,8 +97,8 @@ class EvaluateSettings(Ranged):
     """What `evaluate` runs.
 
     Attributes:
-        model: folder or Hub repo id of a model or LoRA adapter, its name at the endpoint, or "constant" for the
-            constant-answer baseline.
+        model: folder or Hub repo id of a model or LoRA adapter, its name at the endpoint, "demo-base" for the base
+            model that comes with the package, or "constant" for the constant-answer baseline.
         data: folder of question sets (`DIR/<task>/test.parquet`) or Hub repo id, or a mapping of task to either.
         out: folder for results.json, predictions/ and lighteval's results/ and details/.
         name: the model's name in the results; "" takes the last part of `model`.
@@ -139,6 +140,11 @@ class EvaluateSettings(Ranged):
     endpoint: EndpointSettings = field(default_factory=EndpointSettings)
     retry_unreadable: bool = False
     reader: ReaderSettings = field(default_factory=ReaderSettings)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (folder := named(self.model)) != self.model:
+            self.name, self.model = self.name or self.model, folder
 
 
 @dataclass

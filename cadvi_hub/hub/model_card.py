@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cadvi_hub.annotation.prompt import render_prompt
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.files import read_json
 from cadvi_hub.hub.cards import Verbatim, leaves, render_card
@@ -54,7 +55,8 @@ def read_training(folder: Path) -> Training | None:
     for place in (folder, folder.parent) if folder.name == "merged" else (folder,):
         if (place / TRAINING_LOG).exists():
             record = read_json(place / TRAINING_LOG, _HINT)
-            record.pop("files", None)
+            for key in ("files", "finished"):
+                record.pop(key, None)
             curve = record.pop("curve", [])
         elif (place / "trainer_state.json").exists():
             state = read_json(place / "trainer_state.json", _HINT)
@@ -155,6 +157,7 @@ def model_card(settings: PublishSettings) -> str:
         model_name=settings.repo_id,
         eval_results=evaluations or None,
     )
+    (asked,) = render_prompt("compare_images", wording=1)  # as `cadvi ask` does
     return render_card(
         "model_cards",
         metadata,
@@ -162,6 +165,7 @@ def model_card(settings: PublishSettings) -> str:
         base_model=Verbatim(base_model) if base_model else None,
         datasets=list(map(Verbatim, settings.datasets)),
         is_adapter=is_adapter,
+        question=Verbatim(str(asked["content"][-1]["text"]).strip()),
         adapter=list(leaves(adapter_facts(folder))) if is_adapter else [],
         training=training,
         base_revision=training.base_revision if training else None,

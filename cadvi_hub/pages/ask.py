@@ -37,12 +37,8 @@ def ask(settings: AskSettings) -> None:
     Raises:
         InputError: no pictures, one that cannot be read, a model that fails, or a summary that cannot be parsed.
     """
-    request = ChatRequest(
-        _messages(settings),
-        tuple(_picture(path) for path in settings.images),
-        Decoding(max_tokens=settings.max_tokens),
-    )
     chat = chat_with(settings.model, settings.base_url, settings.api_key_env)
+    request = _request(settings)
     print(chat.about, file=sys.stderr)
     text = ""
     for piece in chat.stream(request):
@@ -60,6 +56,18 @@ def ask(settings: AskSettings) -> None:
             raise InputError(f"model {chat.name}", problem, "Leave out --json, or use a tuned model") from error
     else:
         print(json.dumps({"answer": answer}, ensure_ascii=False))
+
+
+def answer_of(settings: AskSettings) -> str:
+    """The whole answer of the model to the question about the pictures; InputError as `ask`."""
+    chat = chat_with(settings.model, settings.base_url, settings.api_key_env)
+    text = "".join(chat.stream(_request(settings)))
+    return Reply(text, "stop", 0, 0).answer.strip()
+
+
+def _request(settings: AskSettings) -> ChatRequest:
+    pictures = tuple(_picture(path) for path in settings.images)
+    return ChatRequest(_messages(settings), pictures, Decoding(max_tokens=settings.max_tokens))
 
 
 def _messages(settings: AskSettings) -> list[Message]:

@@ -8,6 +8,7 @@ from threading import Event, Lock, Thread
 from typing import Any, Protocol, cast
 
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.models import DEMO_BASE_FOLDER, named
 from cadvi_hub.generation.chat import ChatRequest
 from cadvi_hub.generation.completions import chat_messages
 from cadvi_hub.generation.endpoint import Endpoint
@@ -21,7 +22,6 @@ DEMO_MODEL = Path("out/demo/models/v1/merged")  # where `make demo` leaves its V
 IN_COMMON_AND_DIFFERENT = 1
 TIMEOUT = 120  # seconds until an endpoint counts as lost
 LONGEST = 600  # seconds that one answer may take
-BASE_MODEL = Path(__file__).parents[1] / "demo" / "base_model"
 
 
 class Chat(Protocol):
@@ -47,7 +47,7 @@ def chat_with(model: str = "", base_url: str = "", api_key_env: str = "OPENAI_AP
     """
     if base_url:
         return EndpointChat(base_url, model, api_key_env)
-    return LocalChat(model or str(DEMO_MODEL if DEMO_MODEL.is_dir() else BASE_MODEL))
+    return LocalChat(named(model) or str(DEMO_MODEL if DEMO_MODEL.is_dir() else DEMO_BASE_FOLDER))
 
 
 class LocalChat:
@@ -58,7 +58,7 @@ class LocalChat:
         self._generator: LocalGenerator | None = None
         self.name = "/".join(Path(model).parts[-2:])
         self.about = f"The model is {self.name}, run on this machine."
-        if model == str(BASE_MODEL):
+        if model == str(DEMO_BASE_FOLDER):
             self.about = (
                 "This one is the demo's base model, which has never been shown two pictures: expect little. "
                 "Name a tuned one with --model, or run `make demo` first."

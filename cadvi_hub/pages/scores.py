@@ -47,7 +47,8 @@ class ScoreTable(NamedTuple):
     def part(self, places: Sequence[int]) -> ScoreTable:
         """The table of the columns at `places`."""
         rows = {model: [row[place] for place in places] for model, row in self.rows.items()}
-        return self._replace(columns=[self.columns[place] for place in places], rows=rows)
+        columns, paper = [self.columns[place] for place in places], self.paper and self.paper.part(places)
+        return self._replace(columns=columns, rows=rows, paper=paper)
 
 
 def score_tables(results: Results, paper: Results | None = None) -> list[ScoreTable]:

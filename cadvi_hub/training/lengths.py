@@ -142,7 +142,7 @@ class RowCounter:
             for data in chunk.field("bytes"):
                 index = next(owners)
                 if not data.is_valid:
-                    hint = "Add them with cadvi build … --source.format built --source.images '[…]'"
+                    hint = "Add them with cadvi build … --source.format built --source.images …"
                     problem = "its rows name their pictures but do not hold them"
                     raise InputError(f"data set {self.name!r}", problem, hint)
                 try:

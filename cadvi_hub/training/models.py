@@ -58,7 +58,7 @@ def load_base(model_args: TuningModel) -> PreTrainedModel:
     if is_adapter(name):
         raise InputError(f"model {name!r}", "it is an adapter", "Merge it, or start from its base")
     try:
-        outline = _outline(name, model_args.model_revision)
+        outline = outline_of(name, model_args.model_revision)
         projector_names(outline)  # before gigabytes are read
         quantization: Any = get_quantization_config(model_args)
         if quantization is not None:
@@ -75,7 +75,7 @@ def load_base(model_args: TuningModel) -> PreTrainedModel:
         raise InputError(f"model {name!r}", f"it does not load ({error})", hint) from error
 
 
-def _outline(name: str, revision: str | None) -> PreTrainedModel:
+def outline_of(name: str, revision: str | None) -> PreTrainedModel:
     """The model without its weights."""
     problem, hint = "it does not load as a vision-language model", "Start from one that transformers knows"
     with loading(f"model {name!r}", problem, hint, name, revision):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentDefaultsHelpFormatter, ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
@@ -18,9 +18,23 @@ from yaml import YAMLError, safe_load
 
 from cadvi_hub.core.ends import wants_traceback
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.models import named
 from cadvi_hub.core.recipe_file import check_recipes
+from cadvi_hub.training.arguments import check_keys, packaged_recipes, written_out
 from cadvi_hub.training.settings import DataArguments, Method
 
+HELP = """usage: cadvi train --config RECIPE [--key value …]
+
+Tune a vision-language model to compare images.
+
+examples:
+  cadvi train --config llava-1.5-7b/v1 --dry_run
+  cadvi train --model demo-base --dataset_name out/data --dataset_config v1 --output_dir out/v1 --use_cpu --bf16 false
+  accelerate launch -m cadvi_hub.training.sft --config recipe.yaml --learning_rate 5e-5
+
+required, in the recipe or here: --model_name_or_path, --output_dir, and --mixture or --dataset_name
+(with --dataset_config). RECIPE is a YAML file with these keys, or the name of a packaged one:
+{recipes}"""
 STRATEGIES = ["random", "sequential", "group_by_length", "llava"]
 
 
@@ -120,6 +134,7 @@ class TuningModel(ModelConfig):
     """TRL's model settings with this method's defaults.
 
     Attributes:
+        model_name_or_path: the model to start from: a folder, a Hub repo id, or demo-base, which the package ships.
         use_peft: train LoRA and the projector; nothing else is supported.
         lora_r: rank of LoRA in the released recipe.
         lora_alpha: scale of LoRA in the released recipe.
@@ -129,6 +144,20 @@ class TuningModel(ModelConfig):
     lora_r: int = 128
     lora_alpha: int = 256
 
+    def __post_init__(self) -> None:
+        super().__post_init__()  # type: ignore[no-untyped-call]
+        if self.model_name_or_path:
+            self.model_name_or_path = named(self.model_name_or_path)
+
+
+class _Help(RawDescriptionHelpFormatter, ArgumentDefaultsHelpFormatter):
+    """Keeps the lines of texts, and shows defaults."""
+
+
+def _of_ours(group: type) -> list[type]:
+    """The classes of a group of settings that this package has, the most general first."""
+    return [one for one in reversed(group.__mro__) if one.__module__.startswith("cadvi_hub")]
+
 
 class RecipeParser(TrlParser):
     """TRL's parser. `--help` describes our keys by their docstrings, and a wrong value raises a ValueError.
@@ -137,14 +166,33 @@ class RecipeParser(TrlParser):
     """
 
     def __init__(self, groups: Any, **options: Any):
-        super().__init__(groups, **options)
-        classes = [one for group in groups for one in reversed(group.__mro__)]
-        ours = [one for one in classes if one.__module__.startswith("cadvi_hub")]
-        documented = [docstring_parser.parse(one.__doc__ or "") for one in ours]
+        super().__init__(groups, formatter_class=_Help, **options)
+        self._groups = groups
+        documented = [docstring_parser.parse(one.__doc__ or "") for group in groups for one in _of_ours(group)]
         descriptions = {key.arg_name: key.description for docstring in documented for key in docstring.params}
         for action in self._actions:
             if description := descriptions.get(action.dest):
                 action.help = description.replace("%", "%%")
+
+    def format_help(self) -> str:
+        """Examples and the required keys, then the keys by group: ours first, then TRL's and transformers'."""
+        shown = self._get_formatter()
+        shown.add_text(HELP.format(recipes=", ".join(packaged_recipes())))
+        actions = {action.dest: action for action in self._actions}
+        for group in self._groups:
+            own = {key.arg_name for one in _of_ours(group) for key in docstring_parser.parse(one.__doc__ or "").params}
+            names = [field.name for field in fields(group) if field.name in actions]
+            for title, chosen in (("", own), (", the library's keys", set(names) - own)):
+                shown.start_section(f"{group.__name__}{title}")
+                shown.add_arguments([actions[name] for name in names if name in chosen])
+                shown.end_section()
+        return shown.format_help()
+
+    @property
+    def keys(self) -> set[str]:
+        """The keys of the command line and of recipes."""
+        options = {option[2:] for action in self._actions for option in action.option_strings if option[:2] == "--"}
+        return options | {"config", "env"}
 
     def error(self, message: str) -> NoReturn:
         raise ValueError(message)
@@ -159,9 +207,13 @@ def parse(argv: list[str] | None = None) -> tuple[DataArguments, Tuning, TuningM
     argv = sys.argv[1:] if argv is None else argv
     if wants_traceback(argv):
         argv = [argument for argument in argv if argument != "--debug"]
-    check_recipes(argv)
+    argv = written_out(argv)
+    recipes = [(file, safe_load(file.read_bytes())) for file in check_recipes(argv)]
     groups: Any = (DataArguments, CONFIGS[_method(argv)], TuningModel)
     parser = RecipeParser(groups, prog="cadvi train")
+    check_keys(argv, recipes, parser.keys)
+    if {"--dry_run", "--dry_run=true"} & set(argv):
+        argv += ["--use_cpu", "true"]  # it trains nothing, so it needs no GPU
     with settings_that_trl_refuses():
         data, args, model_args = parser.parse_args_and_config(argv)
     return data, args, model_args

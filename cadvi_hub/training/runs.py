@@ -27,6 +27,7 @@ from cadvi_hub.training.recipe import Tuning
 
 # These do not change what a run computes. accelerate fills in accelerator_config.
 UNRECORDED = {"output_dir", "resume_from_checkpoint", "hub_token", "disable_tqdm", "accelerator_config"}
+UNRECORDED |= {"dry_run"}
 UNRECORDED |= {"dataloader_num_workers", "dataloader_persistent_workers", "dataset_num_proc"}
 UNRECORDED |= {"report_to", "run_name", "project", "trackio_space_id", "push_to_hub", "hub_model_id"}
 UNRECORDED |= {

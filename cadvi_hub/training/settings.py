@@ -83,6 +83,7 @@ class DataArguments(Ranged):
             pictures in their own size. Evaluation shows whole pictures.
         max_row_pixels: most pixels of all pictures of a row together, in the same way.
         streaming: read the parquet files during the training, without a copy on the disk.
+        dry_run: print rows, steps, tokens and an estimate of the memory, and train nothing; it needs no GPU.
         method: how to train: `sft` imitates the answers of conversations, `dpo` learns to prefer one of two answers,
             `grpo` is rewarded for right answers to which-image questions.
     """
@@ -93,6 +94,7 @@ class DataArguments(Ranged):
     max_pixels: Count | None = None
     max_row_pixels: Count | None = None
     streaming: bool = False
+    dry_run: bool = False
     method: Method = "sft"
 
     def __post_init__(self) -> None:

@@ -21,13 +21,13 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import shutil
 import sys
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 from cadvi_hub.core.ends import end_imports_in_one_line, ending_in_one_line, wants_traceback
@@ -38,14 +38,16 @@ if __name__ == "__main__":
 from peft import PeftModel
 from transformers import set_seed
 
-from cadvi_hub.core.files import write_json
+from cadvi_hub.core.files import write_json, write_text
 from cadvi_hub.core.output import NEW, OutputFolder
 from cadvi_hub.core.processes import die_with_launcher
-from cadvi_hub.hub.model_card import TRAINING_LOG
+from cadvi_hub.core.quiet import without_known_warnings
+from cadvi_hub.hub.model_card import TRAINING_LOG, model_card
 from cadvi_hub.hub.publish import publish_model
 from cadvi_hub.hub.settings import PublishSettings
 from cadvi_hub.hub.upload import CARD
 from cadvi_hub.training.adapters import merge
+from cadvi_hub.training.dry_run import dry_run
 from cadvi_hub.training.methods import PARTS
 from cadvi_hub.training.mixture import load_mixture, pin
 from cadvi_hub.training.models import (
@@ -89,6 +91,10 @@ def train(data: DataArguments, args: Tuning, model_args: TuningModel) -> Path:
     die_with_launcher()
     check_settings(args, model_args)
     check_data(data, args)
+    without_known_warnings()
+    if data.dry_run:
+        print(dry_run(data, args, model_args))
+        return Path(str(args.output_dir))
     with training_folder(args) as output:
         return _train(data, args, model_args, output)
 
@@ -148,8 +154,6 @@ def _train(data: DataArguments, args: Tuning, model_args: TuningModel, output: O
 
     # Save, merge, push
     with output.replacing(keep_others=True) if output else nullcontext(output_dir / NEW) as folder:
-        if output and (card := output_dir / CARD).is_file():  # TRL wrote it with a checkpoint
-            shutil.copy(card, folder)  # PEFT adds to it
         trainer.save_model(str(folder), _internal_call=True)  # without transformers' own push of every file
         trainer.accelerator.wait_for_everyone()
     state = trainer.state
@@ -160,11 +164,24 @@ def _train(data: DataArguments, args: Tuning, model_args: TuningModel, output: O
         log = run_log(settings, mixture, state, time.monotonic() - started)
         write_json(output_dir / TRAINING_LOG, log | {"finished": False})  # kept if the check of the merge fails
         output.claim([MERGED])
-        merge(output_dir, merged, former=model_names)
+        with TemporaryDirectory() as cards:
+            write_text(card := Path(cards, CARD), card_of(merged, model_args, sources))
+            merge(output_dir, merged, [card], former=model_names)
+        write_text(output_dir / CARD, card_of(output_dir, model_args, sources))  # PEFT's does not know the training
         write_json(output_dir / TRAINING_LOG, log | {"files": model_files(output_dir)})
         if args.push_to_hub:
             push(args, model_args, sources)
     return merged
+
+
+def card_of(folder: Path, model_args: TuningModel, sources: Mapping[str, Source]) -> str:
+    """The card of the adapter or merged model in `folder`, by the name of the folder until it is published."""
+    base = str(model_args.model_name_or_path)
+    return model_card(PublishSettings(folder, str(folder), "model", base_model=base, datasets=_on_the_hub(sources)))
+
+
+def _on_the_hub(sources: Mapping[str, Source]) -> list[str]:
+    return sorted({of.path for of in sources.values() if not Path(of.path).is_dir()})
 
 
 def push(args: Tuning, model_args: TuningModel, sources: Mapping[str, Source]) -> None:
@@ -176,7 +193,7 @@ def push(args: Tuning, model_args: TuningModel, sources: Mapping[str, Source]) -
             kind="model",
             private=bool(args.hub_private_repo),
             base_model=model_args.model_name_or_path,
-            datasets=sorted({of.path for of in sources.values() if not Path(of.path).is_dir()}),
+            datasets=_on_the_hub(sources),
         )
     )
 
@@ -184,7 +201,11 @@ def push(args: Tuning, model_args: TuningModel, sources: Mapping[str, Source]) -
 def main(argv: list[str] | None = None) -> None:
     """The command. An error or Ctrl-C ends it with one line; `--debug` shows the traceback."""
     with ending_in_one_line("training", wants_traceback(sys.argv if argv is None else argv)):
-        train(*parse(argv))
+        data, args, model_args = parse(argv)
+        merged = train(data, args, model_args)
+        if not data.dry_run and args.process_index == 0:
+            print(f"The adapter, its card and training.json are in {merged.parent}, the whole model in {merged}.")
+            print(f"Next: cadvi ask LEFT.jpg RIGHT.jpg --model {merged}")
 
 
 if __name__ == "__main__":

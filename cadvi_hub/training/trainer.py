@@ -64,6 +64,9 @@ class Tuner(Trainer):
 
     args: Tuning
 
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing at a checkpoint: `training.sft` writes the card at the end. TRL's names the base "None"."""
+
     def __init__(self, model: PreTrainedModel, output: OutputFolder | None = None, **kwargs: Any):
         self.output = output  # records the checkpoints
         # FSDP shards these layers one by one. For a CLIP tower, transformers also names absent text layers.

@@ -8,10 +8,11 @@ import pytest
 
 from cadvi_hub.annotation.prompt import render_prompt
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.models import DEMO_BASE_FOLDER
 from cadvi_hub.core.schema import message
 from cadvi_hub.generation.chat import ChatRequest, Decoding
 from cadvi_hub.generation.local import LocalGenerator
-from cadvi_hub.pages.chat import BASE_MODEL, EndpointChat, LocalChat, chat_with
+from cadvi_hub.pages.chat import EndpointChat, LocalChat, chat_with
 from tests.support.openai_server import Answer, openai_server
 from tests.support.report_parts import picture
 from tests.support.tiny_llava import make_tiny_llava
@@ -120,7 +121,7 @@ def test_without_a_name_the_demo_model_is_taken_where_there_is_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert chat_with()._model == str(BASE_MODEL)  # type: ignore[attr-defined]
+    assert chat_with()._model == str(DEMO_BASE_FOLDER)  # type: ignore[attr-defined]
     (tmp_path / "out" / "demo" / "models" / "v1" / "merged").mkdir(parents=True)
     assert chat_with().name == "v1/merged"
 

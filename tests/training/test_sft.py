@@ -1,6 +1,7 @@
 """The script trains LoRA and projector and nothing else, on the answers and nothing else, and can be done again."""
 
 import json
+import re
 import runpy
 import shutil
 import sys
@@ -15,6 +16,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText, AutoProcessor, LlamaConfig, LlamaForCausalLM
 from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
+from cadvi_hub import compare_images
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.hub.publish import publish_model
 from cadvi_hub.hub.settings import PublishSettings
@@ -93,6 +95,22 @@ def test_folder_holds_adapter_processor_and_no_pickle(trained: Path) -> None:
     }
     assert not [file for folder in (trained, trained / "merged") for file in folder.glob("*.bin")]
     assert AutoProcessor.from_pretrained(trained / "merged").chat_template == (TEMPLATES / "cadvi.jinja").read_text()
+
+
+def test_the_cards_in_the_folder_are_ours_and_their_code_answers_as_cadvi_ask(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, colour in (("left.jpg", "red"), ("right.jpg", "blue")):
+        Image.new("RGB", (40, 32), colour).save(name)
+    answer = compare_images("left.jpg", "right.jpg", model=str(trained / "merged"))
+    for folder in (trained, trained / "merged"):
+        card = (folder / "README.md").read_text("utf-8")
+        assert "cadvi ask left.jpg right.jpg" in card
+        assert "| v1 |" in card  # the training's data
+        capsys.readouterr()
+        exec("".join(re.findall(r"^```python\n(.*?)^```", card, re.M | re.S)), {})  # noqa: S102
+        assert capsys.readouterr().out.strip() == answer
 
 
 def test_same_seed_gives_the_same_weights_and_another_seed_others(room: Path, trained: Path, tmp_path: Path) -> None:
