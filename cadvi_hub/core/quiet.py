@@ -12,8 +12,11 @@ from pathlib import Path
 
 _SMALL = 10**9  # bytes of weights that load in seconds
 
-# PEFT 0.21 and TRL 1.16 read this property of transformers 5.23; its new name says the same.
-_WARNINGS = ((FutureWarning, "`is_gradient_checkpointing` is deprecated"),)
+_WARNINGS = (
+    # PEFT 0.21 and TRL 1.16 read this property of transformers 5.23; its new name says the same.
+    (FutureWarning, "`is_gradient_checkpointing` is deprecated"),
+    (FutureWarning, "`gradient_checkpointing` is deprecated"),  # TRL 1.16 sets it by default
+)
 # lighteval, in capital letters, whenever fewer questions are asked than a set has; the user asked for that.
 _LOGS = {"lighteval.pipeline": "--max_samples WAS SET"}
 

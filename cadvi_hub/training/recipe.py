@@ -19,6 +19,7 @@ from yaml import YAMLError, safe_load
 from cadvi_hub.core.ends import wants_traceback
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.models import named
+from cadvi_hub.core.quiet import without_known_warnings
 from cadvi_hub.core.recipe_file import check_recipes
 from cadvi_hub.training.arguments import check_keys, packaged_recipes, written_out
 from cadvi_hub.training.settings import DataArguments, Method
@@ -178,7 +179,7 @@ class RecipeParser(TrlParser):
         """Examples and the required keys, then the keys by group: ours first, then TRL's and transformers'."""
         shown = self._get_formatter()
         shown.add_text(HELP.format(recipes=", ".join(packaged_recipes())))
-        actions = {action.dest: action for action in self._actions}
+        actions = {action.dest: action for action in reversed(self._actions)}  # not --no_KEY, which come later
         for group in self._groups:
             own = {key.arg_name for one in _of_ours(group) for key in docstring_parser.parse(one.__doc__ or "").params}
             names = [field.name for field in fields(group) if field.name in actions]
@@ -207,6 +208,7 @@ def parse(argv: list[str] | None = None) -> tuple[DataArguments, Tuning, TuningM
     argv = sys.argv[1:] if argv is None else argv
     if wants_traceback(argv):
         argv = [argument for argument in argv if argument != "--debug"]
+    without_known_warnings()
     argv = written_out(argv)
     recipes = [(file, safe_load(file.read_bytes())) for file in check_recipes(argv)]
     groups: Any = (DataArguments, CONFIGS[_method(argv)], TuningModel)
