@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 _SMALL = 10**9  # bytes of weights that load in seconds
@@ -21,6 +21,7 @@ _WARNINGS = (
 _LOGS = {"lighteval.pipeline": "--max_samples WAS SET"}
 
 
+@cache
 def without_known_warnings() -> None:
     """Leave out the messages above, for the rest of the process."""
     for kind, text in _WARNINGS:
@@ -43,13 +44,16 @@ def without_bars_of_small_models(name: str | Path) -> Iterator[None]:
     """No bar "Loading weights" while a folder of small weights is loaded: one command can load several."""
     folder = Path(name)
     size = sum(file.stat().st_size for file in folder.glob("*.safetensors")) if folder.is_dir() else _SMALL
-    if size >= _SMALL or "transformers" not in sys.modules or "HF_HUB_DISABLE_PROGRESS_BARS" in os.environ:
+    if size >= _SMALL or "transformers" not in sys.modules:
         yield
         return
+    from huggingface_hub import constants
     from transformers.utils import logging as transformers_logging
 
-    was_shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
+    # Where the environment decides, they are off already, and turning them on would only warn.
+    was_shown = transformers_logging.is_progress_bar_enabled() and constants.HF_HUB_DISABLE_PROGRESS_BARS is None
+    if was_shown:
+        transformers_logging.disable_progress_bar()
     try:
         yield
     finally:

@@ -41,6 +41,7 @@ from transformers import set_seed
 from cadvi_hub.core.files import write_json, write_text
 from cadvi_hub.core.output import NEW, OutputFolder
 from cadvi_hub.core.processes import die_with_launcher
+from cadvi_hub.core.quiet import without_known_warnings
 from cadvi_hub.hub.model_card import TRAINING_LOG, model_card
 from cadvi_hub.hub.publish import publish_model
 from cadvi_hub.hub.settings import PublishSettings
@@ -90,6 +91,7 @@ def train(data: DataArguments, args: Tuning, model_args: TuningModel) -> Path:
     die_with_launcher()
     check_settings(args, model_args)
     check_data(data, args)
+    without_known_warnings()
     if data.dry_run:
         print(dry_run(data, args, model_args))
         return Path(str(args.output_dir))
