@@ -73,10 +73,11 @@ def check_recipe_keys(file: str, recipe: Any, keys: Sequence[Key]) -> None:
 
 
 def nearest(name: str, known: Sequence[str]) -> list[str]:
-    """The keys that somebody may mean who writes `name`, at most three."""
+    """The keys and groups of keys that somebody may mean who writes `name`, at most three."""
     last = name.rpartition(".")[2]
     ends = [key for key in known if key.rpartition(".")[2] == last]
-    close = difflib.get_close_matches(name, known, 3, 0.7)
+    groups = dict.fromkeys(key.rpartition(".")[0] for key in known if "." in key)
+    close = difflib.get_close_matches(name, [*known, *groups], 3, 0.7)
     by_end = {key.rpartition(".")[2]: key for key in reversed(known)}
     close += [by_end[end] for end in difflib.get_close_matches(last, list(by_end), 2, 0.75)]
     return list(dict.fromkeys([*ends, *close]))[:3]
