@@ -169,7 +169,6 @@ def claim_turn(rng: random.Random, scene: Scene, weights: Sequence[float]) -> Tu
             relation = Relation(relation.second, relation.relation, relation.first)
         return asked(rng, relation.text(), true) if relation and relation.holds(scene) == true else None
     group = rng.choice(groups(scene))
-    # In a long phrase a wrong number is accepted more often than alone.
     phrase = partial_phrase(rng, group, rng.choice((0.0, 0.3, 0.7, 1.0)) if name == "count" else 0.25)
     if name == "count":
         number = len(group) if true else rng.choice([n for n in range(1, 5) if n != len(group)])
