@@ -91,9 +91,7 @@ def summarize(pair: ImagePair | tuple[str, str], **annotator: Any) -> CadSummary
     writer = make_annotator(AnnotatorSettings(**annotator), Path())
     _, summary = next(iter(writer.annotate([pair], ImageFolders([Path()]))))
     if isinstance(summary, Dropped):
-        raise InputError(
-            f"pair {pair.pair_id}", f"its summary is dropped ({summary.reason.value})", "Take another pair"
-        )
+        raise InputError(f"pair {pair.pair_id}", f"its summary is dropped ({summary.reason})", "Take another pair")
     return summary
 
 
@@ -116,8 +114,7 @@ def build(config: str, path: str | Path, out: str | Path, name: str = "mine", **
     from cadvi_hub.builder.build import build as build_data_set
 
     source = {"path": str(path), "name": name, **settings.pop("source", {})}
-    settings = _settings("build", {"dataset": config, "source": source, "out": str(out), **settings})
-    return build_data_set(settings)
+    return build_data_set(_settings("build", {"dataset": config, "source": source, "out": str(out), **settings}))
 
 
 def train(recipe: str | Path, **settings: Any) -> Path:
