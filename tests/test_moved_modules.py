@@ -25,9 +25,15 @@ def test_a_former_module_gives_its_new_name_and_that_is_there(old: str) -> None:
 def test_every_way_of_importing_gives_the_new_name() -> None:
     with pytest.raises(ImportError, match=r"cadvi_hub\.build is now cadvi_hub\.builder\.build"):
         importlib.import_module("cadvi_hub.build.folder")
-    for command in (["-m", "cadvi_hub.publish"], ["-c", "from cadvi_hub import publish"]):
+    for command in (["-m", "cadvi_hub.upload"], ["-c", "from cadvi_hub import upload"]):
         run = subprocess.run([sys.executable, *command], capture_output=True, text=True, cwd=ROOT)
-        assert "cadvi_hub.publish is now cadvi_hub.hub.publish" in run.stderr
+        assert "cadvi_hub.upload is now cadvi_hub.hub.upload" in run.stderr
+
+
+def test_a_former_module_whose_name_is_a_function_now_is_that_function() -> None:
+    assert callable(cadvi_hub.publish)
+    with pytest.raises(ImportError, match=r"cadvi_hub\.publish is now cadvi_hub\.hub\.publish"):
+        importlib.import_module("cadvi_hub.publish")
 
 
 def test_a_module_that_never_was_is_simply_not_found() -> None:
