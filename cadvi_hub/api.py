@@ -6,6 +6,7 @@ Each calls the code behind a command of `cadvi`, with that command's keys as key
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -267,14 +268,10 @@ def _settings(command: str, keys: Mapping[str, Any]) -> Any:
     return parse_settings(command, _arguments(keys))
 
 
-def _arguments(keys: Mapping[str, Any], prefix: str = "") -> list[str]:
+def _arguments(keys: Mapping[str, Any]) -> list[str]:
     """Keyword arguments as those of a command line."""
-    import json
-
-    arguments: list[str] = []
-    for key, value in keys.items():
-        if isinstance(value, Path):
-            value = str(value)
-        text = value if isinstance(value, str) else json.dumps(value, default=str)
-        arguments.append(f"--{prefix}{key}={text}")
-    return arguments
+    texts = {
+        key: str(value) if isinstance(value, str | Path) else json.dumps(value, default=str)
+        for key, value in keys.items()
+    }
+    return [f"--{key}={text}" for key, text in texts.items()]

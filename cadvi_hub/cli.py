@@ -17,7 +17,7 @@ from typing import Any
 from cadvi_hub.commands import COMMANDS, Command, Positional
 from cadvi_hub.core.ends import ending_in_one_line
 from cadvi_hub.core.ranges import check_ranges
-from cadvi_hub.core.recipe_file import check_recipes
+from cadvi_hub.core.recipe_file import read_recipes, with_packaged_recipes
 
 __all__ = ["COMMANDS", "TRAIN", "Command", "main", "packaged_recipes", "parse_settings", "usage"]
 # It reads its settings as TRL does, and several processes may run it: `accelerate launch -m cadvi_hub.training.sft`.
@@ -66,14 +66,7 @@ def _with_keys(positional: Positional | None, arguments: Sequence[str]) -> list[
         ]
     elif positional and given:
         arguments = [*arguments[1:], f"--{positional.key}", given[0]]
-    recipes = packaged_recipes()
-    for index, argument in enumerate(arguments):
-        key, equals, value = argument.partition("=")
-        if key == "--config" and not equals and index + 1 < len(arguments):
-            index, value = index + 1, arguments[index + 1]
-        if key == "--config" and value in recipes and not Path(value).is_file():
-            arguments[index] = f"{key}={recipes[value]}" if equals else str(recipes[value])
-    return arguments
+    return with_packaged_recipes(arguments, packaged_recipes())
 
 
 def parse_settings(name: str, arguments: Sequence[str]) -> Any:
@@ -83,7 +76,6 @@ def parse_settings(name: str, arguments: Sequence[str]) -> Any:
         InputError: a key does not exist, or a number is out of its range.
         SystemExit: a value is wrong or missing, or `--help` is asked for; the reason is printed.
     """
-    import yaml
     from jsonargparse import ArgumentParser
 
     from cadvi_hub.core.arguments import check_recipe_keys, written_out
@@ -105,8 +97,8 @@ def parse_settings(name: str, arguments: Sequence[str]) -> Any:
     parser.add_class_arguments(settings_class, skip=set(renamed))
     keys = list(keys_of(settings_class, renamed))
     arguments = written_out(keys, _with_keys(positional, arguments))
-    for recipe in check_recipes(arguments):
-        check_recipe_keys(str(recipe), yaml.safe_load(recipe.read_bytes()), keys)
+    for file, recipe in read_recipes(arguments):
+        check_recipe_keys(str(file), recipe, keys)
     try:
         parsed = parser.parse_args(arguments)
     except OverflowError:  # a whole number that no float can hold: out of any range

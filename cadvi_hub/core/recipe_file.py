@@ -1,12 +1,12 @@
-"""Checks a recipe before a YAML library loads it, because a short file can become gigabytes of settings."""
+"""Recipes: read once, and checked before a YAML library loads them; a short file can become gigabytes of settings."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.core.files import check_regular
+from cadvi_hub.core.files import Json, check_regular
 
 MAX_BYTES = 200_000
 MAX_DEPTH = 20  # lists and mappings within each other
@@ -14,28 +14,44 @@ MAX_NODES = 10_000  # values, with each alias counted as what it stands for
 _HINT = "Write the recipe as plain YAML in UTF-8"
 
 
-def check_recipes(arguments: Iterable[str]) -> list[Path]:
-    """Check every recipe that `--config` names among a command's arguments, and return their files.
+def with_packaged_recipes(arguments: Sequence[str], packaged: Mapping[str, Path]) -> list[str]:
+    """A command's arguments, with the file of each packaged recipe that `--config` names.
+
+    Args:
+        arguments: of the command.
+        packaged: name → file; a file of the user that has such a name wins.
+    """
+    written = list[str]()
+    words = iter(arguments)
+    for word in words:
+        key, equals, value = word.partition("=")
+        if key != "--config":
+            written.append(word)
+            continue
+        name = value if equals else next(words, None)
+        written.append(key)
+        if name is not None:
+            written.append(str(packaged[name]) if name in packaged and not Path(name).is_file() else name)
+    return written
+
+
+def read_recipes(arguments: Iterable[str]) -> list[tuple[Path, Json]]:
+    """The recipes that `--config` names among a command's arguments, in their order: file and content.
 
     Raises:
-        InputError: as `check_recipe`.
+        InputError: one is missing, not a file, too large, not YAML, or its aliases or its depth make it too large.
     """
     is_next, files = False, list[Path]()
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if is_next or (key == "--config" and equals):
             files.append(Path(argument if is_next else value))
-            check_recipe(files[-1])
         is_next = key == "--config" and not equals
-    return files
+    return [(file, _read(file)) for file in files]
 
 
-def check_recipe(file: Path) -> None:
-    """Check that `file` is a small YAML mapping in UTF-8; what its keys mean is checked later.
-
-    Raises:
-        InputError: it is missing, not a file, too large, not YAML, or its aliases or its depth make it too large.
-    """
+def _read(file: Path) -> Json:
+    """The content of `file`, a small YAML mapping in UTF-8; what its keys mean is checked later."""
     import yaml
 
     check_regular(file, _HINT)
@@ -48,13 +64,16 @@ def check_recipe(file: Path) -> None:
     if len(data) > MAX_BYTES:
         raise InputError(str(file), f"it has more than {MAX_BYTES:,} bytes", _HINT)
     try:
-        first = _check_size(yaml.parse(data.decode("utf-8-sig"), yaml.SafeLoader))
+        text = data.decode("utf-8-sig")
+        first = _check_size(yaml.parse(text, yaml.SafeLoader))
+        if first is not None and not isinstance(first, yaml.MappingStartEvent):
+            raise InputError(str(file), "it is not a mapping of keys to values", _HINT)
+        read: Json = yaml.safe_load(text) or {}
     except UnicodeDecodeError as error:
         raise InputError(str(file), "it is not UTF-8 text", _HINT) from error
-    except (yaml.YAMLError, _TooLargeError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: too large, or an impossible date
         raise InputError(str(file), f"it is not a recipe ({' '.join(str(error).split())[:300]})", _HINT) from error
-    if first is not None and not isinstance(first, yaml.MappingStartEvent):
-        raise InputError(str(file), "it is not a mapping of keys to values", _HINT)
+    return read
 
 
 class _TooLargeError(ValueError):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
 
 from cadvi_hub.core.arguments import meant
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.files import Json
+from cadvi_hub.core.recipe_file import with_packaged_recipes
 from cadvi_hub.hub.cards import shipped
 
 # Our other commands' names → those of transformers and TRL, which a recipe has.
@@ -31,21 +32,17 @@ def written_out(argv: Sequence[str]) -> list[str]:
         InputError: a data set's configuration is given without its name.
     """
     written, one = list[str](), dict[str, str]()
-    words = list(argv)
+    words = with_packaged_recipes(argv, packaged_recipes())
     while words:
         word = words.pop(0)
         key, equals, value = word.partition("=")
         name = ALIASES.get(key[2:], key[2:]) if key.startswith("--") else ""
-        if name not in (DATA_SET, CONFIG, "config"):
+        if name not in (DATA_SET, CONFIG):
             written.append(f"--{name}{equals}{value}" if name else word)
             continue
         if not equals:
             value = words.pop(0) if words and not words[0].startswith("--") else ""
-        if name != "config":
-            one[name] = value
-            continue
-        recipe = packaged_recipes().get(value)
-        written += ["--config", str(recipe if recipe and not Path(value).is_file() else value)]
+        one[name] = value
     if CONFIG in one and DATA_SET not in one:
         raise InputError(f"--{CONFIG}", f"there is no --{DATA_SET}", "Name the folder or repository, too")
     if one:
@@ -54,7 +51,7 @@ def written_out(argv: Sequence[str]) -> list[str]:
     return written
 
 
-def check_keys(argv: Sequence[str], recipes: Sequence[tuple[Path, Any]], known: Collection[str]) -> None:
+def check_keys(argv: Sequence[str], recipes: Sequence[tuple[Path, Json]], known: Collection[str]) -> None:
     """Check the keys of the command line and of recipes, (file, content).
 
     Raises:
@@ -65,6 +62,6 @@ def check_keys(argv: Sequence[str], recipes: Sequence[tuple[Path, Any]], known: 
         if word.startswith("--") and (name := word[2:].partition("=")[0]) not in known:
             raise InputError(f"--{name}"[:100], "there is no such key", meant(name, names))
     for file, content in recipes:
-        for name in content if isinstance(content, dict) else ():
+        for name in content:
             if name not in known:
                 raise InputError(str(file), f"{name}: there is no such key", meant(str(name), names, ""))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentDefaultsHelpFormatter, ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentDefaultsHelpFormatter, ArgumentError, ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
@@ -14,13 +14,14 @@ import docstring_parser
 import torch
 from transformers import TrainingArguments
 from trl import DPOConfig, GRPOConfig, ModelConfig, SFTConfig, TrlParser
-from yaml import YAMLError, safe_load
+from yaml import YAMLError
 
 from cadvi_hub.core.ends import wants_traceback
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.files import Json
 from cadvi_hub.core.models import named
 from cadvi_hub.core.quiet import without_known_warnings
-from cadvi_hub.core.recipe_file import check_recipes
+from cadvi_hub.core.recipe_file import read_recipes
 from cadvi_hub.training.arguments import check_keys, packaged_recipes, written_out
 from cadvi_hub.training.settings import DataArguments, Method
 
@@ -123,7 +124,7 @@ class RewardConfig(Tuning, GRPOConfig):
 
     learning_rate: float = 5e-6
     projector_lr: float = 0.0
-    remove_unused_columns: bool = False
+    remove_unused_columns: bool = False  # again, since TRL declares its own
     max_completion_length: int | None = 16
 
 
@@ -155,9 +156,12 @@ class _Help(RawDescriptionHelpFormatter, ArgumentDefaultsHelpFormatter):
     """Keeps the lines of texts, and shows defaults."""
 
 
-def _of_ours(group: type) -> list[type]:
-    """The classes of a group of settings that this package has, the most general first."""
-    return [one for one in reversed(group.__mro__) if one.__module__.startswith("cadvi_hub")]
+def _described(group: type) -> dict[str, str]:
+    """Key → description of a group of settings, from the docstrings of this package's classes alone."""
+    ours = [one for one in reversed(group.__mro__) if one.__module__.startswith("cadvi_hub")]
+    return {
+        key.arg_name: key.description or "" for one in ours for key in docstring_parser.parse(one.__doc__ or "").params
+    }
 
 
 class RecipeParser(TrlParser):
@@ -168,9 +172,8 @@ class RecipeParser(TrlParser):
 
     def __init__(self, groups: Any, **options: Any):
         super().__init__(groups, formatter_class=_Help, **options)
-        self._groups = groups
-        documented = [docstring_parser.parse(one.__doc__ or "") for group in groups for one in _of_ours(group)]
-        descriptions = {key.arg_name: key.description for docstring in documented for key in docstring.params}
+        self._described = {group: _described(group) for group in groups}
+        descriptions = {name: about for described in self._described.values() for name, about in described.items()}
         for action in self._actions:
             if description := descriptions.get(action.dest):
                 action.help = description.replace("%", "%%")
@@ -180,10 +183,9 @@ class RecipeParser(TrlParser):
         shown = self._get_formatter()
         shown.add_text(HELP.format(recipes=", ".join(packaged_recipes())))
         actions = {action.dest: action for action in reversed(self._actions)}  # not --no_KEY, which come later
-        for group in self._groups:
-            own = {key.arg_name for one in _of_ours(group) for key in docstring_parser.parse(one.__doc__ or "").params}
+        for group, described in self._described.items():
             names = [field.name for field in fields(group) if field.name in actions]
-            for title, chosen in (("", own), (", the library's keys", set(names) - own)):
+            for title, chosen in (("", described.keys()), (", the library's keys", set(names) - described.keys())):
                 shown.start_section(f"{group.__name__}{title}")
                 shown.add_arguments([actions[name] for name in names if name in chosen])
                 shown.end_section()
@@ -210,8 +212,8 @@ def parse(argv: list[str] | None = None) -> tuple[DataArguments, Tuning, TuningM
         argv = [argument for argument in argv if argument != "--debug"]
     without_known_warnings()
     argv = written_out(argv)
-    recipes = [(file, safe_load(file.read_bytes())) for file in check_recipes(argv)]
-    groups: Any = (DataArguments, CONFIGS[_method(argv)], TuningModel)
+    recipes = read_recipes(argv)
+    groups: Any = (DataArguments, CONFIGS[_method(argv, recipes)], TuningModel)
     parser = RecipeParser(groups, prog="cadvi train")
     check_keys(argv, recipes, parser.keys)
     if {"--dry_run", "--dry_run=true"} & set(argv):
@@ -232,17 +234,15 @@ def settings_that_trl_refuses() -> Iterator[None]:
         raise InputError("settings", str(error), "See --help for every key") from error
 
 
-def _method(argv: Sequence[str]) -> Method:
+def _method(argv: Sequence[str], recipes: Sequence[tuple[Path, Json]]) -> Method:
     """The method that the command line or else the recipe names; sft if neither does."""
-    first = ArgumentParser(add_help=False, allow_abbrev=False)
-    for key in ("--method", "--config"):
-        first.add_argument(key)
+    first = ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    first.add_argument("--method")
     try:
-        chosen = first.parse_known_args([argument for argument in argv if argument != "--help"])[0]
-        recipe = safe_load(Path(chosen.config).read_text(encoding="utf-8")) if chosen.config else {}
-    except (SystemExit, OSError, ValueError, YAMLError):  # the parser of all keys says what is wrong
+        given = first.parse_known_args(argv)[0].method
+    except ArgumentError:  # the parser of all keys says what is wrong
         return "sft"
-    named = chosen.method or (recipe.get("method") if isinstance(recipe, dict) else None) or "sft"
-    if named not in CONFIGS:
+    named = given or (recipes[-1][1].get("method") if recipes else None) or "sft"
+    if named not in list(CONFIGS):
         raise InputError("setting method", f"it is {named!r}", f"Choose one of {', '.join(CONFIGS)}")
     return cast(Method, named)
