@@ -104,7 +104,7 @@ def parse_settings(name: str, arguments: Sequence[str]) -> Any:
     except OverflowError:  # a whole number that no float can hold: out of any range
         parsed = parser.parse_args([re.sub(r"\d{300,}", "9.9e300", argument) for argument in arguments])
     check_ranges(settings_class, vars(parsed))  # before the parts are made, which do not know their keys
-    chosen = parser.instantiate_classes(parsed)
+    chosen = parser.instantiate(parsed)
     names = [field.name for field in fields(settings_class)]
     return settings_class(**{name: chosen[key] for name in names if (key := renamed.get(name, name)) in chosen})
 

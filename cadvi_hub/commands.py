@@ -62,6 +62,8 @@ COMMANDS = {
         "demo",
         "the whole method at small scale, from captions to the results table",
         "--config demo --out out/demo",
+        ends="Data sets, models and scores are in {settings.out}, how long each stage took in seconds.json.\n"
+        "Next: cadvi ask LEFT.png RIGHT.png --model {settings.out}/models/v2/merged",
     ),
     "ablations": Command(
         "demo.ablations",
@@ -69,6 +71,7 @@ COMMANDS = {
         "ablations",
         "the demo over three seeds, with parts left out and fewer pairs",
         "--config demo --out out/ablations",
+        ends="Means and intervals are in {settings.out}: results.json, report.md, index.html; each seed has a folder.",
     ),
     "scenes": Command(
         "world.make",
@@ -119,6 +122,8 @@ COMMANDS = {
         "ground",
         "check a data set's statements against scene graphs",
         "--folder data/v1 --graphs graphs",
+        ends="The counts by aspect and kind are in {settings.folder}/grounding.json.\n"
+        "Next: cadvi build with --verifier.model leaves out what a model denies (cadvi build --help)",
     ),
     "benchmarks build": Command(
         "eval.benchmarks.build",
@@ -166,6 +171,8 @@ COMMANDS = {
         "check",
         "test a judge on answers whose quality is known",
         "--config judge --data out/questions --out out/judge_check",
+        ends="Ratings and replies are in {settings.out}.\n"
+        "Next, with a judge that passed: cadvi judge run --data {settings.data} --results out/evaluation/MODEL",
     ),
     "judge differences": Command(
         "eval.judge.differences",
@@ -173,6 +180,7 @@ COMMANDS = {
         "differences",
         "let an LLM say which of the true differences an answer names: precision and recall",
         "--config judge --data out/questions --results out/evaluation/v1",
+        ends="What the judge said of each answer is in {settings.results}/judged/differences.",
     ),
     "assemble": Command(
         "training.llava",
@@ -198,6 +206,8 @@ COMMANDS = {
         "tables, Markdown and a page from evaluations (cadvi report FOLDER NAME=FOLDER …)",
         "out/evaluation/base out/evaluation/v1 --out out/report",
         Positional("RESULTS…", "models", reader="pages.report.folders_by_key"),
+        ends="The same tables are in {settings.out}/report.md, the numbers in {settings.out}/results.json.\n"
+        "Next: open the page, or look at single answers: cadvi view --help",
     ),
     "view": Command(
         "pages.view",
@@ -228,5 +238,6 @@ COMMANDS = {
         "publish",
         "push a data set or a model to the Hub, with its card",
         "--kind dataset --folder data --repo_id me/pairs",
+        ends="Next: look at the page above; the same command uploads only what changed since",
     ),
 }

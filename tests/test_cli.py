@@ -148,6 +148,18 @@ def test_the_example_of_a_command_is_accepted(name: str) -> None:
     cli.parse_settings(name, shlex.split(cli.COMMANDS[name].example))
 
 
+ONLY_PRINTS = {"pairs explain", "benchmarks list", "compare", "view", "ask", "replies recover"}
+
+
+@pytest.mark.parametrize("name", sorted(cli.COMMANDS))
+def test_a_command_that_writes_files_says_at_its_end_where_they_are_or_what_to_do_next(name: str) -> None:
+    command = cli.COMMANDS[name]
+    assert bool(command.ends) == (name not in ONLY_PRINTS)
+    said = command.ends.format(settings=cli.parse_settings(name, shlex.split(command.example)), result="RESULT")
+    assert "{" not in said
+    assert "None" not in said
+
+
 def test_help_shows_the_example_and_the_required_keys_first(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["evaluate", "--help"])
