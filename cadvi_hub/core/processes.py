@@ -21,6 +21,13 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def free_cores() -> int:
+    """Cores that other programs leave free, at least 1; watches them for a second."""
+    import psutil
+
+    return max(1, round(usable_cores() * (1 - psutil.cpu_percent(interval=1) / 100)))
+
+
 @contextmanager
 def worker_pool(workers: int, start: Callable[..., Any], *arguments: Any) -> Iterator[ProcessPoolExecutor]:
     """A pool whose processes run `start(*arguments)` first and die with this one, even by kill -9.

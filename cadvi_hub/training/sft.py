@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -35,12 +36,13 @@ from cadvi_hub.core.ends import end_imports_in_one_line, ending_in_one_line, wan
 if __name__ == "__main__":
     end_imports_in_one_line("training")
 
+import torch
 from peft import PeftModel
 from transformers import set_seed
 
 from cadvi_hub.core.files import write_json, write_text
 from cadvi_hub.core.output import NEW, OutputFolder
-from cadvi_hub.core.processes import die_with_launcher
+from cadvi_hub.core.processes import die_with_launcher, free_cores
 from cadvi_hub.core.quiet import without_known_warnings
 from cadvi_hub.hub.model_card import TRAINING_LOG, model_card
 from cadvi_hub.hub.publish import publish_model
@@ -150,6 +152,7 @@ def _train(data: DataArguments, args: Tuning, model_args: TuningModel, output: O
             peft_config=lora_config(model_args, model, commit),
         )
     check_trainable(cast(PeftModel, trainer.model))
+    take_free_cores(args)
     trainer.train(resume_from_checkpoint=checkpoint)
 
     # Save, merge, push
@@ -172,6 +175,19 @@ def _train(data: DataArguments, args: Tuning, model_args: TuningModel, output: O
         if args.push_to_hub:
             push(args, model_args, sources)
     return merged
+
+
+def take_free_cores(args: Tuning) -> None:
+    """Without a GPU, take no more threads than there are free cores, unless OMP_NUM_THREADS says how many.
+
+    A thread that waits for a busy core holds up all others: a step of two threads took thirty times as long as of one.
+    """
+    if args.device.type != "cpu" or args.world_size > 1 or "OMP_NUM_THREADS" in os.environ:
+        return
+    wanted, free = torch.get_num_threads(), free_cores()
+    if free < wanted:
+        logger.warning("other programs are busy: training with %d of %d threads (OMP_NUM_THREADS)", free, wanted)
+        torch.set_num_threads(free)
 
 
 def card_of(folder: Path, model_args: TuningModel, sources: Mapping[str, Source]) -> str:
