@@ -6,15 +6,24 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import shutil
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from cadvi_hub.core.ranges import Range
+from cadvi_hub.core.ranges import MOST, Range
 
 NOTHING = "–"  # a default that is empty
+_WORDS = {
+    "str": "text",
+    "bool": "true or false",
+    "int": "whole number",
+    "float": "number",
+    "Path": "path",
+    "Any": "any value",
+}
 
 
 @dataclass(frozen=True)
@@ -154,7 +163,9 @@ def _is_list(hint: Any) -> bool:
 
 def _takes(hint: Any) -> str:
     if allowed := next((part for part in getattr(hint, "__metadata__", ()) if isinstance(part, Range)), None):
-        return f"{get_args(hint)[0].__name__}, {allowed!r}"
+        if allowed.most == MOST:  # a bound against nonsense, which no reader needs to know
+            allowed = dataclasses.replace(allowed, most=math.inf)
+        return f"{_WORDS[get_args(hint)[0].__name__]}, {allowed!r}"
     origin, parts = get_origin(hint), get_args(hint)
     if origin is Literal:
         return ", ".join(f"`{part}`" for part in parts)
@@ -165,7 +176,7 @@ def _takes(hint: Any) -> str:
     if parts:  # a union
         return " or ".join(_takes(part) for part in parts if part is not type(None))
     name = getattr(hint, "__name__", str(hint))
-    return {"str": "text", "bool": "true or false", "Path": "path", "Any": "any value"}.get(name, name)
+    return _WORDS.get(name, name)
 
 
 def _default(field: dataclasses.Field[Any]) -> str:

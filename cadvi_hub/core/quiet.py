@@ -59,3 +59,18 @@ def without_bars_of_small_models(name: str | Path) -> Iterator[None]:
     finally:
         if was_shown:
             transformers_logging.enable_progress_bar()
+
+
+@contextmanager
+def without_bars_of_datasets() -> Iterator[None]:
+    """No bars of `datasets`, for tables that a library writes by the way, such as lighteval's details."""
+    import datasets
+
+    was_shown = not datasets.are_progress_bars_disabled()
+    if was_shown:
+        datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if was_shown:
+            datasets.enable_progress_bars()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.files import read_file, write_json_lines, write_text
 from cadvi_hub.core.output import OutputFolder, open_output
-from cadvi_hub.core.quiet import without_known_warnings
+from cadvi_hub.core.quiet import without_bars_of_datasets, without_known_warnings
 from cadvi_hub.eval.benchmarks.registry import BENCHMARKS, SWAPPED
 from cadvi_hub.eval.benchmarks.stored import check_complete, missing_questions
 from cadvi_hub.eval.models.load import load_model
@@ -132,7 +132,7 @@ def _evaluate(
         write_text(new / RESULTS, json.dumps(scores, indent=2) + "\n")
     for config in tracker.task_config_logger.tasks_configs.values():
         config.hf_repo = public_name(config.hf_repo)  # results do not contain a path of this machine
-    with hub_faults(hub) if settings.results_org else nullcontext():
+    with hub_faults(hub) if settings.results_org else nullcontext(), without_bars_of_datasets():
         HfFileSystem.clear_instance_cache()  # otherwise it misses what an earlier evaluation of this process pushed
         untyped.save_and_push_results()
     return scores

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cadvi_hub.core.quiet import without_bars_of_small_models, without_known_warnings
+from cadvi_hub.core.quiet import without_bars_of_datasets, without_bars_of_small_models, without_known_warnings
 
 
 def test_known_warnings_are_left_out_and_others_stay(caplog: pytest.LogCaptureFixture) -> None:
@@ -34,3 +34,12 @@ def test_bars_are_off_while_a_small_model_loads(tmp_path: Path) -> None:
     assert not inside or constants.HF_HUB_DISABLE_PROGRESS_BARS is not None
     with without_bars_of_small_models("a/repository"):  # its size is not known
         assert transformers_logging.is_progress_bar_enabled() == before
+
+
+def test_bars_of_datasets_are_off_inside_and_as_before_after_it() -> None:
+    import datasets
+
+    before = datasets.are_progress_bars_disabled()
+    with without_bars_of_datasets():
+        assert datasets.are_progress_bars_disabled()
+    assert datasets.are_progress_bars_disabled() == before
