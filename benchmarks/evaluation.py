@@ -8,13 +8,19 @@ The questions, about drawn pictures, are of three forms: `cola` asks two about e
 `generate` per question; ours and lighteval's model (which puts the text before the pictures) run at every batch size,
 and the best of each is compared. Each run is a process of its own, so that its peak memory is its own; loading and one
 question to warm up are not timed. On a busy machine compare questions a second of CPU.
+
+    python benchmarks/evaluation.py --questions 32 --batch-sizes 8 --before ../checkout --runs 3
+
+compares with this script of another checkout instead, in turn: is ours as fast as at 5841c0d, say?
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -162,12 +168,71 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     return {**rates, "loaded_mb": loaded, "peak_mb": peak, "answers": answers}
 
 
+def run(given: argparse.Namespace, engine: str, size: int, script: Path = Path(__file__)) -> dict[str, Any]:
+    """What `measure` finds in a process of its own: that of this script, or of the same one in another checkout."""
+    options = {"questions": given.questions, "tokens": given.tokens, "model": given.model}
+    options |= {"engine": engine, "form": given.form, "batch-size": size}
+    words = [str(word) for key, value in options.items() for word in (f"--{key}", value)]
+    surroundings = {**os.environ, "PYTHONPATH": str(script.resolve().parents[1])}
+    done = subprocess.run(
+        [sys.executable, script, *words], check=True, stdout=subprocess.PIPE, text=True, env=surroundings
+    )
+    line = next(line for line in done.stdout.splitlines() if line.startswith("result "))
+    result: dict[str, Any] = json.loads(line.removeprefix("result "))
+    return result
+
+
+def shown(result: dict[str, Any]) -> str:
+    rates = f"{result['rate']:.3f} questions/s, {result['cpu_rate']:.3f} a second of CPU"
+    return f"{rates}, peak {result['peak_mb']:.0f} MB ({result['loaded_mb']:.0f} MB after one question)"
+
+
+def compare_engines(given: argparse.Namespace) -> None:
+    """Ours beside a plain loop and lighteval's model."""
+    form = given.form
+    runs = [("plain", 1)]
+    for engine in ("ours", "lighteval") if form != "cola_both_orders" else ("ours",):
+        runs += [(engine, size) for size in given.batch_sizes]
+    results = {}
+    for engine, size in runs:
+        results[engine, size] = result = run(given, engine, size)
+        print(f"{form}: {engine}, batch size {size}: {shown(result)}", flush=True)
+    plain = results["plain", 1]
+    ours, theirs = (
+        [result for (engine, _), result in results.items() if engine == name] for name in ("ours", "lighteval")
+    )
+    same = [sum(map(str.__eq__, each["answers"], plain["answers"])) for each in ours]
+    print(f"{form}: ours {ratios(ours, [plain])} the plain loop, {min(same)} of {given.questions} answers alike")
+    if theirs:
+        print(f"{form}: ours {ratios(ours, theirs)} lighteval", flush=True)
+
+
+def compare_checkouts(given: argparse.Namespace) -> None:
+    """Ours of this checkout beside ours of the checkout `before`."""
+    checkouts = {"before": given.before / "benchmarks" / Path(__file__).name, "now": Path(__file__)}
+    for size in given.batch_sizes:
+        found: list[float] = []
+        for number in range(given.runs):
+            results = {name: run(given, "ours", size, script) for name, script in checkouts.items()}
+            for name, result in results.items():
+                print(f"{given.form}, batch size {size}, run {number + 1}, {name}: {shown(result)}", flush=True)
+            before, now = results["before"], results["now"]
+            same = sum(map(str.__eq__, before["answers"], now["answers"]))
+            found.append(now["cpu_rate"] / before["cpu_rate"])
+        ratio = f"{statistics.median(found):.3f} × ({', '.join(f'{each:.3f}' for each in found)})"
+        print(
+            f"{given.form}, batch size {size}: {ratio} the questions a second of CPU, {same} answers alike", flush=True
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--questions", type=int, default=8, help="per form")
     parser.add_argument("--tokens", type=int, default=8, help="of each answer")
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--forms", choices=FORMS, nargs="+", default=list(FORMS))
+    parser.add_argument("--before", type=Path, help="another checkout")
+    parser.add_argument("--runs", type=int, default=3, help="of each checkout, in turn")
     parser.add_argument("--engine", choices=ENGINES, help=argparse.SUPPRESS)
     parser.add_argument("--form", help=argparse.SUPPRESS)
     parser.add_argument("--batch-size", type=int, help=argparse.SUPPRESS)
@@ -177,32 +242,13 @@ def main() -> None:
         print("result " + json.dumps(measure(given)))
         return
     with tempfile.TemporaryDirectory() as folder:
-        model = Path(folder) / "llava"
-        print(f"a LLaVA of {make_model(model) / 1e6:.0f} M weights, answers of {given.tokens} tokens", flush=True)
+        given.model = Path(folder) / "llava"
+        print(
+            f"a LLaVA of {make_model(given.model) / 1e6:.0f} M weights, answers of {given.tokens} tokens", flush=True
+        )
         for form in given.forms:
-            runs = [("plain", 1)]
-            for engine in ("ours", "lighteval") if form != "cola_both_orders" else ("ours",):
-                runs += [(engine, size) for size in given.batch_sizes]
-            results = {}
-            for engine, size in runs:
-                options = ["--engine", engine, "--form", form, "--batch-size", str(size), "--model", str(model)]
-                command = [sys.executable, __file__, *sys.argv[1:], *options]
-                done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-                line = next(line for line in done.stdout.splitlines() if line.startswith("result "))
-                results[engine, size] = result = json.loads(line.removeprefix("result "))
-                rates = f"{result['rate']:.3f} questions/s, {result['cpu_rate']:.3f} a second of CPU"
-                memory = f"peak {result['peak_mb']:.0f} MB ({result['loaded_mb']:.0f} MB after one question)"
-                print(f"{form}: {engine}, batch size {size}: {rates}, {memory}", flush=True)
-            plain = results["plain", 1]
-            ours, theirs = (
-                [result for (engine, _), result in results.items() if engine == name] for name in ("ours", "lighteval")
-            )
-            same = [sum(map(str.__eq__, run["answers"], plain["answers"])) for run in ours]
-            print(
-                f"{form}: ours {ratios(ours, [plain])} the plain loop, {min(same)} of {given.questions} answers alike"
-            )
-            if theirs:
-                print(f"{form}: ours {ratios(ours, theirs)} lighteval", flush=True)
+            given.form = form
+            (compare_checkouts if given.before else compare_engines)(given)
 
 
 def ratios(ours: list[dict[str, Any]], others: list[dict[str, Any]]) -> str:

@@ -18,7 +18,12 @@ _O = SIGN
 _I = re.IGNORECASE
 
 # What is cut away, or cut apart
-_REASON_FIRST = re.compile(r"^\W*(?:because|since|as|given\s+that|seeing\s+that)\b(?!\s+an?\b)[^,]*(?:,|$)", _I)
+_REASON_FIRST = re.compile(
+    r"^\W*(?:because|since|as(?!\s+an?\b)|given\s+that|seeing\s+that)\b[^,]*(?:,|$)"
+    r"|(?<=\bbut\s)(?:because|since|as|given\s+that|seeing\s+that)\b[^,]*,"
+    r"|^\W*(?:if|when)\s+(?:I|we|you|one)\s+(?:compare|look|consider|examine|check|inspect|zoom)\b[^,]*,",
+    _I,
+)
 _REASON_LAST = re.compile(
     rf"\b(?:because|since|given\s+that|seeing\s+that|due\s+to)\b.*|(?:,|(?<={_O}))\s*as\s+(?!well\b).*"
     r"|,?\s*\bwhich\s+(?:shows?|has|have|is|are|was|contains?|depicts?|does|do|could|lacks?)\b[^,]*",
@@ -43,7 +48,9 @@ DOUBT = re.compile(
     r"|(?:\bnot|n't)\s+(?:\w+ly\s+)?(?:sure|certain|clear)\b|\b(?:hard|difficult)\s+to\b"
     r"|\b(?:cannot|can't|could\s+not|couldn't)\s+(?:\w+ly\s+)?"
     r"(?:tell|say|see|determine|decide|choose|know|identify|verify|answer|judge|be\s+(?:sure|certain))\b"
-    rf"|\b(?:partly|partially|half|somewhat|almost|nearly|mostly)\s+(?={_O})|\?\W*$",
+    rf"|\b(?:partly|partially|half|somewhat|almost|nearly|mostly|sometimes|often|usually)\s+(?={_O}|right\b|correct\b"
+    rf"|perfect\b|the\s+same\b|match|fit|suit)|{_O}\s+(?:sometimes|in\s+(?:part|some)|to\s+(?:some|an?)\s+(?:\w+\s+)?"
+    r"(?:extent|degree))\b|\?\W*$",
     _I,
 )
 _ONCE = re.compile(
@@ -57,6 +64,10 @@ UNSURE = re.compile(
     r"|be\s+sure)\b"
     rf"|\b(?:maybe|perhaps|possibly|(?:could|might|may)(?:\s+also)?\s+be)\s+{_O}",
     _I,
+)
+
+_CONCEDED = re.compile(  # "it could be A, but B is right": what is after "but" counts
+    rf"^[^,]*\b(?:could|might|may)(?:\s+also)?\s+be\s+{_O}\s*,\s*(?=but\b{_ANY}*{_O})", _I
 )
 
 # Comparisons: the winner comes first, unless one of `_WORSE` is between the two.
@@ -89,11 +100,16 @@ _NOT = r"(?:\b(?:not|never|neither|nor|cannot|hardly|barely|scarcely|no\s+longer
 _REFUSED = re.compile(
     rf"(?:{_NOT}|\b(?:reject\w*|rule\s+out|ruling\s+out|eliminate|exclude|discard|dismiss|avoid|anything\s+but"
     rf"|far\s+from"
-    rf"|fails?\s+to\s+be|against|disagree\s+with|by\s+no\s+means)\b)[^,]*$",
+    rf"|fails?\s+to\s+be|against|disagree\s+with|by\s+no\s+means|false\s+(?:of|for|about))\b)[^,]*$",
     _I,
 )
 _OF_THE_NEXT = re.compile(r"\bnot\s+(?:in\s+)?(?:the\s+)?$", _I)
-_CALLED_WRONG = re.compile(r"\b(?:wrong|incorrect|false)\s+(?:answer|option|choice|one|image|picture)\b[^,]*$", _I)
+_CALLED_WRONG = re.compile(
+    r"\b(?:wrong|incorrect|false)\s+(?:answer|option|choice|one|image|picture)\b[^,]*$"
+    r"|\b(?:answer|option|choice|one|image|picture)\s+(?:that|which)\s+(?:(?:does|is)\s+not|doesn't|isn't|fails\s+to)"
+    r"\s+(?:match|fit|suit|correct|right)\w*(?:\s+the\s+\w+)?\s+is\s+(?:the\s+)?$",
+    _I,
+)
 _BE = r"(?:is|was|'s|be|seems|looks|appears)"
 _WRONG = re.compile(
     rf"^\s*(?:(?:must|would|has\s+to|seems\s+to)\s+)?{_BE}\s+(?:to\s+be\s+)?(?:(?:\w+ly|the|an?)\s+)*"
@@ -116,6 +132,12 @@ _CLAIM_DENIED = re.compile(  # of a statement, reaches over the words between
     _I,
 )
 
+_LINK = re.compile(r"(?:,|/|&|\band\b|\bor\b|\bnor\b|\s)+", _I)
+_REST_OF_LIST = re.compile(  # "B, C and D are not": what is said of the last holds for all
+    rf"(?:\s*,\s*{_O})*\s*,?\s*(?:\band\b|\bor\b|&)\s*{_O}(?=\s+(?:are|aren't|were|do|don't|have|lack|fail|can|can't"
+    r"|cannot)\b)",
+    _I,
+)
 _TOGETHER = re.compile(rf"\b(?:neither|both)\s*$|{_O}\s+n?or\s*$", _I)
 _OF_ONE_IMAGE = re.compile(  # "true of the left image", which leaves the other one open
     r"\s+(?:for|of|in|about)\s+(?:only|just|one|the\s+(?:left|right|first|second))\b|.*\bonly\W*$", _I
@@ -128,9 +150,9 @@ _ALL_DENIED = re.compile(
 _VERDICT = re.compile(
     r"\b(?:cho(?:ose|ice|ice\s+is)|choosing|pick\w*|select\w*|go(?:es|ing)?\s+(?:with|for)|opt|vote|prefer\w*"
     r"|favou?r\w*|take|say"
-    r"|answer|correct|right|best|better|match\w*|fit\w*|suit\w*|describ\w+|correspond\w*|belongs?|refers?|wins?"
+    r"|answer|correct|right|best|better|match\w*|appl(?:y|ies)|true\s+(?:of|for)|fit\w*|suit\w*|describ\w+|correspond\w*|belongs?|refers?|wins?"
     r"|winner"
-    r"|accurate\w*|clos(?:er|est)|appropriate|align\w*|consistent|conform\w*|exactly|only|more|leaves|yes)\b"
+    r"|accurate\w*|clos(?:er|est)|appropriate|align\w*|consistent|conform\w*|exactly|only|more|leaves|remains|yes)\b"
     rf"|\b(?:it\s+(?:is|must\s+be)|it's)\s+{_O}",
     _I,
 )
@@ -173,16 +195,20 @@ class Sentence(NamedTuple):
 def read_sentences(text: str, forms: Forms) -> Iterator[Sentence]:
     """What each sentence of `text`, with its mentions as signs, says of the options."""
     for sentence in _SENTENCE.split(text):
-        rest = _REASON_LAST.sub("", _REASON_FIRST.sub("", sentence, count=1)).strip()
+        rest = _REASON_LAST.sub("", _REASON_FIRST.sub("", sentence)).strip()
         if rest:
             yield Sentence(rest, tuple(_sentence(rest, forms)))
 
 
 def _sentence(sentence: str, forms: Forms) -> Iterator[Said]:
     start = 0
+    sentence = _CONCEDED.sub("", sentence)
     if _ALL_IN_DOUBT.search(sentence) or UNSURE.search(sentence):
         return
-    if (denied := _ALL_DENIED.match(sentence)) and re.search(SIGN, sentence[denied.end() :]):
+    denied = _ALL_DENIED.match(sentence)
+    if denied and forms.is_yes_or_no and re.search(_NOT, sentence[denied.end() :], _I):
+        return  # "it is not true that it isn't open"
+    if denied and re.search(SIGN, sentence[denied.end() :]):
         for said in _sentence(sentence[denied.end() :], forms):
             other = forms.other(said.sign) if forms.is_statement else None
             yield said._replace(sign=other or said.sign, how="chosen" if other else "denied")
@@ -203,11 +229,12 @@ def _statement(clause: str, forms: Forms) -> Iterator[Said]:
     for match in re.finditer(SIGN, clause):
         before = clause[: match.start()]
         sign = match[0]
-        if re.search(r"\bonly\s*$", before, _I) or _OF_ONE_IMAGE.match(clause, match.end()):
+        is_denied = _CLAIM_DENIED.search(before)
+        if re.search(r"\bonly\s*$", before, _I) or (not is_denied and _OF_ONE_IMAGE.match(clause, match.end())):
             continue
         if len(set(re.findall(SIGN, clause))) > 1 and _TOGETHER.search(before):
             yield from (Said(each, "chosen", True) for each in (sign, forms.other(sign) or sign))
-        elif _CLAIM_DENIED.search(before):
+        elif is_denied:
             yield Said(forms.other(sign) or sign, "chosen", True)
         else:
             yield Said(sign, "chosen", True)
@@ -236,19 +263,12 @@ def _choice(clause: str, forms: Forms) -> Iterator[Said]:
     is_verdict = bool(_VERDICT.search(clause))
     for match, following in zip_longest(found, found[1:]):
         before = clause[max((each.end() for each in found if each.end() <= match.start()), default=0) : match.start()]
-        after = clause[match.end() : following.start() if following else len(clause)]
-        if following:
-            after = _OF_THE_NEXT.sub("", after)
-        is_listed = (
-            bool(
-                re.fullmatch(
-                    r"\s*(?:,|/|&|\band\b|\bor\b|\bnor\b"
-                    r"|\s)+\s*",
-                    before,
-                )
-            )
-            and match is not found[0]
-        )
+        if rest := _REST_OF_LIST.match(clause, match.end()):
+            after = clause[rest.end() :]
+        else:
+            after = clause[match.end() : following.start() if following else len(clause)]
+            after = _OF_THE_NEXT.sub("", after) if following else after
+        is_listed = match is not found[0] and bool(_LINK.fullmatch(before))
         whole_before = clause[: match.start()] if is_listed else before
         if _CALLED_WRONG.search(whole_before) or _WRONG.search(after):
             double = re.search(rf"{_NOT}[^,]*\b(?:wrong|incorrect|false)", whole_before + after, _I)
@@ -262,4 +282,6 @@ def _choice(clause: str, forms: Forms) -> Iterator[Said]:
 def _is_bare(clause: str, sign: str) -> bool:
     """Whether the clause is no more than the option: "B", "it must be B", "B, not A"."""
     rest = re.sub(rf"(?:\bnot\s+(?:the\s+)?)?{SIGN}", " ", clause, flags=_I)
-    return not re.search(r"\w", _FILLER.sub(" ", rest)) or bool(re.match(rf"^\W*{sign}\s*[:,–-]", clause))
+    if not re.search(r"\w", _FILLER.sub(" ", rest)) or re.match(rf"^\W*{sign}\s*[:,–-](?!\s*{SIGN})", clause):
+        return True
+    return bool(re.fullmatch(rf"\W*(?:the\s+)?{sign}\s+(?:does|is)\W*", clause, _I))

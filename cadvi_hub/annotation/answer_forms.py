@@ -22,15 +22,18 @@ APART = (
 _PICTURE = r"(?:image|picture|photo(?:graph)?|img|pic|one)"
 _NUMBER = r"\s*(?:#|number\s*|no\.?\s*)?"
 _PLACES = {"A": ("1", "one", "first|1st|left", "left"), "B": ("2", "two", "second|2nd|right", "right")}
-_ON_ITS_OWN = r"(?=\s*(?:[.,;:!?]|$)|\s+(?:rather|over|instead|but|and\s+not|is|isn't|matches|fits|does|doesn't)\b)"
+_ON_ITS_OWN = (
+    r"(?=\s*(?:[.,;:!?]|$)|\s+(?:rather|over|instead|but|and\s+not|is|isn't|matches|fits|does|doesn't|more|better|best"
+    r"|to\s+be)\b)"
+)
 _LAST = {"A": "former", "B": "latter"}
 # Words that can follow a letter, but do not make a noun phrase of the "A" before them, as "cat" does in "A cat".
 _VERBS = (
     "and|or|nor|but|because|since|as|is|are|aren't|were|isn't|was|wasn't|has|does|doesn't|did|didn't|cannot|can't"
     "|could|would|should|must"
     "|may|might|seems|looks|appears|matches|suits|fits|wins|beats|loses|shows|lacks|contains|depicts|describes|fails"
-    r"|corresponds|outperforms|trumps|over|instead|before|to|not|goes|belongs|it\s+is|more\s+than|less\s+than"
-    r"|better\s+than|yes|no(?=\W*$|[.,;])|that\s+(?:matches|fits|shows)|rather\s+than"
+    r"|corresponds|outperforms|trumps|comes|remains|applies|represents|captures|meets|satisfies|over|instead|before|to|not|goes|belongs|it\s+is|more\s+than|less\s+than"
+    r"|(?:only|here)(?=\W*$|[.,;])|better\s+than|yes|no(?=\W*$|[.,;])|that\s+(?:matches|fits|shows)|rather\s+than"
     r"|(?:best|better)\s+(?:matches|fits|suits|describes|corresponds)|(?:clearly|definitely|only)\s+(?:is|matches"
     r"|fits)"
 )
@@ -50,6 +53,19 @@ _TRUE = r"true|correct|accurate|valid"
 _FALSE = r"false|incorrect|untrue|inaccurate|invalid"
 _OF_ANSWER = r"(?!\s+(?:answer|option|choice|response|verdict|conclusion|image|picture|colou?r|number)\b)"
 _SUPPORTED = (r"supported(?=\s+by)", r"contradict(?:s|ed|ing)?(?=\s+(?:by|the|this|that)\b)")
+_ALL_IMAGES = r"(?:(?:both|all|these|the|two|given)\s+){1,3}(?:images|pictures|photos)\b"
+_DESCRIBED = (  # "the statement matches both images"; of one image alone it would leave the other one open
+    rf"(?:match|matches|describes?|fits?|reflects?|represents?|appl(?:y|ies)\s+to|agrees?\s+with|holds?(?:\s+true)?"
+    rf"\s+(?:for|of|in))(?=\s+(?:{_ALL_IMAGES}|both\b))|checks\s+out"
+)
+# Short replies that choose without naming an option, where nothing follows in their sentence
+_SHORTLY = (
+    r"(?:(?:I\s+(?:think|believe|guess)\s+so|(?:yes\W+)?(?:it|they|there|he|she)\s+(?:does|do|is|are|has|have)"
+    r"|affirmative|indeed|certainly)(?=\s*[.!]|\s*$))",
+    r"(?:not\s+(?:quite|exactly|really|entirely|at\s+all)|(?:unfortunately|certainly|definitely)\s+not|negative"
+    r"|I\s+(?:don't|do\s+not)\s+(?:think|believe)\s+so|(?:it|they|there|he|she)\s+(?:(?:does|do|is|are|has|have)"
+    r"(?:n't|\s+not)|(?:is|are)\s+none)(?:\s+any)?)(?=\s*[.!]|\s*$)",
+)
 _AGREE = r"(?<=I\s)agree|(?<=not\s)agree|(?<=n't\s)agree"
 
 
@@ -60,6 +76,11 @@ class Forms(NamedTuple):
     is_statement: bool  # whether one option is the denial of the other: True and False, or yes and no
     alone: re.Pattern[str]
     named: tuple[re.Pattern[str], ...]
+
+    @property
+    def is_yes_or_no(self) -> bool:
+        """Whether the options answer a question, which an answer need not repeat as it was asked."""
+        return self.is_statement and "yes" in map(str.casefold, self.options)
 
     def sign(self, index: int) -> str:
         """The sign of the option `index`."""
@@ -81,7 +102,7 @@ class Forms(NamedTuple):
         for pattern in (self.alone, *self.named):
             text = pattern.sub(self._with_sign, text)
         # "A. Image 1", "(B) the second image"
-        return re.sub(rf"({SIGN})[ \t]*[.:,()–-]*[ \t]*(?:the\s+)?\(?\1\)?", r"\1", text)
+        return re.sub(rf"(?<!\band\s)({SIGN})[ \t]*[.:,()–-]*[ \t]*(?:the\s+)?\(?\1\)?", r"\1", text)
 
     def _with_sign(self, match: re.Match[str]) -> str:
         group = match.lastgroup or ""
@@ -98,7 +119,9 @@ def forms_of(options: tuple[str, ...], of_images: bool = True) -> Forms:
     if is_statement:
         positive = [option in ("true", "yes") for option in lowered]
         alone = [
-            rf"true|yes|yeah|yep|correct|{_SURELY}" if each else rf"false|no|nope|incorrect|wrong|{_SURELY}\s+not"
+            rf"true|yes|yeah|yep|correct|of\s+course|{_SURELY}|{_SHORTLY[0]}"
+            if each
+            else rf"false|no(?:\s+way)?|nope|incorrect|wrong|{_SURELY}\s+not|of\s+course\s+not|{_SHORTLY[1]}"
             for each in positive
         ]
         named = [
@@ -110,12 +133,19 @@ def forms_of(options: tuple[str, ...], of_images: bool = True) -> Forms:
             [r"right|the\s+case(?!\s+that)" if each else "wrong" for each in positive],
             [r"holds?" if each else r"fails?\s+to\s+hold" for each in positive],
             ["yes" if each else "no" for each in positive],
+            [_DESCRIBED if each else r"does(?:\s+not|n't)\s+hold\s+(?:for|of|in)" for each in positive],
+            [r"support(?:s|ed)?" if each else r"contradict(?:s|ed)?" for each in positive],
         ]
         around = [
             (r"(?<!\w)", r"(?!\w)"),
             (rf"(?:{_SUBJECT}{_COPULA}|^not\s+)", rf"\b{_NOT_OF_A_SIDE}"),
             (rf"{_SUBJECT}(?:\s+(?:does\s+not|doesn't))?\s+", r"\b(?=\s*(?:[.,;!]|$))"),
-            (r"\b(?:is|be|it's|say|answer)\s*[:=]?\s+(?:a\s+)?", r"\b(?=\s*(?:[.,;!]|$))"),
+            (r"\b(?:is|be|it's|say|answer|so|therefore|thus|hence)\s*[:=]?\s+(?:a\s+)?", r"\b(?=\s*(?:[.,;!]|$))"),
+            (rf"{_SUBJECT}(?:\s+(?:does\s+not|doesn't))?(?:\s+\w+ly)?\s+", ""),
+            (
+                rf"\b{_ALL_IMAGES}(?:\s+(?:do\s+not|don't))?(?:\s+\w+ly)?\s+",
+                r"\b(?=\s+(?:the|this|that)\s+(?:statement|claim|sentence|description|caption))",
+            ),
         ]
     elif all(len(option) == 1 and option.isupper() for option in options):
         letters = [_letter(option, of_images and options == IMAGE_LETTERS) for option in options]

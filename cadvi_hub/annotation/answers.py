@@ -29,7 +29,7 @@ _FINAL_MARKS = [  # each becomes a line "Answer: …"
 ]
 _MARKUP = re.compile(r"\\(?:text|mathbf|textbf|mathrm)|<[^<>\s]{1,20}>|[*_#`$\"“”{}]")
 _CUE = re.compile(
-    r"(?<!wrong )(?<!incorrect )\b(?:answer|choice|option|verdict|conclusion|response|selection"
+    r"(?<!wrong )(?<!incorrect )(?<!each )(?<!every )\b(?:answer|choice|option|verdict|conclusion|response|selection"
     r"|decision)\b(?:\s+here)?"
     r"(?:\s*[:=]|\s+[-–—]|\s+(?:is|was|(?:would|should|must|will|has\s+to)\s+be)\b|[ \t]*\n)\s*[:=]?",
     re.I,
@@ -51,6 +51,7 @@ _EMPHASIS = re.compile(
 _WHOLE = re.compile(rf"[^\w?]*({SIGN})[^\w?]*")
 _HEADING = re.compile(rf"(?:(?<=[.!?])|^)[^\S\n]*[^\w\s]*({SIGN})\s*(?::[^\w\n]*|[.)]?[^\S\n]*$)", re.M)
 _NO_CHOICE = re.compile(rf"\b(?:both|either|neither|none)\b|\b(?:cannot|could)\b|can't|\?|{DOUBT.pattern}", re.I)
+_TICK, _CROSS = re.compile("[✅☑✓✔]"), re.compile("[❌☒✗✘✖]")
 _DENIAL = re.compile(r"\b(?:not|no|never|without|lacks?|fails?|wrong|incorrect)\b|n't", re.I)
 
 
@@ -119,6 +120,9 @@ def _chosen(text: str, forms: Forms) -> str | None:
         is_repeated = len(_ANSWER_IS.findall(text)) > 1
         return "" if is_repeated and len(set(finals)) > 1 else finals[-1]
     lines = [line for line in text.splitlines() if line.strip()]
+    ticked = [set(re.findall(SIGN, line)) for line in lines if _TICK.search(line) and not _CROSS.search(line)]
+    if len(ticked) == 1 and len(ticked[0]) == 1 and _CROSS.search(text):  # the others are crossed
+        return ticked[0].pop()
     whole = {number: found[1] for number, line in enumerate(lines) if (found := _WHOLE.fullmatch(line))}
     last = whole.get(len(lines) - 1)
     if last is not None:

@@ -47,7 +47,7 @@ OTHER |= {"left": "right", "right": "left", "one": "two", "two": "one", "former"
 
 
 PLACE = r"(?:first|second(?! thought)|1st|2nd|left|right|former|latter)"
-LETTER = r"(?-i:\b[AB]\b)|(?<=option )[ab]\b|(?<=answer )[ab]\b|^[ab](?=\W*$)"
+LETTER = r"(?-i:\b[AB]\b)|(?<=option )[ab]\b|(?<=answer )[ab]\b|(?<=answer is )[ab]\b|^[ab](?=\W*$)"
 NAMED = re.compile(
     rf"{LETTER}|\b[12]\b|\b{PLACE}\b|(?<=picture )(?:one|two)\b|(?<=number )(?:one|two)\b|(?<=image )one", re.I
 )
