@@ -138,6 +138,51 @@ def test_made_answers_tell_how_far_a_judge_is_right(tmp_path: Path) -> None:
     assert poor["tasks"]["cad_qa"]["agreement"] == items.count(1) / len(items)
 
 
+PAIRS = [f"Attributes: Image 1 shows a red thing {n}, while image 2 shows a blue thing {n}." for n in range(60)]
+
+
+def test_items_of_made_answers_are_said_the_other_way_or_of_the_other_image() -> None:
+    (lists,) = made_lists([PAIRS], 1, seed=0)
+    assert lists.truth is not None
+    assert lists.kinds is not None
+    for item, truth, kind in zip(lists.answer, lists.truth, lists.kinds, strict=True):
+        number = int(re.findall(r"\d+(?=[.,])", item)[0])
+        made = {
+            "same": (PAIRS[number], number + 1),
+            "halves_exchanged": (
+                f"Attributes: Image 2 shows a blue thing {number}, while image 1 shows a red thing {number}.",
+                number + 1,
+            ),
+            "images_exchanged": (
+                f"Attributes: Image 2 shows a red thing {number}, while image 1 shows a blue thing {number}.",
+                0,
+            ),
+        }
+        assert (item, truth) == made[kind]
+    assert set(lists.kinds) == {"same", "halves_exchanged", "images_exchanged"}
+
+
+def test_a_judge_that_forgets_which_image_is_which_is_found_out(tmp_path: Path) -> None:
+    rows = write_set(tmp_path / "data", 6)
+    answers = [" ".join(PAIRS[10 * n : 10 * n + 10]) for n in range(6)]
+    write_questions([{**row, "answer": said} for row, said in zip(rows, answers, strict=True)], tmp_path / "data")
+
+    def by_bag_of_words(request: dict[str, Any], number: int) -> Answer:
+        reference = [sorted(re.findall(r"\w+", item.lower())) for item in numbered(request, "reference")]
+        found = [sorted(re.findall(r"\w+", item.lower())) for item in numbered(request, "answer")]
+        return Answer(json.dumps({"matches": [reference.index(bag) + 1 if bag in reference else 0 for bag in found]}))
+
+    made: dict[str, Any] = {"results": tmp_path / "out", "data": str(tmp_path / "data"), "made": 6}
+    with openai_server(by_bag_of_words) as server:
+        settings = DifferencesSettings(**made, judge=JudgeModelSettings(server.base_url, model="bag"))
+        scores = judge_differences(settings)["tasks"]["cad_qa"]
+        assert "agreement_images_exchanged 0.0" in shown(settings)
+    assert scores["agreement_same"] == scores["agreement_halves_exchanged"] == scores["agreement_borrowed"] == 1
+    assert scores["agreement_images_exchanged"] == 0
+    of_kinds = [scores[f"agreement_{kind}_n"] for kind in ("same", "halves_exchanged", "images_exchanged", "borrowed")]
+    assert sum(of_kinds) == scores["agreement_n"]
+
+
 def all_first(request: dict[str, Any]) -> Answer:
     return Answer(json.dumps({"matches": [1] * len(numbered(request, "answer"))}))
 

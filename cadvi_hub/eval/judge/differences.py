@@ -4,8 +4,9 @@ Reference and answer become lists: the items of a list, otherwise the sentences;
 "Differences:". The judge says for each item of the answer which item of the reference states the same. Precision is
 the share of the answer's items that one states, recall the share of the reference's items that the answer states.
 
-With `made` above 0 no model is rated, but the judge: answers are made of references, with items left out and items of
-other references put in, so that the truth of each is known.
+With `made` above 0 no model is rated, but the judge: answers are made of references, so that the truth of each item is
+known. Some items are left out. Others stay as they are, have their halves exchanged ("B, while A", which says the
+same) or their images (which is wrong). Items of other references are put in.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any, NamedTuple
 from cadvi_hub.annotation.prompt import prompt_hash, render_prompt
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.files import write_json, write_json_lines
+from cadvi_hub.core.image_order import swap_sides
 from cadvi_hub.core.json_stream import parse_json
 from cadvi_hub.core.output import open_output
 from cadvi_hub.core.summaries import object_schema
@@ -36,6 +38,9 @@ _PROMPT, _COMMAND, _RESULTS = "judge_differences", "cadvi judge differences", "d
 _MOST_ITEMS = 40  # of a list that a judge is shown
 _HEADING = re.compile(r"^\W*differences?\W*:?\s*$|\bdifferences:", re.I | re.M)
 _ITEM = re.compile(r"^\s*(?:\d{1,2}[.):]|[-*•])\s+", re.M)
+_HALVES = re.compile(
+    r"(?P<aspect>[A-Z][\w ]*: )?(?P<first>.+?),? (?P<link>while|whereas) (?P<second>.+?)(?P<end>[.!]?)"
+)
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"'(])")
 
 
@@ -43,12 +48,14 @@ class Lists(NamedTuple):
     """A question's differences, by its row in the set: of the reference and of the answer.
 
     `truth` has for each item of the answer the number of the reference's item, from 1, or 0; None if nobody knows.
+    `kinds` says how each item was made.
     """
 
     row: int
     reference: list[str]
     answer: list[str]
     truth: list[int] | None = None
+    kinds: list[str] | None = None
 
 
 def differences(settings: DifferencesSettings) -> str:
@@ -66,7 +73,7 @@ def judge_differences(settings: DifferencesSettings) -> dict[str, Any]:
     Returns:
         `judge`, and `tasks`: task → `precision`, `recall` and `f1`, the first two with their intervals and numbers of
         items, `unreadable` (share of the replies) and n; with `made`, also `agreement`: the share of items of which
-        the judge finds the truth.
+        the judge finds the truth, and `agreement_<kind>` (same, halves_exchanged, images_exchanged, borrowed).
 
     Raises:
         InputError: a task that is not open or has no predictions, or a judge that cannot be reached.
@@ -125,16 +132,16 @@ def difference_scores(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     scores: dict[str, Any] = {"unreadable": unreadable / len(rows) if rows else 0.0, "n": len(rows)}
     right = [(row["row"], match > 0) for row in read for match in row["matches"]]
     stated = [(row["row"], number in row["matches"]) for row in read for number in range(1, len(row["reference"]) + 1)]
-    known = [
-        (row["row"], match == truth)
-        for row in read
-        if row["truth"] is not None
-        for match, truth in zip(row["matches"], row["truth"], strict=True)
-    ]
+    items = {"precision": right, "recall": stated, "agreement": []}
+    for row in read:
+        if row["truth"] is not None:
+            for match, truth, kind in zip(row["matches"], row["truth"], row["kinds"], strict=True):
+                for name in ("agreement", f"agreement_{kind}"):
+                    items.setdefault(name, []).append((row["row"], match == truth))
     shares = {
-        name: clustered_share([holds for _, holds in items], [index for index, _ in items])
-        for name, items in (("precision", right), ("recall", stated), ("agreement", known))
-        if items
+        name: clustered_share([holds for _, holds in of_name], [index for index, _ in of_name])
+        for name, of_name in items.items()
+        if of_name
     }
     for name, share in shares.items():
         scores |= {name: float(share), f"{name}_interval": list(share.interval), f"{name}_n": share.n}
@@ -145,7 +152,8 @@ def difference_scores(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def made_lists(references: Sequence[list[str]], number: int, seed: int) -> Iterator[Lists]:
-    """Answers whose truth is known: about half of a reference's items, and as many of other references, shuffled."""
+    """Answers whose truth is known: about half of a reference's items, some of them changed, and as many of other
+    references, shuffled."""
     rng = random.Random(f"{seed}/made differences")
     for index in sorted(rng.sample(range(len(references)), min(number, len(references)))):
         reference = references[index]
@@ -153,9 +161,25 @@ def made_lists(references: Sequence[list[str]], number: int, seed: int) -> Itera
         own = set(reference)
         others = [item for other in references for item in other if item not in own]
         added = rng.sample(others, min(len(others), max(1, len(kept))))
-        answer = [*((reference[place - 1], place) for place in kept), *((item, 0) for item in added)]
+        answer = [_made_item(reference[place - 1], place, own, rng) for place in kept]
+        answer += [(item, 0, "borrowed") for item in added]
         rng.shuffle(answer)
-        yield Lists(index, reference, [item for item, _ in answer], [place for _, place in answer])
+        texts = [text for text, _, _ in answer]
+        yield Lists(index, reference, texts, [truth for _, truth, _ in answer], [kind for _, _, kind in answer])
+
+
+def _made_item(item: str, place: int, own: set[str], rng: random.Random) -> tuple[str, int, str]:
+    """What item `place` of the reference becomes in an answer: a text, its truth, and how it was made."""
+    kind = rng.choice(("same", "halves_exchanged", "images_exchanged"))
+    if kind == "halves_exchanged" and (halves := _HALVES.fullmatch(item)):
+        first, second = halves["first"], halves["second"]
+        text = (
+            f"{halves['aspect'] or ''}{second[0].upper()}{second[1:]}, {halves['link']} {first[0].lower()}{first[1:]}"
+        )
+        return text + halves["end"], place, kind
+    if kind == "images_exchanged" and (text := swap_sides(item)) not in own:
+        return text, 0, kind
+    return item, place, "same"
 
 
 def _lists(settings: DifferencesSettings, task: str, place: str) -> Iterator[Lists]:
@@ -195,5 +219,6 @@ def _line(task: str, scores: Mapping[str, Any]) -> str:
         return f"{name} {100 * scores[name]:.1f} [{100 * low:.1f}–{100 * high:.1f}] of {scores[f'{name}_n']}"
 
     facts = [shown(name) for name in ("precision", "recall", "agreement") if name in scores]
+    facts += [shown(name) for name in scores if name.startswith("agreement_") and f"{name}_n" in scores]
     facts += [f"n {scores['n']}", f"unreadable {100 * scores['unreadable']:.1f} %"]
     return f"  {task}: {', '.join(facts)}"
