@@ -132,7 +132,7 @@ def difference_scores(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     scores: dict[str, Any] = {"unreadable": unreadable / len(rows) if rows else 0.0, "n": len(rows)}
     right = [(row["row"], match > 0) for row in read for match in row["matches"]]
     stated = [(row["row"], number in row["matches"]) for row in read for number in range(1, len(row["reference"]) + 1)]
-    items = {"precision": right, "recall": stated, "agreement": []}
+    items: dict[str, list[tuple[int, bool]]] = {"precision": right, "recall": stated, "agreement": []}
     for row in read:
         if row["truth"] is not None:
             for match, truth, kind in zip(row["matches"], row["truth"], row["kinds"], strict=True):
