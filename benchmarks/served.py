@@ -9,11 +9,17 @@ same requests, as many at a time, and keeps nothing; ours stores and reads the r
 measured. A run of each comes before the measured ones, so that all find the server's caches alike; then they run in
 turn. The server's own count of the tokens that it wrote shows whether both gave it the same work. `make vllm` makes
 the server's environment.
+
+    python benchmarks/served.py --requests 400 --before ../checkout
+
+compares the CPU seconds of our evaluation with those of another checkout instead, in turn, at an endpoint on loopback
+that answers at once: it needs no vLLM.
 """
 
 import argparse
 import io
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -46,6 +52,21 @@ serve.get_samples = lambda given, _: [SampleRequest(**json.loads(line)) for line
 parser = FlexibleArgumentParser()
 serve.add_cli_args(parser)
 serve.main(parser.parse_args())
+"""
+
+
+# Our side of `evaluation` in any checkout; the first run imports what the second, which is measured, needs
+CLIENT = """
+import argparse, json, sys, tempfile, time
+from pathlib import Path
+import served
+given = argparse.Namespace(**json.loads(sys.argv[1]))
+load = served.evaluation_load(given)
+for _ in range(2):
+    with tempfile.TemporaryDirectory() as folder:
+        cpu = time.process_time()
+        assert load.ours(Path(folder)) == given.requests
+print(time.process_time() - cpu)
 """
 
 
@@ -184,6 +205,27 @@ def compare(name: str, given: argparse.Namespace, server: VllmServer) -> None:
     print(f"{name}: ours {statistics.median(ratios):.3f} × vllm bench serve ({shown}); wanted: {aim}", flush=True)
 
 
+def compare_checkouts(given: argparse.Namespace) -> None:
+    """CPU ms per question of our evaluation in the checkout `before` and in this one, in turn."""
+    checkouts = {"before": given.before.resolve(), "now": Path(__file__).resolve().parents[1]}
+    asked = {"requests": given.requests, "concurrency": given.concurrency, "max_tokens": 8, "model": "llava"}
+    server = argparse.Namespace(base_url="", latency=0.0, concurrency=given.concurrency)
+    ratios = []
+    with generation.endpoint(server) as base_url:
+        for number in range(given.repeats):
+            used = {}
+            for name, checkout in checkouts.items():
+                paths = os.pathsep.join(map(str, (checkout, checkout / "benchmarks")))
+                command = [sys.executable, "-c", CLIENT, json.dumps(asked | {"base_url": base_url})]
+                surroundings = {**os.environ, "PYTHONPATH": paths}
+                done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=surroundings)
+                used[name] = 1000 * float(done.stdout.split()[-1]) / given.requests
+            ratios.append(used["now"] / used["before"])
+            shown = f"{used['before']:.2f} before, {used['now']:.2f} now, ratio {ratios[-1]:.3f}"
+            print(f"run {number + 1}: CPU ms a question {shown}", flush=True)
+    print(f"median ratio {statistics.median(ratios):.3f}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=32)
@@ -191,7 +233,11 @@ def main() -> None:
     parser.add_argument("--max-tokens", type=int, default=0, help="of a reply; by default 64, 96 and 8")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each, in turn")
     parser.add_argument("--loads", choices=LOADS, nargs="+", default=list(LOADS))
+    parser.add_argument("--before", type=Path, help="another checkout")
     given = parser.parse_args()
+    if given.before:
+        compare_checkouts(given)
+        return
     if not PYTHON.exists():
         print("no server environment; `make vllm` makes it")
         return

@@ -1,8 +1,10 @@
 """Scores of open answers against one reference each: words in common, ROUGE-L, CIDEr.
 
-No library of CIDEr that is still maintained installs beside our stack, so it is written here after its
-definition (Vedantam et al. 2015, CIDEr-D with n up to 4 and σ = 6, as in coco-caption). Words are runs of letters and
-digits in lower case; coco-caption splits words with a Java program, whose words differ in a few places.
+No library of CIDEr that is still maintained installs beside our stack (aac-metrics 0.6 needs msclap, which needs an
+older transformers; pycocoevalcap's last release is of 2020), so it is written here after its definition (Vedantam et
+al. 2015, CIDEr-D with n up to 4 and σ = 6, as in coco-caption). On the same words it gives pycocoevalcap 1.2's numbers
+to 14 digits (312 captions). Words are runs of letters and digits in lower case; coco-caption splits words with a Java
+program, whose words differ in a few places.
 """
 
 from __future__ import annotations
