@@ -13,7 +13,9 @@ from typing import Any
 
 import torch
 from PIL import Image
+from tokenizers import Regex
 from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import Sequence, Split
 from transformers import LlavaProcessor, PreTrainedTokenizerFast
 from transformers.image_transforms import convert_to_rgb
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
@@ -53,6 +55,36 @@ def follow_llava(processor: LlavaProcessor) -> None:
         raise InputError(f"model {tokenizer.name_or_path!r}", problem, "Choose a chat template that fits the model")
     tokenizer.init_kwargs["legacy"] = getattr(tokenizer, "legacy", False)  # otherwise lost when it is saved
     processor.image_processor = LlavaImageProcessorPil.from_dict(processor.image_processor.to_dict(), do_pad=True)
+
+
+def split_user(processor: LlavaProcessor) -> None:
+    """Make the tokenizer read `USER` after `</s>` as `US` `ER`, as transformers before 4.34 did.
+
+    It then put a space before the text after `</s>`, and removed it from the tokens again. A tokenizer with
+    `legacy: true` still reads it so, with the space.
+
+    The saved tokenizer is of the class TokenizersBackend: Llama's own would make its pre-tokenizer anew.
+
+    Raises:
+        InputError: the tokenizer has no such pieces.
+    """
+    tokenizer = processor.tokenizer
+    if tokenizer.tokenize("</s>USER: ")[2] == "ER":
+        return
+    backend = tokenizer.backend_tokenizer
+    backend.pre_tokenizer = Sequence([Split(Regex("^US(?=ER: )"), "isolated"), backend.pre_tokenizer])
+    if tokenizer.tokenize("</s>USER: ")[1:3] != ["US", "ER"]:
+        problem = "it has no pieces US and ER, as Llama's have"
+        raise InputError(f"model {tokenizer.name_or_path!r}", problem, "Leave split_user unset")
+    kept = {name: tokenizer.init_kwargs[name] for name in ("legacy", "clean_up_tokenization_spaces")}
+    processor.tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        padding_side=tokenizer.padding_side,
+        model_max_length=tokenizer.model_max_length,
+        **tokenizer.special_tokens_map,
+        **kept,
+    )
+    processor.tokenizer.name_or_path = tokenizer.name_or_path
 
 
 def pads_to_square(image_processor: Any) -> bool:

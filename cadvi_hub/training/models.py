@@ -28,10 +28,10 @@ from cadvi_hub.generation.processors import load_pillow_processor
 from cadvi_hub.training.adapters import is_adapter
 from cadvi_hub.training.checkpoints import load_whole
 from cadvi_hub.training.image_texts import ImageTexts
-from cadvi_hub.training.inputs import follow_llava
+from cadvi_hub.training.inputs import follow_llava, split_user
 from cadvi_hub.training.recipe import Tuning, TuningModel
 from cadvi_hub.training.revisions import hub_commit, model_digest
-from cadvi_hub.training.structure import lora_targets, outside_decoder, projector_names
+from cadvi_hub.training.structure import lora_targets, modules_to_save, outside_decoder, projector_names
 
 TEMPLATES = Path(__file__).parent / "chat_templates"
 
@@ -97,14 +97,14 @@ def check_precision(model: PreTrainedModel, args: Tuning) -> None:
 
 
 def lora_config(model_args: TuningModel, model: PreTrainedModel, commit: str | None) -> LoraConfig:
-    """LoRA on the language model and the whole projector, unless `model_args` names modules.
+    """LoRA and whole modules, as `model_args` has the parts train, unless it names modules.
 
     Args:
         commit: the base's on the Hub, for the adapter's configuration.
     """
     config: Any = get_peft_config(model_args)
-    config.target_modules = config.target_modules or lora_targets(model)
-    config.modules_to_save = config.modules_to_save or projector_names(model)
+    config.target_modules = config.target_modules or lora_targets(model, model_args.parts)
+    config.modules_to_save = config.modules_to_save or modules_to_save(model, model_args.parts) or None
     config.revision = commit
     return cast(LoraConfig, config)
 
@@ -158,5 +158,11 @@ def load_processor(model_args: TuningModel, chat_template: Path | None) -> Proce
         if not isinstance(processor, LlavaProcessor):
             raise InputError(place, "llava.jinja is the template of LLaVA-1.5", "Leave chat_template_path unset")
         follow_llava(processor)
+        if model_args.split_user:
+            split_user(processor)
+    elif model_args.split_user:
+        raise InputError(
+            "settings, split_user", "only the turns of llava.jinja have USER after </s>", "Leave it unset"
+        )
     found: ProcessorMixin = processor
     return found

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast
 
 import docstring_parser
 import torch
@@ -24,6 +24,7 @@ from cadvi_hub.core.quiet import without_known_warnings
 from cadvi_hub.core.recipe_file import read_recipes
 from cadvi_hub.training.arguments import check_keys, packaged_recipes, written_out
 from cadvi_hub.training.settings import DataArguments, Method
+from cadvi_hub.training.structure import Tuned, TunedParts
 
 HELP = """usage: cadvi train --config RECIPE [--key value …]
 
@@ -51,7 +52,8 @@ class Tuning(_Arguments):
     """What all methods share. It comes before TRL's settings of a method in a list of base classes.
 
     Attributes:
-        projector_lr: peak learning rate of the projector; `learning_rate` is the rate of LoRA.
+        projector_lr: peak learning rate of the projector; `learning_rate` is the rate of the language model.
+        vision_tower_lr: peak learning rate of the vision tower, if it trains.
         train_sampling_strategy: `random`; `group_by_length` for steps of rows with equally many images and of about
             one length; or `llava` for steps that are drawn at random from the rows with images, or from those
             without, as in LLaVA's and the paper's training.
@@ -67,6 +69,7 @@ class Tuning(_Arguments):
     """
 
     projector_lr: float = 2e-5
+    vision_tower_lr: float = 2e-6
     train_sampling_strategy: str = field(default="random", metadata={"choices": STRATEGIES})
     remove_unused_columns: bool = False
     chat_template_path: str | None = None
@@ -137,12 +140,21 @@ class TuningModel(ModelConfig):
 
     Attributes:
         model_name_or_path: the model to start from: a folder, a Hub repo id, or demo-base, which the package ships.
-        use_peft: train LoRA and the projector; nothing else is supported.
+        use_peft: must stay on: what is trained is saved as an adapter.
+        tune_language_model: `lora`; `full` for all its weights, in a copy that the adapter holds; or `frozen`.
+        tune_projector: `full` or `frozen`.
+        tune_vision_tower: `frozen`, `lora` or `full`.
+        split_user: with `llava.jinja`, read `USER` after `</s>` as the tokens `US` and `ER`. The paper's training did,
+            with transformers 4.31; later versions read one token.
         lora_r: rank of LoRA in the released recipe.
         lora_alpha: scale of LoRA in the released recipe.
     """
 
     use_peft: bool = True
+    tune_language_model: Tuned = "lora"
+    tune_projector: Literal["frozen", "full"] = "full"
+    tune_vision_tower: Tuned = "frozen"
+    split_user: bool = False
     lora_r: int = 128
     lora_alpha: int = 256
 
@@ -150,6 +162,11 @@ class TuningModel(ModelConfig):
         super().__post_init__()  # type: ignore[no-untyped-call]
         if self.model_name_or_path:
             self.model_name_or_path = named(self.model_name_or_path)
+
+    @property
+    def parts(self) -> TunedParts:
+        """How each part trains."""
+        return TunedParts(self.tune_language_model, self.tune_projector, self.tune_vision_tower)
 
 
 class _Help(RawDescriptionHelpFormatter, ArgumentDefaultsHelpFormatter):

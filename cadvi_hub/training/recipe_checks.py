@@ -27,6 +27,7 @@ RANGES = {
     "save_total_limit": Range(1, MOST),
     "learning_rate": _OR_ZERO,
     "projector_lr": _OR_ZERO,
+    "vision_tower_lr": _OR_ZERO,
     "weight_decay": _OR_ZERO,
     "max_grad_norm": _OR_ZERO,
     "warmup_steps": _OR_ZERO,
@@ -77,6 +78,16 @@ def _check_rewards(args: RewardConfig) -> None:
         raise InputError("settings, save_steps", problem, "Choose a multiple of that many batches")
 
 
+def _check_parts(model_args: TuningModel) -> None:
+    """InputError if no part of the model trains, or one that does cannot train as it is loaded."""
+    if set(model_args.parts) == {"frozen"}:
+        keys = "settings, tune_language_model, tune_projector and tune_vision_tower"
+        raise InputError(keys, "every part is frozen, so nothing would train", "Leave one of them unset")
+    if model_args.tune_language_model == "full" and (model_args.load_in_4bit or model_args.load_in_8bit):
+        problem = "weights of 4 or 8 bits cannot train"
+        raise InputError("settings, tune_language_model", problem, "Set it to lora, or load the model in bfloat16")
+
+
 def check_settings(args: Tuning, model_args: TuningModel) -> None:
     """Refuse settings that this method does not support, instead of overriding them.
 
@@ -94,8 +105,10 @@ def check_settings(args: Tuning, model_args: TuningModel) -> None:
             "settings, max_length", "it would cut image tokens", "Set max_tokens instead, which only cuts answers"
         )
     if not (getattr(args, "assistant_only_loss", True) and model_args.use_peft):
-        problem = "this method trains LoRA and the projector on the assistant's answers"
-        raise InputError("settings, assistant_only_loss and use_peft", problem, "Leave both on")
+        problem = "this method trains an adapter on the assistant's answers"
+        hint = "Leave both on; tune_language_model: full trains all weights"
+        raise InputError("settings, assistant_only_loss and use_peft", problem, hint)
+    _check_parts(model_args)
     if args.train_sampling_strategy not in STRATEGIES:
         problem = f"it is {args.train_sampling_strategy!r}"
         raise InputError("setting train_sampling_strategy", problem, f"Choose one of {', '.join(STRATEGIES)}")

@@ -151,7 +151,7 @@ def _train(data: DataArguments, args: Tuning, model_args: TuningModel, output: O
             output=output,
             peft_config=lora_config(model_args, model, commit),
         )
-    check_trainable(cast(PeftModel, trainer.model))
+    check_trainable(cast(PeftModel, trainer.model), model_args.parts)
     take_free_cores(args)
     trainer.train(resume_from_checkpoint=checkpoint)
 

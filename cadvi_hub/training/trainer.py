@@ -24,7 +24,7 @@ from cadvi_hub.training.recipe import Tuning
 from cadvi_hub.training.runs import CHECKPOINT_MANIFEST, complete_checkpoint
 from cadvi_hub.training.sampling import GroupedSampler, Grouping, StreamingSampler
 from cadvi_hub.training.streaming import RowStream
-from cadvi_hub.training.structure import run_frozen_tower_without_gradient
+from cadvi_hub.training.structure import TunedParts, parts_of, run_frozen_tower_without_gradient
 
 
 class EpochOrder(TrainerCallback):
@@ -112,13 +112,15 @@ class Tuner(Trainer):
     def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
         optimizer = super().create_optimizer(model)
         trained: Any = self.model if model is None else model
-        projector = {id(weight) for name, weight in trained.named_parameters() if ".modules_to_save." in name}
+        named = dict(trained.named_parameters())
+        parts = parts_of(cast(Any, self.model).get_base_model(), named)
+        owner = {id(weight): parts[name] for name, weight in named.items()}
+        rates = {"projector": self.args.projector_lr, "vision_tower": self.args.vision_tower_lr}
         groups = []
         for group in optimizer.param_groups:
-            for own_rate in (False, True):
-                weights = [weight for weight in group["params"] if (id(weight) in projector) == own_rate]
-                rate = self.args.projector_lr if own_rate else group["lr"]
-                groups += [{**group, "params": weights, "lr": rate}] if weights else []
+            for part in TunedParts._fields:
+                weights = [weight for weight in group["params"] if owner[id(weight)] == part]
+                groups += [{**group, "params": weights, "lr": rates.get(part, group["lr"])}] if weights else []
         optimizer.param_groups[:] = groups
         return optimizer
 

@@ -18,6 +18,7 @@ from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
 from cadvi_hub import compare_images
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.schema import instruct_features, message
 from cadvi_hub.hub.publish import publish_model
 from cadvi_hub.hub.settings import PublishSettings
 from cadvi_hub.training import recipe_checks, sft
@@ -140,6 +141,20 @@ def test_projector_and_lora_follow_their_own_rates(room: Path, tmp_path: Path) -
 def test_group_by_length_sees_the_lengths(room: Path, tmp_path: Path) -> None:
     run(room, tmp_path / "run", train_sampling_strategy="group_by_length", max_steps=2)
     assert len(curve(tmp_path / "run")) == 2
+
+
+@pytest.mark.parametrize("strategy", ["random", "group_by_length", "llava"])
+def test_rows_of_no_image_up_to_five_train_together(tmp_path: Path, strategy: str) -> None:
+    room = make_room(tmp_path / "room", rows=6)
+    rows = [row(1) for _ in range(12)]
+    for images, many in zip([0, 1, 2, 3, 4, 5] * 2, rows, strict=True):
+        many["images"] *= images
+        many["messages"][0] = message("user", "<image>" * images + "What is red?")
+    Dataset.from_list(rows, features=instruct_features()).to_parquet(str(room / "v1/train-00000-of-00001.parquet"))
+    run(room, tmp_path / "out", train_sampling_strategy=strategy)
+    log = json.loads((tmp_path / "out/training.json").read_text())
+    assert (log["rows"], log["steps"]) == ({"v1": 12}, 4)
+    assert not any(log["dropped"]["v1"].values())
 
 
 def test_chat_template_is_found_by_name_and_one_that_does_not_fit_is_refused(room: Path, tmp_path: Path) -> None:
