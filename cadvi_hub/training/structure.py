@@ -165,12 +165,12 @@ def check_trainable(model: PeftModel, parts: TunedParts = THE_PAPERS) -> None:
     if stray:
         problem = f"{len(stray)} weights would train that must not, among them {min(stray)!r}"
         raise InputError(place, problem, hint)
-    for part, kind in parts._asdict().items():
-        if kind != "frozen" and part not in trainable.values():
-            raise InputError(place, f"the {part.replace('_', ' ')} would not train", hint)
     for name in projector_names(base) if parts.projector == "full" else []:
         if not any(weight.startswith(f"{name}.") for weight in trainable):
             raise InputError(place, f"the projector {name!r} would not train", hint)
+    for part, kind in parts._asdict().items():
+        if kind != "frozen" and part not in trainable.values():
+            raise InputError(place, f"the {part.replace('_', ' ')} would not train", hint)
 
 
 def run_frozen_tower_without_gradient(model: PeftModel) -> None:

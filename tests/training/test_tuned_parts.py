@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText
 
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.training.recipe import TuningModel
+from cadvi_hub.training.recipe import TuningConfig, TuningModel
 from cadvi_hub.training.recipe_checks import check_settings
 from cadvi_hub.training.runs import CHECKPOINT_MANIFEST
 from tests.support.tiny_vlms import make_tiny_vlm
@@ -112,7 +112,6 @@ def test_activation_checkpointing_changes_nothing(room: Path, tmp_path: Path) ->
 def test_a_stopped_run_goes_on_to_the_same_weights(room: Path, tmp_path: Path) -> None:
     keys: dict[str, Any] = {"save_strategy": "steps", "save_steps": 2, "vision_tower_lr": 1e-3}
     run(room, tmp_path / "whole", ALL_FULL, **keys)
-    (tmp_path / "run").mkdir()
     run(room, tmp_path / "run", ALL_FULL, **keys)
     log = tmp_path / "run/training.json"
     log.write_text(log.read_text().replace('"finished": true', '"finished": false'))
@@ -146,8 +145,6 @@ def test_the_reference_of_preferences_is_the_start_also_in_full(tmp_path: Path) 
 def test_what_cannot_train_is_refused_before_anything_is_read(
     tmp_path: Path, model: dict[str, Any], problem: str
 ) -> None:
-    from cadvi_hub.training.recipe import TuningConfig
-
     args = TuningConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False)
     with pytest.raises(InputError, match=problem):
         check_settings(args, TuningModel(model_name_or_path="base", **model))
