@@ -112,8 +112,8 @@ def closed_shares(task: str, rows: Sequence[Prediction]) -> dict[str, Share]:
             shares[f"{prefix}accuracy{ending}"] = _share(task, members, _right(members, reading))
             whole = [row for row in members if row["group"] not in lost]
             for joint in grouped:
-                if outcomes := group_outcomes(joint, whole, _right(whole, reading)).values():
-                    shares[f"{prefix}{joint.metric}{ending}"] = Share(sum(outcomes), len(outcomes))
+                if (share := _joint_share(task, joint, whole, _right(whole, reading))) is not None:
+                    shares[f"{prefix}{joint.metric}{ending}"] = share
             if not category:
                 shares[f"{prefix}unreadable"] = _share(task, rows, [row[reading] is None for row in rows])
     return shares
@@ -135,9 +135,9 @@ def both_orders_shares(task: str, rows: Sequence[Prediction], swapped: Sequence[
         shares[f"{PREFIX[reading]}both_orders_accuracy"] = _share(task, there, right)
         whole = [(row, is_right) for row, is_right in zip(there, right, strict=True) if row["group"] not in lost]
         for joint in grouped:
-            outcomes = group_outcomes(joint, [row for row, _ in whole], [is_right for _, is_right in whole]).values()
-            if outcomes:
-                shares[f"{PREFIX[reading]}both_orders_{joint.metric}"] = Share(sum(outcomes), len(outcomes))
+            share = _joint_share(task, joint, [row for row, _ in whole], [is_right for _, is_right in whole])
+            if share is not None:
+                shares[f"{PREFIX[reading]}both_orders_{joint.metric}"] = share
     return shares
 
 
@@ -193,6 +193,15 @@ def _share(task: str, rows: Sequence[Prediction], outcomes: Sequence[bool]) -> S
     return clustered_share(outcomes, clusters(task, rows))
 
 
+def _joint_share(task: str, joint: Joint, rows: Sequence[Prediction], right: Sequence[bool]) -> Share | None:
+    """The share of units that are right; None if there is no unit. Units of one cluster depend on each other."""
+    outcomes = group_outcomes(joint, rows, right)
+    shared = {
+        joint.unit(row["id"], row["group"]): cluster for row, cluster in zip(rows, clusters(task, rows), strict=True)
+    }
+    return clustered_share(list(outcomes.values()), [shared[unit] for unit in outcomes]) if outcomes else None
+
+
 def task_scores(
     task: str, rows: Mapping[str, Sequence[Prediction]], both_orders: bool, closed: Mapping[str, Share] | None = None
 ) -> dict[str, Any]:
@@ -210,7 +219,7 @@ def task_scores(
         return _open_scores(task, own) | {"n": n}
     shares = dict(closed_shares(task, own) if closed is None else closed)
     if "ranked" in own[0]:
-        shares["ranked_accuracy"] = Share(sum(row["ranked"] == row["answer"] for row in own), n)
+        shares["ranked_accuracy"] = _share(task, own, [row["ranked"] == row["answer"] for row in own])
     shares |= _reader_shares(task, own)
     if swapped:
         shares |= both_orders_shares(task, own, swapped)
@@ -252,12 +261,14 @@ def _open_scores(task: str, own: Sequence[Prediction]) -> dict[str, Any]:
         values = TEXT_SCORES[metric](*texts)
         for category in ["", *sorted({row["category"] for row in rows} - {""})]:
             of = [value for value, row in zip(values, rows, strict=True) if category in ("", row["category"])]
+            shared = clusters(task, [row for row in rows if category in ("", row["category"])])
             name = f"{metric}_{category}" if category else metric
-            mean, interval = mean_and_interval(of, highest=HIGHEST_CIDER if metric == "cider" else 1.0)
+            highest = HIGHEST_CIDER if metric == "cider" else 1.0
+            mean, interval = mean_and_interval(of, clusters=shared, highest=highest)
             scores |= {name: mean, f"{name}_interval": list(interval)}
             if len(of) < n:
                 scores[f"{name}_n"] = len(of)
-    return scores | _values(shares | {"exact_match": Share(sum(row["correct"] for row in rows), len(rows))}, n)
+    return scores | _values(shares | {"exact_match": _share(task, rows, [row["correct"] for row in rows])}, n)
 
 
 def _values(shares: Mapping[str, Share], n: int) -> dict[str, Any]:

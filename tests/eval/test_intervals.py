@@ -84,6 +84,48 @@ def test_the_questions_of_a_pair_are_one_cluster_and_the_sentences_of_an_nlvr2_s
     assert high - low > 0.8
 
 
+def test_questions_that_count_together_are_clusters_too_where_they_share_images() -> None:
+    ids = [f"{group}_q{question}i{image}" for group in range(12) for image in (0, 1) for question in (0, 1)]
+    groups = [each.partition("_")[0] for each in ids]
+    right = [number < 6 for number in range(12) for _ in range(4)]  # all of a group's answers, or none
+    rows = [
+        {
+            "index": i,
+            "ranked": "Yes" if is_right else "No",
+            **prediction(
+                "naturalbench",
+                {"id": id, "category": "", "group": group, "options": ["Yes", "No"]},
+                "Yes",
+                "Yes" if is_right else "No",
+            ),
+        }
+        for i, (id, group, is_right) in enumerate(zip(ids, groups, right, strict=True))
+    ]
+    shares = closed_shares("naturalbench", rows)
+    assert (shares["question_accuracy"].n, shares["group_accuracy"].n) == (24, 12)
+    scores = task_scores("naturalbench", {"naturalbench": rows}, both_orders=False)
+    widths = {
+        metric: scores[f"{metric}_interval"][1] - scores[f"{metric}_interval"][0]
+        for metric in ("accuracy", "question_accuracy", "image_accuracy", "ranked_accuracy")
+    }
+    low, high = clustered_share([number < 6 for number in range(12)], list(range(12))).interval  # independent groups
+    assert all(width == pytest.approx(high - low, rel=0.05) for width in widths.values())
+    assert shares["group_accuracy"].effective == 12
+
+
+def test_the_mean_of_open_answers_about_the_same_images_has_a_wider_interval() -> None:
+    question = {"category": "", "options": []}
+    rows = [
+        {"index": i, **prediction("cad_qa", question | {"id": str(i), "group": str(i // 5)}, "a dog", text)}
+        for i, text in enumerate(["a dog"] * 20 + ["a cat"] * 20)
+    ]
+    alone = [{**row, "group": str(row["index"])} for row in rows]
+    of = [task_scores("cad_qa", {"cad_qa": each}, both_orders=False) for each in (rows, alone)]
+    for metric in ("token_f1", "exact_match"):
+        together, apart = (scores[f"{metric}_interval"] for scores in of)
+        assert together[1] - together[0] > 1.5 * (apart[1] - apart[0])
+
+
 def test_mcnemars_test_counts_groups() -> None:
     differences = [1.0, 1.0] * 6 + [-1.0, 1.0]
     assert clustered_mcnemar(differences, [str(i // 2) for i in range(14)]) == mcnemar(0, 6)
