@@ -71,10 +71,10 @@ def test_each_part_trains_as_it_is_told_and_the_merged_model_has_it(
 
 
 def test_each_part_has_its_own_rate(room: Path, tmp_path: Path) -> None:
-    rates = {"learning_rate": 1e-2, "projector_lr": 1e-3, "vision_tower_lr": 1e-3}
     parts = {"learning_rate": "language_model", "projector_lr": "projector", "vision_tower_lr": "vision_tower"}
     for rate, part in parts.items():
-        merged = run(room, tmp_path / part, ALL_FULL, max_steps=2, **dict.fromkeys(rates, 0.0) | {rate: 1e-3})
+        rates: dict[str, Any] = dict.fromkeys(parts, 0.0) | {rate: 1e-3}
+        merged = run(room, tmp_path / part, ALL_FULL, max_steps=2, **rates)
         assert moved(room, merged) == of_part(room, part)
 
 
@@ -104,7 +104,7 @@ def test_the_patch_mergers_in_a_tower_keep_the_projectors_rate(tmp_path: Path) -
 def test_activation_checkpointing_changes_nothing(room: Path, tmp_path: Path) -> None:
     for name, tower in (("full", "full"), ("lora", "lora")):
         for checkpointing in (True, False):
-            keys = {"activation_checkpointing": checkpointing, "max_steps": 2, "vision_tower_lr": 1e-3}
+            keys: dict[str, Any] = {"activation_checkpointing": checkpointing, "max_steps": 2, "vision_tower_lr": 1e-3}
             run(room, tmp_path / f"{name}-{checkpointing}", ALL_FULL | {"tune_vision_tower": tower}, **keys)
         assert curve(tmp_path / f"{name}-True") == curve(tmp_path / f"{name}-False")
 
