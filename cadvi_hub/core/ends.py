@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ from types import TracebackType
 
 from cadvi_hub.core.errors import InputError
 
+_SIGPIPE = 128 + 13  # how a shell reports a program whose reader has gone
+_STDOUT = 1
 _START, _END = 800, 400  # characters that are kept of a long text: the place at its start, the hint at its end
 
 
@@ -31,6 +34,8 @@ def ending_in_one_line(command: str, debug: bool = False) -> Iterator[None]:
         _close_bars()
         sys.exit(_stopped(command) or 1)
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            sys.exit(_SIGPIPE)
         if debug:
             raise
         _close_bars()
@@ -64,6 +69,18 @@ def _stopped(command: str) -> str:
     """What Ctrl-C ends with. One process of a launcher's says it, because Ctrl-C reaches all of them."""
     said_elsewhere = os.environ.get("LOCAL_RANK", "0") != "0"
     return "" if said_elsewhere else f"{command}: stopped. Run the same command again to continue"
+
+
+def _nobody_reads() -> bool:
+    """Whether the reader of our output has gone, as in `cadvi … | head`: then there is nothing to say."""
+    if not hasattr(select, "poll"):  # Windows
+        return False
+    reader = select.poll()
+    reader.register(_STDOUT, 0)
+    if not any(event & select.POLLERR for _, event in reader.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)  # Python flushes it again at its end
+    return True
 
 
 def _close_bars() -> None:
