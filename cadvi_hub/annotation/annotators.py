@@ -105,7 +105,7 @@ class LlmAnnotator:
             yield pair, self._read(outcome)
 
     def _is_readable(self, reply: Reply) -> bool:
-        return not isinstance(read_summary(reply, as_json=self._settings.json_schema), Dropped)
+        return not isinstance(self._read(reply), Dropped)
 
     def _request(self, pair: ImagePair, images: ImageStore) -> ChatRequest:
         schema = summary_json_schema() if self._settings.json_schema else None

@@ -32,15 +32,15 @@ class DropReason(StrEnum):
     UNGROUNDED = "ungrounded"
     UNVERIFIED = "unverified"
     NOT_TOLD_APART = "not_told_apart"
+    NO_QUESTION_LEFT = "no_question_left"  # all questions about the pair are flagged
 
 
-# Reasons of replies that another try may give in a form that can be read.
-UNREADABLE = {
-    DropReason.CUT_OFF,
-    DropReason.REFUSAL,
-    DropReason.NO_COMMONALITIES,
-    DropReason.NO_DIFFERENCES,
-    DropReason.UNPARSED,
+# Reasons that lie in a stored reply: asked again, the model may give one that can be used.
+UNUSABLE_REPLY = frozenset(DropReason) - {
+    DropReason.REQUEST_FAILED,
+    DropReason.UNGROUNDED,
+    DropReason.UNVERIFIED,
+    DropReason.NOT_TOLD_APART,
 }
 
 

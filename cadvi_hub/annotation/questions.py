@@ -25,7 +25,6 @@ from cadvi_hub.core.summaries import render_summary
 from cadvi_hub.generation.chat import ChatRequest, Failed, Generator, Reply, ask
 
 PROMPT = "questions_from_summary"
-NO_QUESTION = "no_question_left"  # drops a pair whose questions are all flagged
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,12 @@ class QuestionWriter:
             example=seeded(pair, self._settings.seed, "example").getrandbits(16),
             as_json=schema is not None,
         )
-        return ChatRequest(messages, decoding=self._decoding, json_schema=schema)
+        return ChatRequest(
+            messages,
+            decoding=self._decoding,
+            json_schema=schema,
+            is_readable=lambda reply: not isinstance(self._read(pair, reply).kept, Dropped),
+        )
 
     def _read(self, pair: ImagePair, outcome: Reply | Failed) -> WrittenQuestions:
         if isinstance(outcome, Failed):
@@ -82,7 +86,7 @@ class QuestionWriter:
                 flagged.append(flag)
         if not sound:
             reasons = ", ".join(flag for flag, _ in flagged)
-            return WrittenQuestions(Dropped(NO_QUESTION, reasons), tuple(flagged))
+            return WrittenQuestions(Dropped(DropReason.NO_QUESTION_LEFT, reasons), tuple(flagged))
         return WrittenQuestions(seeded(pair, self._settings.seed, "kept question").choice(sound), tuple(flagged))
 
 

@@ -25,7 +25,7 @@ class AnnotatorSettings(SamplingSettings, EndpointSettings):
         min_words: shorter summaries are dropped; the paper's have 157 words on average.
         max_words: longer summaries are dropped.
         reply_store: file that keeps every reply; by default `replies.sqlite` in the output folder.
-        retry_unreadable: ask again for stored replies that are empty or cannot be read. A finished build is left
+        retry_unreadable: ask again for stored replies that are empty or cannot be used. A finished build is left
             alone: remove its folder first.
     """
 

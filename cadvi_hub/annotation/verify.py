@@ -139,7 +139,8 @@ class Verifier:
             return Dropped(DropReason.UNVERIFIED, "no commonality is left")
         if not summary.differences:
             return Dropped(DropReason.UNVERIFIED, "no difference is left")
-        return check_summary(summary, min_words=self._min_words, max_words=self._max_words) or summary
+        unfit = check_summary(summary, min_words=self._min_words, max_words=self._max_words)
+        return Dropped(DropReason.UNVERIFIED, f"what is left is {unfit.reason}") if unfit else summary
 
 
 def _joined(checked: Checked, added: Checked) -> Checked:

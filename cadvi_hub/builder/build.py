@@ -21,7 +21,7 @@ from cadvi_hub.builder.folder import BuildFolder
 from cadvi_hub.builder.plan import Plan, make_plan, output_errors
 from cadvi_hub.builder.records import stage_graphs, stage_records
 from cadvi_hub.builder.settings import BuildSettings
-from cadvi_hub.builder.shards import lay_out, make_shards, reasons, retry_hint
+from cadvi_hub.builder.shards import is_made, lay_out, make_shards, reasons, retry_hint
 from cadvi_hub.builder.stages import RECORDS
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.pairing.explain import explain_mined
@@ -60,7 +60,7 @@ def build(settings: BuildSettings, annotator: Annotator | None = None) -> Path:
                     _make(plan, folder)
                 folder.finish()
             report = folder.report()
-    dropped = (reasons(report["drops"]) or "nothing") + retry_hint(plan, report["drops"])
+    dropped = (reasons(report["drops"]) or "nothing") + retry_hint(plan, report["drops"], is_finished=True)
     logger.info("%s: %d rows; dropped: %s", plan.path, report["rows"], dropped)
     return plan.path
 
@@ -90,7 +90,7 @@ def _make(plan: Plan, folder: BuildFolder) -> None:
 
     read = stage_records(plan, folder)
     stage_graphs(plan, folder)
-    missing = [number for number in range(read.blocks) if not folder.has_part(number)]
+    missing = [number for number in range(read.blocks) if not is_made(plan.settings, folder, number)]
     done = read.records - min(read.records, len(missing) * plan.settings.rows_per_shard)
     with tqdm(desc=plan.path.name, total=read.records, initial=done, unit="row", disable=None) as bar:
         for records in make_shards(plan, folder, missing):

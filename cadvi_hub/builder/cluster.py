@@ -23,7 +23,7 @@ from cadvi_hub.builder.folder import share_build_folder
 from cadvi_hub.builder.plan import Plan
 from cadvi_hub.builder.records import stage_graphs, stage_records, staged_records
 from cadvi_hub.builder.settings import BuildSettings
-from cadvi_hub.builder.shards import ShardMaker, lay_out
+from cadvi_hub.builder.shards import ShardMaker, is_made, lay_out
 from cadvi_hub.builder.stages import RECORDS
 from cadvi_hub.core.errors import InputError
 
@@ -116,7 +116,7 @@ def make_share(plan: Plan, data: Any, rank: int, tasks: int) -> None:
         maker = ShardMaker(_with_own_replies(plan.settings, rank, tasks), folder)
         for number in range(rank, staged_records(folder).blocks, tasks):
             with folder.locked_part(number):
-                if not folder.has_part(number):
+                if not is_made(plan.settings, folder, number):
                     maker.make(number)
 
 

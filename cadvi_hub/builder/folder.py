@@ -107,9 +107,10 @@ class BuildFolder(ShardFolder):
         with locked(file, self.path, f"another task makes shard {number}"):
             yield
 
-    def part_counts(self, parts: int) -> list[Json]:
-        """What was counted for shards 0 … parts - 1."""
-        return [read_json(self._record(number))["counts"] for number in range(parts)]
+    def part_counts(self, number: int) -> Json:
+        """What was counted for shard `number`."""
+        counts: Json = read_json(self._record(number))["counts"]
+        return counts
 
     def lay_out(self, rows_per_part: Sequence[int], report: Json) -> None:
         """Fix the final names, once all shards are there; shards without rows get none."""

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from cadvi_hub.annotation.annotators import GroundedAnnotator, reply_store
-from cadvi_hub.annotation.filters import UNREADABLE, DropReason
+from cadvi_hub.annotation.filters import UNUSABLE_REPLY, DropReason
 from cadvi_hub.builder.authors import Authors, make_authors
 from cadvi_hub.builder.counts import Counted, StagedRecords, report_of
 from cadvi_hub.builder.folder import BuildFolder
@@ -71,6 +71,13 @@ class ShardMaker:
         return instruct_rows(records, self._pictures)
 
 
+def is_made(settings: BuildSettings, folder: BuildFolder, number: int) -> bool:
+    """Whether shard `number` is there and whole, and has no reply that is to be asked again."""
+    if not folder.has_part(number):
+        return False
+    return not settings.annotator.retry_unreadable or not _unusable_replies(folder.part_counts(number)["drops"])
+
+
 def make_shards(plan: Plan, folder: BuildFolder, missing: list[int]) -> Iterator[int]:
     """Make the `missing` shards with the number of processes that the settings ask for.
 
@@ -112,7 +119,7 @@ def lay_out(plan: Plan, folder: BuildFolder, read: StagedRecords) -> None:
     Raises:
         InputError: no row is left.
     """
-    parts = folder.part_counts(read.blocks)
+    parts = list(map(folder.part_counts, range(read.blocks)))
     counted = report_of(parts, read)
     if not counted["rows"]:
         problem = f"no row is left ({reasons(counted['drops'], examples=True) or 'no pair or row was found'})"
@@ -143,11 +150,14 @@ def refusal_hint(drops: Json) -> str:
     return ""
 
 
-def retry_hint(plan: Plan, drops: Json) -> str:
-    """Where the replies are that could not be read, and how to ask again; nothing if there are none."""
-    number = sum(entry["count"] for reason, entry in drops.items() if reason in UNREADABLE)
-    annotator = plan.settings.annotator
+def retry_hint(plan: Plan, drops: Json, is_finished: bool = False) -> str:
+    """Where the replies are that cannot be used, and how to ask again; nothing if there are none."""
+    number, annotator = _unusable_replies(drops), plan.settings.annotator
     if not number or annotator.kind == "mentions":
         return ""
-    store = reply_store(annotator, plan.settings.out)
-    return f"; {number} replies in {store} cannot be used (--annotator.retry_unreadable true asks again)"
+    store, first = reply_store(annotator, plan.settings.out), f"remove {plan.path}; " if is_finished else ""
+    return f"; {number} replies in {store} cannot be used ({first}--annotator.retry_unreadable true asks again)"
+
+
+def _unusable_replies(drops: Json) -> int:
+    return sum(entry["count"] for reason, entry in drops.items() if reason in UNUSABLE_REPLY)

@@ -15,7 +15,6 @@ from cadvi_hub.annotation.prompt import prompt_hash, render_prompt
 from cadvi_hub.annotation.question_flags import Flag, question_flags
 from cadvi_hub.annotation.question_layout import QuestionAnswer, questions_json_schema, render_questions
 from cadvi_hub.annotation.questions import (
-    NO_QUESTION,
     QuestionWriter,
     WrittenQuestions,
     read_questions,
@@ -140,7 +139,7 @@ def test_flagged_questions_are_left_out_and_each_has_its_flag() -> None:
 def test_a_pair_of_whose_questions_none_is_sound_is_dropped_with_the_flags() -> None:
     one = QuestionAnswer("What is the dog in Image 1 doing?", "It runs.")
     (result,) = written(reply(one, one))
-    assert result.kept == Dropped(NO_QUESTION, "one_image, one_image")
+    assert result.kept == Dropped(DropReason.NO_QUESTION_LEFT, "one_image, one_image")
     assert len(result.flagged) == 2
 
 
@@ -171,7 +170,7 @@ def test_of_json_that_was_cut_off_every_whole_question_is_read() -> None:
         (Failed("too long"), DropReason.REQUEST_FAILED),
         (Reply("I'm sorry, but I cannot see the images.", "stop", 1, 9), DropReason.REFUSAL),
         (Reply("Both images show dogs.", "stop", 1, 9), DropReason.UNPARSED),
-        (Reply("Question: What do both images", "length", 1, 768), NO_QUESTION),
+        (Reply("Question: What do both images", "length", 1, 768), DropReason.NO_QUESTION_LEFT),
         (Reply("Sure! Here is", "length", 1, 768), DropReason.CUT_OFF),
     ],
 )
