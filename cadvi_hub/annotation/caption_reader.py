@@ -28,6 +28,7 @@ _PICTURE_PLACE = re.compile(
 )
 _SCENE_IS = re.compile(r"(?:it|the (?:picture|image|photo|scene)) is (?:all )?(?=(?:in|on|at)\b)", re.IGNORECASE)
 _PLAIN = str.maketrans({'"': "", "“": "", "”": "", "—": ", "})  # a name in quotes is a name
+_DASH = re.compile(r"\s[-–]\s")
 _DOUBLED = re.compile(r"[^aeiou]*[aeiou][^aeiouwxy]")  # run → running
 
 
@@ -71,7 +72,7 @@ def read_captions(captions: Iterable[str]) -> Iterator[CaptionReading]:
 
 def _without_places(caption: str) -> tuple[str, list[tuple[int, str]]]:
     """The caption without phrases like "at the top left", and where they were: the parser takes them apart."""
-    text, kept, end = " ".join(caption.translate(_PLAIN).split()), "", 0
+    text, kept, end = " ".join(_DASH.sub(", ", caption.translate(_PLAIN)).split()), "", 0
     places = []
     for found in _PICTURE_PLACE.finditer(text):
         if found.start() and text[found.start() - 1] not in ".!?":
@@ -89,7 +90,7 @@ def _read(doc: Doc, places: list[tuple[int, str]]) -> CaptionReading:
         relation = RELATIONS.search(sentence.text)
         if relation and _is_whole(sentence, relation, phrases):
             reading.relations.append(_lower_first(sentence.text))
-        if (relation and reading.things) or any(token.lower_ in words.UNREAL for token in sentence):
+        if (relation and reading.things) or not _is_description(sentence):
             continue
         setting = _setting(sentence, phrases)
         if setting:
@@ -121,6 +122,21 @@ def _is_whole(sentence: Span, relation: re.Match[str], phrases: dict[int, Phrase
     if before is None or after is None or before.root.nbor().idx - sentence.start_char != relation.start():
         return False
     return all(token.is_punct for token in sentence.doc[after.root.i + 1 : sentence.end])
+
+
+def _is_description(sentence: Span) -> bool:
+    """Whether the sentence says what the image shows; not "Give me your trash!", nor "Car emblems to put on a van".
+
+    In the latter the tagger takes the noun "emblems" for a verb.
+    """
+    if any(token.lower_ in words.UNREAL for token in sentence):
+        return False
+    root = sentence.root
+    following = [token.tag_ for token in sentence if token.i == root.i + 1]
+    if root.tag_ != "VBZ" or following != ["TO"] or root.i == sentence.start:
+        return True
+    subject = root.nbor(-1)
+    return subject.tag_ != "NN" or any(child.tag_ in ("DT", "PRP$", "CD") for child in subject.lefts)
 
 
 def _verb(phrase: Phrase) -> Token | None:

@@ -159,7 +159,9 @@ def thing_of(phrase: Phrase) -> Thing | None:
     if determiner in words.INDEFINITE:
         count = 1
     article = "a" if count else "the" if determiner in ("the", "this") and not is_plural else ""
-    is_name = root.tag_ == "NNP" and not determiner and not name and not looks  # "Venus", "Tux"
+    is_name = (
+        root.tag_ == "NNP" and root.text[0].isupper() and not determiner and not name and not looks
+    )  # "Venus", "Tux"
     if not article and not is_plural and not is_name and form not in words.MASS:
         if _is_of_a_bunch(root):
             single = _plural(form)
@@ -198,8 +200,12 @@ def _is_shown(phrase: Phrase) -> bool:
     plain = determined or phrase.determiner or root.tag_ == "NNS" or root.lower_ in words.MASS
     if root.tag_ in ("NNP", "NNPS") and not determined and first.dep_ != "ROOT":
         return False
+    if any(map(_is_purpose, root.ancestors)) or _is_said_again(first):
+        return False
     if first.dep_ == "pobj" or first.dep_ == "pcomp":
         preposition = first.head.lower_
+        if phrase.determiner == "our":
+            return False  # "in our solar system"
         if preposition == "of" and first.head.head.lemma_.lower() not in words.GROUPS | {"top", "front"}:
             return False
         return bool(plain or _is_of_a_bunch(root)) and (preposition in words.SHOWN_AFTER or first.head.dep_ == "agent")
@@ -208,6 +214,20 @@ def _is_shown(phrase: Phrase) -> bool:
     if first.dep_ == "dobj":
         return bool(plain)
     return first.dep_ in ("ROOT", "nsubj", "nsubjpass") or determined
+
+
+def _is_said_again(noun: Token) -> bool:
+    """Whether it names things that are listed before it, "a man and a woman, two friends"."""
+    if noun.dep_ != "appos":
+        return False
+    before = [noun.head, *noun.head.lefts, *noun.head.rights]
+    return any(token.dep_ == "conj" and token.i < noun.i for token in before)
+
+
+def _is_purpose(verb: Token) -> bool:
+    """Whether it says what a thing is for, "stickers to put on a laptop": there need not be a laptop."""
+    is_infinitive = verb.tag_ == "VB" and any(child.tag_ == "TO" for child in verb.lefts)
+    return is_infinitive and verb.dep_ in ("ROOT", "relcl", "acl")
 
 
 def _plural(kind: str) -> str:

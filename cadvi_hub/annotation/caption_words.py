@@ -22,8 +22,8 @@ ABSTRACT = UNINFORMATIVE | _words(
     """air attempt bit body case celebration chance course design direction display distance effort event example fact
     flight foot form fun game half hour job kind life line look love match mid minute moment month motion name night
     one other others pattern position process purpose rest ride sale season second sense service shape size stand
-    state step stop style surface surroundings task term thing time tour trick trip turn type use version week wild
-    will word work world year century holiday history daytime nighttime afternoon morning evening today something
+    state step stop style surface surroundings system task term thing time tour trick trip turn type use version week
+    wild will word work world year century holiday history daytime nighttime afternoon morning evening today something
     someone anything everything nothing somebody anyone everyone end beginning amount idea"""
 )
 # With these before it, a noun names something else: a sea lion is no lion.
@@ -68,7 +68,7 @@ WITH_PREPOSITION = {"look": "at", "point": "at", "stare": "at", "lean": "against
 # Sentences with one of these do not say what the image shows.
 UNREAL = _words(
     """if would could should might can may must will not n't never no you i was were had did became
-    used sometimes often usually"""
+    used sometimes often usually your yours me"""
 )
 PLACE_PREPOSITIONS = _words("at on in under near behind beside inside by along above below beneath outside")
 FAR_PREPOSITIONS = ("next to", "in front of", "on top of", "close to")

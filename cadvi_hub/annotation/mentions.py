@@ -122,17 +122,24 @@ def _commonalities(first: CaptionReading, second: CaptionReading) -> str:
             alike = other if one.article == "the" else one
             named.append(" ".join(filter(None, (_named(alike), alike.action, alike.place))))
             continue
-        one, other = _by_lemma(first)[lemma], _by_lemma(second)[lemma]
-        named.append(_as_kind(one if not one.article and not one.count else other))
+        named.append(_as_kind(_least_said(_by_lemma(first)[lemma], _by_lemma(second)[lemma])))
     for things in _shared_by_head(first, second).values():
-        several = next((thing for thing in things if not thing.article and not thing.count), things[0])
-        named.append(_with_article(several.article, several.kind.rpartition(" ")[2]))
+        least = _least_said(*things)
+        named.append(_with_article(least.article, least.kind.rpartition(" ")[2]))
     if named:
         sentences.append(f"Both images show {_join(named)}.")
     settings = [setting for setting in first.settings if setting in second.settings]
     if settings:
         sentences.append(f"Both images are {_join(settings)}.")
     return " ".join(sentences)
+
+
+def _least_said(one: Thing, other: Thing) -> Thing:
+    """Of two things of a kind the one whose number and article hold of both: "a cat" of "a cat" and "cats"."""
+    for thing, another in ((one, other), (other, one)):
+        if thing.article == "a" and thing.count < 2 and (another.article == "the" or another.kind == another.plural):
+            return thing
+    return other if one.article or one.count else one
 
 
 def _look(thing: Thing) -> tuple[object, ...]:

@@ -67,6 +67,8 @@ class VerifierSettings(EndpointSettings):
             says 0 or 1.
         missing_aspects: ask about each image for numbers, actions and places that the summary does not mention; what
             differs becomes a difference, which is verified, too.
+        round_trip: afterwards also show both images, in either order, with each statement that is left about one of
+            them, and ask which one it suits. A statement is removed unless the model is right both times.
         batch_size: questions per forward pass of a model in this process.
         max_tokens: longest answer of an endpoint.
     """
@@ -74,5 +76,6 @@ class VerifierSettings(EndpointSettings):
     model: str = ""
     threshold: Share = 0.5
     missing_aspects: bool = False
+    round_trip: bool = False
     batch_size: BatchSize = 32
     max_tokens: Tokens = 64

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -55,6 +55,19 @@ class Checked:
     tells: Tells = ((), ())
 
 
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A summary without the statements that the reader could not place.
+
+    Attributes:
+        summary: what is left of it, perhaps nothing.
+        counts: number of statements about one image, by section and whether the reader placed them.
+    """
+
+    summary: CadSummary
+    counts: Counter[tuple[str, bool]]
+
+
 class Statements:
     """The statements of `summary`; a section is "Commonalities" or an aspect."""
 
@@ -83,6 +96,29 @@ class Statements:
         mentions = [claim.content for claim in claims if isinstance(claim.content, Mention)]
         return list(dict.fromkeys(singular(mention.kind) for mention in mentions if " " not in mention.article))
 
+    def to_place(self) -> list[Question]:
+        """What is said of one image alone, as the image and a sentence that does not name it, each once."""
+        claims = _claims(pieces for _, sentences in self._sections for pieces in sentences)
+        return list(dict.fromkeys(place for claim in claims if (place := _place_of(claim))))
+
+    def placed(self, right: Collection[Question]) -> Placed:
+        """The summary without the statements of `to_place` that are not in `right`."""
+        counts: Counter[tuple[str, bool]] = Counter()
+        texts: dict[str, list[str]] = {name: [] for name in (COMMONALITIES, *map(str, Aspect))}
+        for name, sentences in self._sections:
+            for pieces in sentences:
+                judged: list[list[Outcome]] = []
+                for piece in pieces:
+                    judged.append([])
+                    for claim in piece.claims:
+                        place = _place_of(claim)
+                        if place:
+                            counts[name, place in right] += 1
+                        is_lost = place is not None and place not in right
+                        judged[-1].append(Outcome.REMOVED if is_lost else Outcome.KEPT)
+                texts[name].append(_rest(pieces, judged))
+        return Placed(_summary(texts), counts)
+
     def check(self, answers: Answers, threshold: float) -> Checked:
         """Remove the statements that hold with a probability below `threshold`, and move those that hold elsewhere."""
         outcomes: Counter[tuple[str, Outcome]] = Counter()
@@ -107,8 +143,7 @@ class Statements:
                             if len(claim.shown_in) == 1 and _is_denied(
                                 (1 - claim.shown_in[0], question), answers, threshold
                             ):
-                                stated = statement_of(claim.content)
-                                tells[claim.shown_in[0]][f"{stated[0].upper()}{stated[1:]}."] = None
+                                tells[claim.shown_in[0]][_sentence(statement_of(claim.content))] = None
                         elif outcome == Outcome.MOVED:
                             moved[images, question] = Claim("", claim.content, images)
                 texts[name].append(_rest(pieces, judged))
@@ -116,9 +151,20 @@ class Statements:
             if key not in said and claim.content is not None:
                 section = COMMONALITIES if claim.shown_in == BOTH else str(aspect_of(claim.content))
                 texts[section].append(sentence_of(claim))
-        whole = {name: " ".join(filter(None, some)) for name, some in texts.items()}
-        differences = tuple(Difference(aspect, whole[aspect]) for aspect in Aspect if whole[aspect])
-        return Checked(CadSummary(whole[COMMONALITIES], differences), outcomes, (tuple(tells[0]), tuple(tells[1])))
+        return Checked(_summary(texts), outcomes, (tuple(tells[0]), tuple(tells[1])))
+
+
+def _summary(texts: Mapping[str, list[str]]) -> CadSummary:
+    whole = {name: " ".join(filter(None, some)) for name, some in texts.items()}
+    differences = tuple(Difference(aspect, whole[aspect]) for aspect in Aspect if whole[aspect])
+    return CadSummary(whole[COMMONALITIES], differences)
+
+
+def _place_of(claim: Claim) -> Question | None:
+    """The image that alone shows `claim`, and the claim as a sentence; None where both or none do, or it is unread."""
+    if claim.content is None or len(claim.shown_in) != 1:
+        return None
+    return claim.shown_in[0], _sentence(statement_of(claim.content))
 
 
 def _is_denied(question: Question, answers: Answers, threshold: float) -> bool:

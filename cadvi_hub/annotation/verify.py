@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cadvi_hub.annotation.annotators import Summarized
+from cadvi_hub.annotation.answers import read_answer
 from cadvi_hub.annotation.filters import Dropped, DropReason, check_summary
 from cadvi_hub.annotation.missing import missing_differences, missing_questions
 from cadvi_hub.annotation.prompt import prompt_hash, render_prompt
@@ -25,8 +26,11 @@ from cadvi_hub.core.images import ImageStore, plain_bytes
 from cadvi_hub.core.schema import Aspect, CadSummary, Difference, ImagePair
 from cadvi_hub.generation.chat import ChatRequest, Decoding, Failed, Generator, Reply, ask
 from cadvi_hub.generation.make import make_generator
+from cadvi_hub.grounding.claims import BOTH
 
 PROMPT = "is_it_shown"
+WHICH_IMAGE = "which_image"
+LETTERS = ("A", "B")
 OPTIONS = ("yes", "no", "Yes", "No")  # models were taught one spelling or the other
 _YES_OR_NO = re.compile(r"\W*(?:(?P<yes>yes|true)|no|false)\b", re.IGNORECASE)
 
@@ -41,6 +45,7 @@ class Verified:
         outcomes: number of statements per section ("Commonalities" or an aspect) and outcome.
         questions: how many were asked about the pair.
         tells: differences that hold of one image and are denied of the other.
+        placements: number of statements about one image, by section and whether the reader said which one.
     """
 
     pair: ImagePair
@@ -48,6 +53,7 @@ class Verified:
     outcomes: Counter[tuple[str, Outcome]] = field(default_factory=Counter)
     questions: int = 0
     tells: Tells = ((), ())
+    placements: Counter[tuple[str, bool]] = field(default_factory=Counter)
 
 
 class Verifier:
@@ -72,6 +78,7 @@ class Verifier:
             "prompt_hash": prompt_hash(PROMPT),
             "threshold": self._settings.threshold,
             "missing_aspects": self._settings.missing_aspects,
+            **({"round_trip": prompt_hash(WHICH_IMAGE)} if self._settings.round_trip else {}),
         }
 
     def verify(self, summarized: Summarized, images: ImageStore) -> Iterator[Verified]:
@@ -88,11 +95,16 @@ class Verifier:
             asked += more
             for row, extra in added.items():
                 left[row] = _joined(left[row], extra)
+        placements: dict[int, Counter[tuple[str, bool]]] = {}
+        if self._settings.round_trip:
+            left, placements, more = self._placed(pairs, left, images)
+            asked += more
         for row, (pair, summary) in enumerate(written):
             if isinstance(summary, Dropped):
                 yield Verified(pair, summary)
             else:
-                yield Verified(pair, self._kept(left[row].summary), left[row].outcomes, asked[row], left[row].tells)
+                kept, counts = self._kept(left[row].summary), placements.get(row, Counter())
+                yield Verified(pair, kept, left[row].outcomes, asked[row], left[row].tells, counts)
 
     def _checked(
         self, pairs: list[ImagePair], summaries: dict[int, CadSummary], images: ImageStore
@@ -120,6 +132,37 @@ class Verifier:
         proposed = {row: CadSummary("", differences) for row, differences in found.items() if differences}
         checked, more = self._checked(pairs, proposed, images)
         return checked, Counter(row for row, _ in asked) + more
+
+    def _placed(
+        self, pairs: list[ImagePair], checked: dict[int, Checked], images: ImageStore
+    ) -> tuple[dict[int, Checked], dict[int, Counter[tuple[str, bool]]], Counter[int]]:
+        """What the reader can place in both orders of the images, counts per row, and the number of questions."""
+        statements = {row: Statements(one.summary) for row, one in checked.items()}
+        asked = [
+            (row, place, order) for row, some in statements.items() for place in some.to_place() for order in BOTH
+        ]
+        decoding = Decoding(max_tokens=self._settings.max_tokens)
+
+        def request(item: tuple[int, Question, int]) -> ChatRequest:
+            row, (_, statement), order = item
+            names = pairs[row].images[::-1] if order else pairs[row].images
+            shown = tuple(plain_bytes(images.read(name)["bytes"] or b"", name) for name in names)
+            messages = render_prompt(WHICH_IMAGE, caption=statement, show_images=True)
+            return ChatRequest(messages, shown, decoding, options=LETTERS)
+
+        right: dict[int, Counter[Question]] = {row: Counter() for row in checked}
+        for (row, place, order), outcome in ask(self._generator, asked, request):
+            right[row][place] += chosen_letter(outcome) == LETTERS[place[0] ^ order]
+        left, counts = {}, {}
+        for row, some in statements.items():
+            placed = some.placed([place for place, times in right[row].items() if times == len(BOTH)])
+            first, second = (
+                tuple(tell for tell in checked[row].tells[image] if right[row][image, tell] == len(BOTH))
+                for image in BOTH
+            )
+            left[row] = Checked(placed.summary, checked[row].outcomes, (first, second))
+            counts[row] = placed.counts
+        return left, counts, Counter(row for row, _, _ in asked)
 
     def _request(
         self, pairs: list[ImagePair], images: ImageStore, options: tuple[str, ...]
@@ -176,6 +219,16 @@ def make_verifier(
     if generator is None:
         raise InputError("verifier.model", "no model writes these summaries that could check itself", "Name a model")
     return Verifier(generator, settings, min_words=annotator.min_words, max_words=annotator.max_words)
+
+
+def chosen_letter(outcome: Reply | Failed) -> str | None:
+    """The letter of the image that the model chooses, the likelier one where it ranks them; None if neither."""
+    if isinstance(outcome, Failed):
+        return None
+    if outcome.ranking and any(map(math.isfinite, outcome.ranking.logprobs)):
+        first, second = outcome.ranking.logprobs
+        return None if first == second else LETTERS[second > first]
+    return read_answer(outcome.answer, LETTERS, "tolerant")
 
 
 def probability_of_yes(outcome: Reply | Failed) -> float | None:

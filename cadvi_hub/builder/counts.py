@@ -100,6 +100,7 @@ def count_verified(verified: Verified, totals: Counter[str]) -> None:
         totals["verified pairs"] += 1
         totals["verifying questions"] += verified.questions
         totals.update({f"verified {section}: {outcome}": n for (section, outcome), n in verified.outcomes.items()})
+        totals.update({f"placed {section}: {right}": n for (section, right), n in verified.placements.items()})
 
 
 def _verification(totals: Counter[str]) -> Json:
@@ -113,6 +114,15 @@ def _verification(totals: Counter[str]) -> Json:
             section: {str(outcome): totals[f"verified {section}: {outcome}"] for outcome in Outcome}
             for section in (COMMONALITIES, *map(str, Aspect))
         },
+        **({"round_trip": _round_trip(totals)} if any(key.startswith("placed ") for key in totals) else {}),
+    }
+
+
+def _round_trip(totals: Counter[str]) -> Json:
+    """Of how many statements about one image the reader said which one, in both orders, by section."""
+    return {
+        section: {"placed": totals[f"placed {section}: True"], "removed": totals[f"placed {section}: False"]}
+        for section in (COMMONALITIES, *map(str, Aspect))
     }
 
 

@@ -201,12 +201,37 @@ def test_a_noun_of_both_captions_is_no_difference_under_whatever_name() -> None:
         "This gun was used during a war.",
         "He would like no dog.",
         "A photo of the day.",
+        "Car emblems to put on the cat.",
+        "Stickers to put on a red cat.",
+        "Give me your cat!",
+        "One of the giants in our red cat.",
         "on of and, the",
     ],
 )
 def test_what_is_uncertain_is_left_out(caption: str) -> None:
     assert MENTIONS.summarize((caption, "A red cat.")).commonalities == ""
     assert "image 1" not in said(MENTIONS.summarize((caption, "A red cat."))).lower()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "common"),
+    [
+        ("A little cat.", "Cats are sleeping.", "a cat"),
+        ("The old tower.", "A square tower.", "a tower"),
+        ("Red trees.", "Two green trees.", "trees"),
+        ("A hibiscus flower.", "Flowers near a road.", "a flower"),
+        ("Water in a glass.", "Dirty water.", "water"),
+    ],
+)
+def test_what_is_said_of_both_holds_of_both(first: str, second: str, common: str) -> None:
+    for captions in ((first, second), (second, first)):
+        assert MENTIONS.summarize(captions).commonalities == f"Both images show {common}."
+
+
+def test_things_that_are_named_twice_are_shown_once() -> None:
+    summary = said(MENTIONS.summarize(("Tux and a spider - two friends.", "A man and a woman, two friends.")))
+    assert "friend" not in summary
+    assert "a spider" in summary
 
 
 def test_a_verb_is_no_thing_and_a_group_is_what_it_is_made_of() -> None:
