@@ -142,8 +142,10 @@ def annotator() -> Mentions:
     return Mentions()
 
 
-def summarize(pairs: list[Pair]) -> list[CadSummary]:
-    return list(annotator().summarize_all(pairs))
+def summarize(pairs: list[Pair]) -> tuple[list[CadSummary], float]:
+    """The summaries, and the CPU seconds that they took."""
+    start = time.process_time()
+    return list(annotator().summarize_all(pairs)), time.process_time() - start
 
 
 def measure(name: str, workers: int, most: int | None, show: int) -> None:
@@ -154,8 +156,10 @@ def measure(name: str, workers: int, most: int | None, show: int) -> None:
     with worker_pool(workers, Mentions) as pool:
         list(pool.map(summarize, [pairs[:1]] * workers))  # loads the model
         start = time.perf_counter()
-        summaries = [summary for chunk in pool.map(summarize, chunks) for summary in chunk]
+        results = list(pool.map(summarize, chunks))
         seconds = time.perf_counter() - start
+    summaries = [summary for chunk, _ in results for summary in chunk]
+    cpu_seconds = sum(cpu for _, cpu in results)
     drops, total, wrong, kept = Counter[str](), Counter[str](), list[str](), []
     for pair, summary in zip(pairs, summaries, strict=True):
         if dropped := check_summary(summary, min_words=8, max_words=400):
@@ -170,6 +174,7 @@ def measure(name: str, workers: int, most: int | None, show: int) -> None:
     number = sum(total.values())
     print(f"  {number} statements, {1 - len(wrong) / number:.2%} hold; {dict(total)}")
     print(f"  {len(pairs) / seconds:.0f} pairs/s with {workers} processes")
+    print(f"  {len(pairs) / cpu_seconds:.0f} pairs in a CPU second, {cpu_seconds:.1f} CPU seconds")
     for line in wrong[:show]:
         print("  does not hold:", line)
     for pair, summary in random.Random(0).sample(kept, min(show, len(kept))):

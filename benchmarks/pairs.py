@@ -33,7 +33,6 @@ from cadvi_hub.pairing.settings import PairSettings
 
 NOUNS, TOPICS, MEAN_NOUNS = 15_000, 200, 8.5
 SIZES = (50_000, 200_000, 873_000)
-ADDRESS_SPACE = 12 << 30  # bytes; an engine that needs more fails instead of filling the machine's memory
 
 
 def synthetic_nouns(captions: int, seed: int = 0) -> list[tuple[str, ...]]:
@@ -164,11 +163,12 @@ def main() -> None:
     parser.add_argument("--engines", nargs="+", choices=list(ENGINES), default=list(ENGINES))
     parser.add_argument("--min-shared", type=int, default=PairSettings.min_shared)
     parser.add_argument("--posting-cap", type=int, default=PairSettings.posting_cap)
+    parser.add_argument("--memory", type=int, default=12, help="GiB of address space; an engine that needs more fails")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)  # one engine, one size, this process
     given = parser.parse_args()
     settings = PairSettings(min_shared=given.min_shared, posting_cap=given.posting_cap)
     if given.here:
-        resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
+        resource.setrlimit(resource.RLIMIT_AS, (given.memory << 30, given.memory << 30))
         print(json.dumps(measure(given.engines[0], given.captions[0], settings)))
         return
     for engine, package in NEEDS.items():
@@ -177,6 +177,7 @@ def main() -> None:
             given.engines.remove(engine)
     print(f"{'captions':>8}  {'engine':<7} {'seconds':>8} {'CPU s':>7} {'peak MB':>8} {'pairs':>8}  beside the first")
     caps = ["--min-shared", str(given.min_shared), "--posting-cap", str(given.posting_cap)]
+    caps += ["--memory", str(given.memory)]
     for captions in given.captions:
         first: dict[str, float] = {}
         for engine in given.engines:

@@ -221,6 +221,7 @@ def test_what_is_uncertain_is_left_out(caption: str) -> None:
         ("Red trees.", "Two green trees.", "trees"),
         ("A hibiscus flower.", "Flowers near a road.", "a flower"),
         ("Water in a glass.", "Dirty water.", "water"),
+        ("Two vases.", "A big vase.", "a vase"),
     ],
 )
 def test_what_is_said_of_both_holds_of_both(first: str, second: str, common: str) -> None:

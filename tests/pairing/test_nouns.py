@@ -57,6 +57,7 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nouns_are_lemmas_in_lower_case_sorted_and_each_once() -> None:
     captions = ["There are two dogs, a dog and three mice near the fences.", "A red car passes a Honda motorcycle."]
     assert list(extract_nouns(captions)) == [("dog", "fence", "mouse"), ("car", "honda", "motorcycle")]
+    assert set(extract_nouns(["Three vases.", "Some vases and a vase"])) == {("vase",)}
 
 
 def test_words_about_the_picture_say_nothing() -> None:
