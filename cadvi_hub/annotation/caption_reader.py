@@ -14,7 +14,15 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from cadvi_hub.annotation import caption_words as words
-from cadvi_hub.annotation.caption_things import Phrase, Thing, is_doing, noun_phrases, spoken, thing_of
+from cadvi_hub.annotation.caption_things import (
+    Phrase,
+    Thing,
+    is_doing,
+    is_part_of_more,
+    noun_phrases,
+    spoken,
+    thing_of,
+)
 from cadvi_hub.grounding.phrases import RELATIONS
 
 if TYPE_CHECKING:
@@ -27,7 +35,7 @@ _PICTURE_PLACE = re.compile(
     re.IGNORECASE,
 )
 _SCENE_IS = re.compile(r"(?:it|the (?:picture|image|photo|scene)) is (?:all )?(?=(?:in|on|at)\b)", re.IGNORECASE)
-_PLAIN = str.maketrans({'"': "", "“": "", "”": "", "—": ", "})  # a name in quotes is a name
+_PLAIN = str.maketrans({'"': "", "“": "", "”": "", "—": ", ", "’": "'"})  # a name in quotes is a name
 _DASH = re.compile(r"\s[-–]\s")
 _DOUBLED = re.compile(r"[^aeiou]*[aeiou][^aeiouwxy]")  # run → running
 
@@ -129,7 +137,7 @@ def _is_description(sentence: Span) -> bool:
 
     In the latter the tagger takes the noun "emblems" for a verb.
     """
-    if any(token.lower_ in words.UNREAL for token in sentence):
+    if any(token.lower_ in words.UNREAL and token.dep_ != "acl" for token in sentence):
         return False
     root = sentence.root
     following = [token.tag_ for token in sentence if token.i == root.i + 1]
@@ -177,7 +185,7 @@ def _action(phrase: Phrase, phrases: dict[int, Phrase]) -> str:
         parts, end = [*parts, preposition], end + 1
     if preposition or "dobj" in by_role:
         following = phrases.get(end)
-        if following is None:
+        if following is None or is_part_of_more(following):
             return ""
         return " ".join((*parts, spoken(following.span)))
     return "" if verb.lemma_.lower() in words.WITH_OBJECT else " ".join(parts)
@@ -186,6 +194,8 @@ def _action(phrase: Phrase, phrases: dict[int, Phrase]) -> str:
 def _add_place(phrase: Phrase, thing: Thing, phrases: dict[int, Phrase], reading: CaptionReading) -> None:
     """The place that directly follows the thing or its verb; next to another thing, it is a relation."""
     verb = _verb(phrase)
+    if verb is not None and verb.lemma_.lower() in words.COVERED:
+        return
     anchor = phrase.root
     if verb is not None and not {"dobj", "xcomp", "acomp", "attr", "ccomp"} & {child.dep_ for child in verb.rights}:
         particles = [child for child in verb.rights if child.dep_ == "prt" and child.i == verb.i + 1]

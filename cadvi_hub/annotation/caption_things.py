@@ -48,9 +48,19 @@ class Thing:
 
     @property
     def head(self) -> str:
-        """The lemma of what it is a kind of: "flower" for "hibiscus flower", but "sea lion" for "sea lion"."""
-        name, _, head = self.lemma.rpartition(" ")
-        return head if name and not words.OTHERWISE & set(name.split()) else self.lemma
+        """The lemma of what it is a kind of: "flower" for "hibiscus flower", "toy truck" for "toy dump truck"."""
+        return _head_of(self.lemma)
+
+    @property
+    def head_kind(self) -> str:
+        """The same in words, as `kind` is."""
+        return _head_of(self.kind)
+
+
+def _head_of(name: str) -> str:
+    """The last word, and the words before it that make it something else: a sea lion is no lion."""
+    *before, head = name.split()
+    return " ".join((*(word for word in before if word.lower() in words.OTHERWISE), head))
 
 
 class Phrase(NamedTuple):
@@ -96,7 +106,8 @@ def noun_phrases(sentence: Span) -> Iterator[Phrase]:
                 break
             modifiers.insert(0, before)
         start = modifiers[0].i if modifiers else token.i
-        outside = [doc[i] for i in (start - 1, token.i + 1) if sentence.start <= i < sentence.end]
+        is_owned = bool(modifiers) and modifiers[0].tag_ == "POS"  # then the owner is right before it
+        outside = [doc[i] for i in (start - 1, token.i + 1)[is_owned:] if sentence.start <= i < sentence.end]
         if any(
             (other.tag_ in _NOUNS and not is_doing(other)) or (other.i < start and other.tag_ in ("JJ", "CD"))
             for other in outside
@@ -159,6 +170,8 @@ def thing_of(phrase: Phrase) -> Thing | None:
     if determiner in words.INDEFINITE:
         count = 1
     article = "a" if count else "the" if determiner in ("the", "this") and not is_plural else ""
+    if article and root.dep_ == "appos":
+        article = "a"
     is_name = (
         root.tag_ == "NNP" and root.text[0].isupper() and not determiner and not name and not looks
     )  # "Venus", "Tux"
@@ -173,6 +186,12 @@ def thing_of(phrase: Phrase) -> Thing | None:
     if kind == "people":
         article = ""
     return Thing(lemma, kind, article, plural, count, tuple(looks))
+
+
+def is_part_of_more(phrase: Phrase) -> bool:
+    """Whether it names a part or a group of what comes after it, "the top of a box"."""
+    is_part = phrase.root.lemma_.lower() in words.ABSTRACT | words.BUNCHES
+    return is_part and any(child.lower_ == "of" for child in phrase.root.rights)
 
 
 def _is_of_a_bunch(noun: Token) -> bool:
@@ -209,10 +228,12 @@ def _is_shown(phrase: Phrase) -> bool:
         if preposition == "of" and first.head.head.lemma_.lower() not in words.GROUPS | {"top", "front"}:
             return False
         return bool(plain or _is_of_a_bunch(root)) and (preposition in words.SHOWN_AFTER or first.head.dep_ == "agent")
+    if first.dep_ == "appos" and phrase.determiner == "the":  # "Mars, the red planet", but not "the next planet"
+        return all(token.tag_ == "DT" or token.lower_ in words.LOOKS for token in phrase.modifiers)
     if first.dep_ == "attr":
         return any(token.dep_ == "expl" or token.lower_ in ("this", "here", "it") for token in first.head.lefts)
     if first.dep_ == "dobj":
-        return bool(plain)
+        return bool(plain) and first.head.lemma_.lower() not in words.LIGHT
     return first.dep_ in ("ROOT", "nsubj", "nsubjpass") or determined
 
 

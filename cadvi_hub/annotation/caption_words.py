@@ -45,10 +45,14 @@ MASS = _words(
     traffic equipment silverware fur hair art graffiti wood metal foliage vegetation greenery brush scenery jewelry
     soap fog trash"""
 )
-BUNCHES = _words("group bunch couple pair herd flock crowd lot lots number variety stack pile row collection set")
+BUNCHES = _words(
+    """group bunch couple pair herd flock crowd lot lots number variety stack pile row collection set cluster head loaf
+    dozen dozens hundreds thousands plenty"""
+)
 # What is before "of" where the noun after it is what the picture shows.
 GROUPS = UNINFORMATIVE | _words(
-    "lots herd flock crowd stack pile slice bowl plate glass cup basket bag vase bottle box field team dozen"
+    """lots herd flock crowd stack pile cluster head loaf slice bowl plate glass cup basket bag vase bottle box field
+    team dozen dozens hundreds thousands plenty"""
 )
 NOUNS_IN_ING = _words(
     """building ceiling railing wedding painting clothing king ring string swing wing evening morning crossing awning
@@ -64,6 +68,9 @@ STATES = _words(
 )
 # Verbs that say nothing without an object.
 WITH_OBJECT = _words("wear hold carry throw hit catch kick push pull cut feed watch wash cook touch hang face")
+# "Taking a nap" is with no nap that one could see, and "covered in snow" is no place.
+LIGHT = _words("take give make do")
+COVERED = _words("cover dress fill wrap coat drench bathe soak")
 WITH_PREPOSITION = {"look": "at", "point": "at", "stare": "at", "lean": "against", "talk": "on"}
 # Sentences with one of these do not say what the image shows.
 UNREAL = _words(

@@ -105,7 +105,7 @@ def _shared(first: CaptionReading, second: CaptionReading) -> list[str]:
 
 def _shared_by_head(first: CaptionReading, second: CaptionReading) -> dict[str, tuple[Thing, Thing]]:
     """What both captions show under two names with one head: "flower" for a hibiscus flower and a pink flower."""
-    shared = {lemma.rpartition(" ")[2] for lemma in _shared(first, second)}
+    shared = {_by_lemma(first)[lemma].head for lemma in _shared(first, second)}
     others = {thing.head: thing for thing in reversed(second.things)}
     ours = {thing.head: thing for thing in reversed(first.things)}
     return {head: (ours[head], others[head]) for head in ours if head in others and head not in shared}
@@ -125,7 +125,7 @@ def _commonalities(first: CaptionReading, second: CaptionReading) -> str:
         named.append(_as_kind(_least_said(_by_lemma(first)[lemma], _by_lemma(second)[lemma])))
     for things in _shared_by_head(first, second).values():
         least = _least_said(*things)
-        named.append(_with_article(least.article, least.kind.rpartition(" ")[2]))
+        named.append(_with_article(least.article, least.head_kind))
     if named:
         sentences.append(f"Both images show {_join(named)}.")
     settings = [setting for setting in first.settings if setting in second.settings]
