@@ -140,6 +140,8 @@ def _is_description(sentence: Span) -> bool:
     if any(token.lower_ in words.UNREAL and token.dep_ != "acl" for token in sentence):
         return False
     root = sentence.root
+    if root.tag_ == "VB" and any(token.lower_ in ("me", "your") for token in sentence):
+        return False
     following = [token.tag_ for token in sentence if token.i == root.i + 1]
     if root.tag_ != "VBZ" or following != ["TO"] or root.i == sentence.start:
         return True

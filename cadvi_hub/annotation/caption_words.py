@@ -75,7 +75,7 @@ WITH_PREPOSITION = {"look": "at", "point": "at", "stare": "at", "lean": "against
 # Sentences with one of these do not say what the image shows.
 UNREAL = _words(
     """if would could should might can may must will not n't never no you i was were had did became
-    used sometimes often usually your yours me"""
+    used sometimes often usually"""
 )
 PLACE_PREPOSITIONS = _words("at on in under near behind beside inside by along above below beneath outside")
 FAR_PREPOSITIONS = ("next to", "in front of", "on top of", "close to")
