@@ -120,7 +120,9 @@ def _chosen(text: str, forms: Forms) -> str | None:
         is_repeated = len(_ANSWER_IS.findall(text)) > 1
         return "" if is_repeated and len(set(finals)) > 1 else finals[-1]
     lines = [line for line in text.splitlines() if line.strip()]
-    ticked = [set(re.findall(SIGN, line)) for line in lines if _TICK.search(line) and not _CROSS.search(line)]
+    ticked: list[set[str]] = [
+        set(re.findall(SIGN, line)) for line in lines if _TICK.search(line) and not _CROSS.search(line)
+    ]
     if len(ticked) == 1 and len(ticked[0]) == 1 and _CROSS.search(text):  # the others are crossed
         return ticked[0].pop()
     whole = {number: found[1] for number, line in enumerate(lines) if (found := _WHOLE.fullmatch(line))}
