@@ -213,17 +213,13 @@ def test_what_is_uncertain_is_left_out(caption: str) -> None:
     assert "image 1" not in said(MENTIONS.summarize((caption, "A red cat."))).lower()
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "common"),
-    [
-        ("A little cat.", "Cats are sleeping.", "a cat"),
-        ("The old tower.", "A square tower.", "a tower"),
-        ("Red trees.", "Two green trees.", "trees"),
-        ("A hibiscus flower.", "Flowers near a road.", "a flower"),
-        ("Water in a glass.", "Dirty water.", "water"),
-        ("Two vases.", "A big vase.", "a vase"),
-    ],
-)
+@pytest.mark.parametrize(("first", "second", "common"), [
+    ("A little cat.", "Cats are sleeping.", "a cat"), ("The old tower.", "A square tower.", "a tower"),
+    ("Red trees.", "Two green trees.", "trees"), ("A hibiscus flower.", "Flowers near a road.", "a flower"),
+    ("Water in a glass.", "Dirty water.", "water"), ("Two vases.", "A big vase.", "a vase"),
+    ("A toy dump truck.", "A toy tow truck.", "a toy truck"), ("A head of lettuce.", "A bolted lettuce.", "lettuce"),
+    ("An adjustable wrench.", "A plumber’s wrench.", "a wrench"), ("Mars—the red planet.", "Our planet!", "a planet"),
+])  # fmt: skip
 def test_what_is_said_of_both_holds_of_both(first: str, second: str, common: str) -> None:
     for captions in ((first, second), (second, first)):
         assert MENTIONS.summarize(captions).commonalities == f"Both images show {common}."
