@@ -25,7 +25,8 @@ def free_cores() -> int:
     """Cores that other programs leave free, at least 1; watches them for a second."""
     import psutil
 
-    return max(1, round(usable_cores() * (1 - psutil.cpu_percent(interval=1) / 100)))
+    busy: float = psutil.cpu_percent(interval=1)
+    return max(1, round(usable_cores() * (1 - busy / 100)))
 
 
 @contextmanager
