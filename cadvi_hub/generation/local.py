@@ -288,14 +288,8 @@ def _name(model: str, revision: str) -> str:
         if not any(folder.glob(needed)):
             hint = "Name a folder that save_pretrained wrote; an adapter has to be merged first"
             raise InputError(str(folder), f"the folder holds no model, for it has no {needed}", hint)
-    patterns = (
-        "*.safetensors",
-        "config.json",
-        "generation_config.json",
-        "*processor_config.json",
-        "tokenizer*",
-        "*.jinja",
-    )
+    weights, configs = ("*.safetensors",), ("config.json", "generation_config.json", "*processor_config.json")
+    patterns = (*weights, *configs, "tokenizer*", "*.jinja")
     digest = hashlib.sha256()
     for path in sorted({path for pattern in patterns for path in folder.glob(pattern)}):
         with path.open("rb") as file:
