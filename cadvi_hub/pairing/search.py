@@ -3,7 +3,7 @@
 Blocks run in threads, because SciPy's product and NumPy's sorts work outside of Python's lock; what is found does not
 depend on their number or order. sparse_dot_topn makes the same product in half the time and with less memory, but it
 keeps only the best of each caption: the pairs that it leaves out are not counted, ties between equal scores go to the
-captions that were read first, and these are then used up (`benchmarks/README.md` has the figures).
+captions that were read first, and these are then used up (`benchmarks/pairs.py` compares both).
 """
 
 from __future__ import annotations
