@@ -125,7 +125,7 @@ def _section(title: str, keys: Iterable[Key], width: int) -> list[str]:
 
 
 def _metavar(key: Key) -> str:
-    plain = key.takes.replace("`", "")
+    plain = key.takes.replace("`", "").replace("whole number", "int")
     if any(get_origin(part) is Literal for part in _parts(key.hint)):
         return f"{{{plain.replace(', ', ',')}}}"
     return plain.upper() if " " not in plain else f"({plain})"

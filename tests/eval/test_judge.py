@@ -273,3 +273,14 @@ def test_what_cannot_be_judged_is_named(results: Path) -> None:
         with pytest.raises(InputError, match=r"question 'q0' is not row 0 .*or has another answer"):
             judge_answers(settings(results, server))
     assert not server.requests
+
+
+def test_a_judge_that_refuses_parameters_judges_without_them(results: Path) -> None:
+    def modern(request: dict[str, Any], number: int) -> Answer:
+        refused = {"seed", "temperature", "max_tokens"} & set(request)
+        return Answer("unsupported", status=400) if refused else fair(request, number)
+
+    names = {"seed": None, "temperature": None, "max_tokens": "max_completion_tokens"}
+    with openai_server(modern) as server:
+        judge_answers(settings(results, server, rename_parameters=names))
+    assert [row["rating"] for row in rows_of(results)] == [5, 0, 3, 0, 0]

@@ -87,7 +87,7 @@ def predicted(index: int, text: str, unanswered: str = "") -> dict[str, Any]:
     return {"index": index, **prediction("cola", question, "A", text, unanswered)}
 
 
-def test_a_comparison_is_about_the_questions_that_both_modelsanswered_of() -> None:
+def test_a_comparison_is_about_the_questions_that_both_models_answered() -> None:
     first = [predicted(index, "A") for index in range(6)]
     second = [predicted(index, "B" if index else "", "filtered" if not index else "") for index in range(6)]
     accuracy, of_pairs = compare_predictions("cola", first, second)
@@ -98,3 +98,19 @@ def test_a_comparison_is_about_the_questions_that_both_modelsanswered_of() -> No
 
 def test_a_set_without_any_reply_has_no_accuracy() -> None:
     assert closed_shares("cola", [predicted(0, "", "filtered")]) == {"unanswered": 1.0}
+
+
+def test_an_endpoint_that_refuses_parameters_is_evaluated_with_others(settings: EvaluateSettings) -> None:
+    def modern(request: dict[str, Any], number: int) -> Answer:
+        refused = sorted({"seed", "temperature", "max_tokens"} & set(request))
+        return Answer(f"unsupported: {refused[0]}", status=400) if refused else Answer("A")
+
+    names = {"seed": None, "temperature": None, "max_tokens": "max_completion_tokens"}
+    with openai_server(modern) as server:
+        settings.endpoint = EndpointSettings(server.base_url, max_retries=0)
+        with pytest.raises(InputError, match="refuses every request"):
+            evaluate(settings)
+        settings.endpoint = EndpointSettings(server.base_url, max_retries=0, rename_parameters=names)
+        scores = evaluate(settings)
+        assert server.requests[-1]["max_completion_tokens"] == settings.max_tokens
+    assert (scores["bison"]["n"], scores["bison"].get("unanswered", 0)) == (5, 0)
