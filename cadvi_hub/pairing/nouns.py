@@ -171,7 +171,8 @@ def load_tagger(model: str = MODEL, parser: bool = False) -> Language:
     tagger = spacy.load(model, exclude=["ner"] if parser else ["parser", "ner"])
     tagger.tokenizer = _BoundedTokenizer(tagger.tokenizer)
     if model == MODEL:  # the only wrong one of its singulars in 4,600 captions, for "vases"
-        tagger.get_pipe("lemmatizer").lookups.get_table("lemma_index")["noun"].remove("vas")
+        lemmatizer: Any = tagger.get_pipe("lemmatizer")
+        lemmatizer.lookups.get_table("lemma_index")["noun"].remove("vas")
     return tagger
 
 
