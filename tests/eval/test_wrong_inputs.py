@@ -71,3 +71,11 @@ def test_a_hub_that_cannot_be_reached_is_told_with_the_set(monkeypatch: pytest.M
     monkeypatch.setattr(huggingface_hub.HfFileSystem, "glob", unreachable)
     with pytest.raises(InputError, match=r"'bison' of me/questions: cannot be read \(Name or service not known\)"):
         check_complete("me/questions", "bison")
+
+
+@pytest.mark.parametrize("name", ["../../../evil", "..", "a/../b", "/evil", "a/b/c", "a\nb", "x" * 300])
+def test_a_name_cannot_lead_out_of_the_folder(settings: EvaluateSettings, tmp_path: Path, name: str) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(InputError, match="cannot name a model in the results"):
+        evaluate(replace(settings, name=name))
+    assert sorted(tmp_path.rglob("*")) == before
