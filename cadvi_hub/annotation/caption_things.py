@@ -241,8 +241,8 @@ def _is_said_again(noun: Token) -> bool:
     """Whether it names things that are listed before it, "a man and a woman, two friends"."""
     if noun.dep_ != "appos":
         return False
-    before = [noun.head, *noun.head.lefts, *noun.head.rights]
-    return any(token.dep_ == "conj" and token.i < noun.i for token in before)
+    # The "and" comes before it, so that it is not one of the list: "a man, a dog, a bird and a cat".
+    return any(each.dep_ == "cc" and each.i < noun.i for word in (noun.head, noun.head.head) for each in word.children)
 
 
 def _is_purpose(verb: Token) -> bool:

@@ -37,6 +37,9 @@ def raw_server(serve: Callable[[socket.socket], None], context: ssl.SSLContext |
                     connection = context.wrap_socket(connection, server_side=True)
                 connection.recv(65536)
                 serve(connection)
+                connection.shutdown(socket.SHUT_WR)
+                while connection.recv(65536):  # closing before all of the request is read would reset the connection
+                    pass
 
         def accept() -> None:
             with contextlib.suppress(OSError):
