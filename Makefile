@@ -35,7 +35,7 @@ slow_test: $(VENV)/installed vllm
 ## make faults         the fault suite; writes docs/promises.md
 # Every test that counts faults: nothing lost, duplicated or hanging, no traceback. Writes docs/promises.md.
 faults: $(VENV)/installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not gpu and not browser" --faults_table docs/promises.md
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not gpu and not browser" --faults_table docs/promises.md
 
 ## make browser_test   cadvi view in Chromium
 # `cadvi view` in Debian's Chromium. gradio needs a pillow below the locked one.

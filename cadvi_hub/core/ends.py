@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from types import TracebackType
+from typing import Any
 
 from cadvi_hub.core.errors import InputError
 
@@ -57,7 +58,14 @@ def end_imports_in_one_line(command: str) -> None:
         elif line := _stopped(command):
             print(line, file=sys.stderr)
 
-    sys.excepthook = say
+    def say_where_it_is_swallowed(raised: Any) -> None:
+        if not issubclass(raised.exc_type, KeyboardInterrupt):
+            sys.__unraisablehook__(raised)
+            return
+        say(KeyboardInterrupt, KeyboardInterrupt(), None)  # in a `__del__`, after which Python would go on
+        os._exit(130)
+
+    sys.excepthook, sys.unraisablehook = say, say_where_it_is_swallowed
 
 
 def wants_traceback(argv: Sequence[str]) -> bool:

@@ -24,3 +24,18 @@ with ending_in_one_line("cadvi build"):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stderr.startswith("cadvi build: it failed, and no check foresaw why (BrokenPipeError")
     assert done.returncode == 1
+
+
+def test_ctrl_c_that_python_would_swallow_in_a_destructor_ends_the_imports_too() -> None:
+    code = """
+from cadvi_hub.core.ends import end_imports_in_one_line
+end_imports_in_one_line("training")
+class Group:
+    def __del__(self):
+        raise KeyboardInterrupt
+Group()
+print("went on")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "training: stopped. Run the same command again to continue\n"

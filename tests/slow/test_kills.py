@@ -222,6 +222,6 @@ def test_a_question_set_whose_build_is_killed_has_the_bytes_of_an_undisturbed_on
     survived, clean = (
         {file.name: file.read_bytes() for file in (tmp_path / out / "bison").iterdir()} for out in ("out", "clean")
     )
-    count.rows(clean, survived)
+    count.rows(list(clean), list(survived))
     assert survived == clean
     print(f"whole shards after each kill: {kept[1:]} of {len(clean) - 2}")
