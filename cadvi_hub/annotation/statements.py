@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -80,11 +80,10 @@ class Statements:
 
         Everything is asked of both images: what is said of one must not be true of the other, too.
         """
-        claims = _claims(pieces for _, sentences in self._sections for pieces in sentences)
         return sorted(
             {
                 (image, question_of(claim.content))
-                for claim in claims
+                for claim in self._claims()
                 if claim.content is not None
                 for image in (BOTH if claim.shown_in else claim.absent_from)
             }
@@ -92,66 +91,73 @@ class Statements:
 
     def kinds(self) -> list[str]:
         """The kinds of things that are mentioned, in the singular and in their order."""
-        claims = _claims(pieces for _, sentences in self._sections for pieces in sentences)
-        mentions = [claim.content for claim in claims if isinstance(claim.content, Mention)]
+        mentions = [claim.content for claim in self._claims() if isinstance(claim.content, Mention)]
         return list(dict.fromkeys(singular(mention.kind) for mention in mentions if " " not in mention.article))
 
     def to_place(self) -> list[Question]:
         """What is said of one image alone, as the image and a sentence that does not name it, each once."""
-        claims = _claims(pieces for _, sentences in self._sections for pieces in sentences)
-        return list(dict.fromkeys(place for claim in claims if (place := _place_of(claim))))
+        return list(dict.fromkeys(place for claim in self._claims() if (place := _place_of(claim))))
 
     def placed(self, right: Collection[Question]) -> Placed:
         """The summary without the statements of `to_place` that are not in `right`."""
         counts: Counter[tuple[str, bool]] = Counter()
-        texts: dict[str, list[str]] = {name: [] for name in (COMMONALITIES, *map(str, Aspect))}
-        for name, sentences in self._sections:
-            for pieces in sentences:
-                judged: list[list[Outcome]] = []
-                for piece in pieces:
-                    judged.append([])
-                    for claim in piece.claims:
-                        place = _place_of(claim)
-                        if place:
-                            counts[name, place in right] += 1
-                        is_lost = place is not None and place not in right
-                        judged[-1].append(Outcome.REMOVED if is_lost else Outcome.KEPT)
-                texts[name].append(_rest(pieces, judged))
+
+        def judge(name: str, claim: Claim) -> Outcome:
+            place = _place_of(claim)
+            if place:
+                counts[name, place in right] += 1
+            return Outcome.REMOVED if place and place not in right else Outcome.KEPT
+
+        texts = self._rest_by_section(judge)
         return Placed(_summary(texts), counts)
 
     def check(self, answers: Answers, threshold: float) -> Checked:
         """Remove the statements that hold with a probability below `threshold`, and move those that hold elsewhere."""
         outcomes: Counter[tuple[str, Outcome]] = Counter()
-        texts: dict[str, list[str]] = {name: [] for name in (COMMONALITIES, *map(str, Aspect))}
         said: set[tuple[Images, str]] = set()
         moved: dict[tuple[Images, str], Claim] = {}
         tells: tuple[dict[str, None], dict[str, None]] = ({}, {})
-        for name, sentences in self._sections:
-            for pieces in sentences:
-                judged: list[list[Outcome]] = []
-                for piece in pieces:
-                    judged.append([])
-                    for claim in piece.claims:
-                        outcome, images = _judge(claim, answers, threshold)
-                        judged[-1].append(outcome)
-                        outcomes[name, outcome] += 1
-                        if claim.content is None:
-                            continue
-                        question = question_of(claim.content)
-                        if outcome == Outcome.KEPT:
-                            said.add((claim.shown_in, question))
-                            if len(claim.shown_in) == 1 and _is_denied(
-                                (1 - claim.shown_in[0], question), answers, threshold
-                            ):
-                                tells[claim.shown_in[0]][_sentence(statement_of(claim.content))] = None
-                        elif outcome == Outcome.MOVED:
-                            moved[images, question] = Claim("", claim.content, images)
-                texts[name].append(_rest(pieces, judged))
+
+        def judge(name: str, claim: Claim) -> Outcome:
+            outcome, images = _judge(claim, answers, threshold)
+            outcomes[name, outcome] += 1
+            if claim.content is None:
+                return outcome
+            question = question_of(claim.content)
+            if outcome == Outcome.KEPT:
+                said.add((claim.shown_in, question))
+                place = _place_of(claim)
+                if place and _is_denied((1 - place[0], question), answers, threshold):
+                    tells[place[0]][place[1]] = None
+            elif outcome == Outcome.MOVED:
+                moved[images, question] = Claim("", claim.content, images)
+            return outcome
+
+        texts = self._rest_by_section(judge)
         for key, claim in moved.items():
             if key not in said and claim.content is not None:
                 section = COMMONALITIES if claim.shown_in == BOTH else str(aspect_of(claim.content))
                 texts[section].append(sentence_of(claim))
         return Checked(_summary(texts), outcomes, (tuple(tells[0]), tuple(tells[1])))
+
+    def _claims(self) -> Iterator[Claim]:
+        """All claims, in their order."""
+        return (
+            claim
+            for _, sentences in self._sections
+            for pieces in sentences
+            for piece in pieces
+            for claim in piece.claims
+        )
+
+    def _rest_by_section(self, judge: Callable[[str, Claim], Outcome]) -> dict[str, list[str]]:
+        """What is left of each section's sentences; `judge` says what becomes of each claim of a section."""
+        texts: dict[str, list[str]] = {name: [] for name in (COMMONALITIES, *map(str, Aspect))}
+        for name, sentences in self._sections:
+            for pieces in sentences:
+                judged = [[judge(name, claim) for claim in piece.claims] for piece in pieces]
+                texts[name].append(_rest(pieces, judged))
+        return texts
 
 
 def _summary(texts: Mapping[str, list[str]]) -> CadSummary:
@@ -212,12 +218,6 @@ def _rest(pieces: tuple[Piece, ...], judged: list[list[Outcome]]) -> str:
             texts += [sentence_of(claim) for claim, outcome in claims if outcome == Outcome.KEPT]
         joins = whole
     return " ".join(_sentence(text) for text in texts)
-
-
-def _claims(sentences: Iterable[tuple[Piece, ...]]) -> Iterator[Claim]:
-    for pieces in sentences:
-        for piece in pieces:
-            yield from piece.claims
 
 
 def _sentence(text: str) -> str:

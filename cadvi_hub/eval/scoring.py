@@ -260,8 +260,8 @@ def _open_scores(task: str, own: Sequence[Prediction]) -> dict[str, Any]:
     for metric in text_metrics(task):
         values = TEXT_SCORES[metric](*texts)
         for category in ["", *sorted({row["category"] for row in rows} - {""})]:
-            of = [value for value, row in zip(values, rows, strict=True) if category in ("", row["category"])]
-            shared = clusters(task, [row for row in rows if category in ("", row["category"])])
+            chosen = [place for place, row in enumerate(rows) if category in ("", row["category"])]
+            of, shared = [values[place] for place in chosen], clusters(task, [rows[place] for place in chosen])
             name = f"{metric}_{category}" if category else metric
             highest = HIGHEST_CIDER if metric == "cider" else 1.0
             mean, interval = mean_and_interval(of, clusters=shared, highest=highest)

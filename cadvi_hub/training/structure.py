@@ -130,7 +130,8 @@ def outside_decoder(model: PreTrainedModel) -> list[str]:
 
 def parts_of(model: PreTrainedModel, weights: Iterable[str]) -> dict[str, str]:
     """The part, a field of `TunedParts`, that each weight of these names belongs to."""
-    inside = {"projector": projector_names(model), "vision_tower": [_tower_name(model)]}  # a tower may hold projectors
+    tower = _name_of(model, model.get_encoder("image"))
+    inside = {"projector": projector_names(model), "vision_tower": [tower]}  # a tower may hold projectors
 
     def part(weight: str) -> str:
         found = (of for of, names in inside.items() if any(f".{name}." in f".{weight}" for name in names))
@@ -139,8 +140,9 @@ def parts_of(model: PreTrainedModel, weights: Iterable[str]) -> dict[str, str]:
     return {weight: part(weight) for weight in weights}
 
 
-def _tower_name(model: PreTrainedModel) -> str:
-    return _name_of(model, model.get_encoder("image"))
+def _trained(model: PreTrainedModel) -> dict[str, str]:
+    """The part of each weight that trains."""
+    return parts_of(model, [name for name, weight in model.named_parameters() if weight.requires_grad])
 
 
 def check_trainable(model: PeftModel, parts: TunedParts = THE_PAPERS) -> None:
@@ -152,7 +154,7 @@ def check_trainable(model: PeftModel, parts: TunedParts = THE_PAPERS) -> None:
     base: PreTrainedModel = cast(Any, model).get_base_model()
     marks = {"lora": ".lora_", "full": ".modules_to_save."}
     tuned = {part: marks.get(kind, " ") for part, kind in parts._asdict().items()}  # no name has a space
-    trainable = parts_of(base, [name for name, weight in base.named_parameters() if weight.requires_grad])
+    trainable = _trained(base)
     decoder, output = _name_of(base, base.get_decoder()), base.get_output_embeddings()
     in_language_model = [decoder, *([_name_of(base, output)] if parts.language_model == "full" and output else [])]
     place = f"adapter on {base.name_or_path!r}"
@@ -180,8 +182,7 @@ def run_frozen_tower_without_gradient(model: PeftModel) -> None:
     all of it for nothing.
     """
     base: PreTrainedModel = cast(Any, model).get_base_model()
-    trainable = [name for name, weight in base.named_parameters() if weight.requires_grad]
-    if "vision_tower" in parts_of(base, trainable).values():
+    if "vision_tower" in _trained(base).values():
         return
     waiting: list[torch.nn.Module] = [base.get_encoder("image")]
     while waiting:
