@@ -137,7 +137,8 @@ async def serve(latency: float) -> None:
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).lower()
-                await reader.readexactly(int(head.split(b"content-length:")[1].split(b"\r\n")[0]))
+                _, _, length = head.partition(b"content-length:")  # a GET has none
+                await reader.readexactly(int(length.split(b"\r\n")[0] or 0))
                 await asyncio.sleep(latency)
                 writer.write(response)
         writer.close()

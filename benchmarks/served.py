@@ -216,7 +216,7 @@ def compare_checkouts(given: argparse.Namespace) -> None:
             used = {}
             for name, checkout in checkouts.items():
                 paths = os.pathsep.join(map(str, (checkout, checkout / "benchmarks")))
-                command = [sys.executable, "-c", CLIENT, json.dumps(asked | {"base_url": base_url})]
+                command = [sys.executable, "-P", "-c", CLIENT, json.dumps(asked | {"base_url": base_url})]
                 surroundings = {**os.environ, "PYTHONPATH": paths}
                 done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=surroundings)
                 used[name] = 1000 * float(done.stdout.split()[-1]) / given.requests
