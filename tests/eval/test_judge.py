@@ -71,6 +71,20 @@ def test_each_answer_is_rated_from_its_question_reference_and_text(results: Path
     assert [row["cut"] for row in rows_of(results)] == [False] * 4 + [True]
 
 
+def test_answers_of_one_group_say_less_than_as_many_independent_ones(results: Path) -> None:
+    def spread() -> float:
+        with openai_server(fair) as server:
+            low, high = judge_answers(settings(results, server))["tasks"]["cad_qa"]["rating_interval"]
+        return float(high - low)
+
+    alone = spread()  # the ratings are 5, 0, 3, 0, 0
+    file = results / "predictions/cad_qa.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    groups = ("a", "b", "a", "b", "b")
+    file.write_text("".join(json.dumps({**row, "group": g}) + "\n" for row, g in zip(rows, groups, strict=True)))
+    assert spread() > 1.2 * alone
+
+
 def test_the_judge_and_its_prompt_stand_beside_every_score(results: Path) -> None:
     with openai_server(fair) as server:
         judged = judge_answers(settings(results, server, revision="abc"))

@@ -23,7 +23,7 @@ from cadvi_hub.eval.judge.files import check_open, open_judged, rate_sets, read_
 from cadvi_hub.eval.judge.model import Judge
 from cadvi_hub.eval.judge.rating import HIGHEST, PROMPTS, Answered
 from cadvi_hub.eval.judge.settings import JudgeSettings
-from cadvi_hub.eval.scoring import answered
+from cadvi_hub.eval.scoring import answered, clusters
 
 Row = dict[str, Any]
 
@@ -42,7 +42,7 @@ def judge_answers(settings: JudgeSettings) -> dict[str, Any]:
     """Rate the predictions of `settings.tasks` and write, below `settings.results`/judged:
 
     - replies.sqlite: every reply, so that a stopped run goes on, and a rerun asks only what was refused;
-    - <judge>/<task>.jsonl: per prediction `index`, `id`, `rating` (None where it cannot be read), `reason`,
+    - <judge>/<task>.jsonl: per prediction `index`, `id`, `group`, `rating` (None where it cannot be read), `reason`,
       `readable`, `fault` and `cut`, in the order of the predictions;
     - <judge>/judge.json: what this function returns. `evaluate` leaves it alone.
 
@@ -65,7 +65,11 @@ def judge_answers(settings: JudgeSettings) -> dict[str, Any]:
     judge = Judge(settings.judge, results / "judged" / "replies.sqlite")
 
     def scores_of(task: str, rows: list[Row]) -> Row:
-        return rating_scores(rows) | judge.described(task) | {"predictions": _digest(_predictions(results, task))}
+        return (
+            rating_scores(rows, clusters(task, rows))
+            | judge.described(task)
+            | {"predictions": _digest(_predictions(results, task))}
+        )
 
     file = results / "judged" / judge.folder_name / "judge.json"
     with open_output(file.parent, "cadvi judge run", written_before_records(file.name, "predictions")) as output:
@@ -98,13 +102,22 @@ def read_ratings(results: Path) -> dict[str, dict[str, Row]]:
     return found
 
 
-def rating_scores(rated: Sequence[Mapping[str, Any]]) -> Row:
-    """The mean rating of at least one rated answer, and what could not be read; rows as `Rated` has them."""
-    values = [row["rating"] for row in rated if row["readable"]]
+def rating_scores(rated: Sequence[Mapping[str, Any]], shared: Sequence[str] | None = None) -> Row:
+    """The mean rating of at least one rated answer, and what could not be read.
+
+    Args:
+        rated: rows as `Rated` has them.
+        shared: per row, what it shares with the answers that depend on it; None where all are independent.
+    """
+    readable = [place for place, row in enumerate(rated) if row["readable"]]
+    values = [rated[place]["rating"] for place in readable]
     faults = Counter(row["fault"] for row in rated if not row["readable"])
     scores: Row = {}
     if values:
-        mean, interval = mean_and_interval([value / HIGHEST for value in values])
+        mean, interval = mean_and_interval(
+            [value / HIGHEST for value in values],
+            clusters=None if shared is None else [shared[place] for place in readable],
+        )
         scores = {"rating": HIGHEST * mean, "rating_interval": [HIGHEST * bound for bound in interval]}
     unreadable = faults.total()
     return scores | {
@@ -136,7 +149,7 @@ def _chosen(settings: JudgeSettings) -> list[str]:
 
 
 def answered_of(results: Path, task: str, place: str) -> Iterator[tuple[Row, Answered]]:
-    """Index and id of each prediction of a set that has an answer, and its texts."""
+    """Index, id and group of each prediction of a set that has an answer, and its texts."""
     rows, questions = answered(read_predictions(results, task)), read_texts(place, task)
     for row in rows:
         asked = questions[row["index"]] if 0 <= row["index"] < len(questions) else {}
@@ -145,7 +158,7 @@ def answered_of(results: Path, task: str, place: str) -> Iterator[tuple[Row, Ans
             hint = "Name the data that the model was evaluated on"
             raise InputError(str(_predictions(results, task)), problem, hint)
         texts = Answered(asked["question"], asked["answer"], row["prediction"])
-        yield {"index": row["index"], "id": row["id"]}, texts
+        yield {key: row[key] for key in ("index", "id", "group")}, texts
 
 
 def _predictions(results: Path, task: str) -> Path:
