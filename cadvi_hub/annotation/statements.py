@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import product
 
 from cadvi_hub.annotation.claim_questions import aspect_of, question_of, sentence_of, statement_of
 from cadvi_hub.core.schema import Aspect, CadSummary, Difference
 from cadvi_hub.grounding.check import COMMONALITIES
-from cadvi_hub.grounding.claims import BOTH, Claim, Piece, read_sentences
+from cadvi_hub.grounding.claims import BOTH, Claim, Piece, Relation, read_sentences
 from cadvi_hub.grounding.phrases import Mention, singular
 
 Question = tuple[int, str]  # about image 0 or 1
@@ -78,13 +79,15 @@ class Statements:
     def questions(self) -> list[Question]:
         """What has to be asked, each question once, those about image 0 first.
 
-        Everything is asked of both images: what is said of one must not be true of the other, too.
+        Everything is asked of both images: what is said of one must not be true of the other, too. A number is asked
+        for with its neighbours, since models say yes to "three cats" where there are two.
         """
         return sorted(
             {
-                (image, question_of(claim.content))
+                (image, question)
                 for claim in self._claims()
                 if claim.content is not None
+                for question in (question_of(claim.content), *_other_numbers(claim.content))
                 for image in (BOTH if claim.shown_in else claim.absent_from)
             }
         )
@@ -112,33 +115,48 @@ class Statements:
         return Placed(_summary(texts), counts)
 
     def check(self, answers: Answers, threshold: float) -> Checked:
-        """Remove the statements that hold with a probability below `threshold`, and move those that hold elsewhere."""
+        """Remove the statements that hold with a probability below `threshold`, and move those that hold elsewhere.
+
+        A number holds as far as its neighbours do not.
+        """
+        certain = self._certain(answers)
         outcomes: Counter[tuple[str, Outcome]] = Counter()
-        said: set[tuple[Images, str]] = set()
+        said: list[Claim] = []
         moved: dict[tuple[Images, str], Claim] = {}
         tells: tuple[dict[str, None], dict[str, None]] = ({}, {})
 
         def judge(name: str, claim: Claim) -> Outcome:
-            outcome, images = _judge(claim, answers, threshold)
+            outcome, images = _judge(claim, answers, certain, threshold)
             outcomes[name, outcome] += 1
             if claim.content is None:
                 return outcome
             question = question_of(claim.content)
             if outcome == Outcome.KEPT:
-                said.add((claim.shown_in, question))
+                said.append(claim)
                 place = _place_of(claim)
                 if place and _is_denied((1 - place[0], question), answers, threshold):
                     tells[place[0]][place[1]] = None
             elif outcome == Outcome.MOVED:
-                moved[images, question] = Claim("", claim.content, images)
+                moved[images, question] = Claim(question, claim.content, images)
             return outcome
 
         texts = self._rest_by_section(judge)
-        for key, claim in moved.items():
-            if key not in said and claim.content is not None:
+        for claim in sorted(moved.values(), key=lambda claim: -len(claim.text)):  # what says most comes first
+            if claim.content is not None and not any(_includes(other, claim) for other in said):
                 section = COMMONALITIES if claim.shown_in == BOTH else str(aspect_of(claim.content))
                 texts[section].append(sentence_of(claim))
+                said.append(claim)
         return Checked(_summary(texts), outcomes, (tuple(tells[0]), tuple(tells[1])))
+
+    def _certain(self, answers: Answers) -> Answers:
+        """`answers`, but what is said with a number at most as probable as that its neighbours are wrong."""
+        certain = dict(answers)
+        for claim in self._claims():
+            for image, other in product(BOTH, _other_numbers(claim.content)):
+                asked, no = (image, question_of(claim.content)), answers.get((image, other))
+                if (yes := certain.get(asked)) is not None and no is not None:
+                    certain[asked] = min(yes, 1 - no)
+        return certain
 
     def _claims(self) -> Iterator[Claim]:
         """All claims, in their order."""
@@ -160,6 +178,22 @@ class Statements:
         return texts
 
 
+def _includes(said: Claim, claim: Claim) -> bool:
+    """Whether `said` leaves nothing to add for `claim`: "a small red dog" includes "a red dog"."""
+    if said.shown_in != claim.shown_in:
+        return False
+    if not (isinstance(said.content, Mention) and isinstance(claim.content, Mention)):
+        return said.content == claim.content
+    whole, part = said.content, claim.content
+    return (
+        (singular(whole.kind), " " in whole.article) == (singular(part.kind), " " in part.article)
+        and set(part.attributes) <= set(whole.attributes)
+        and part.count in (0, whole.count)
+        and part.action in ("", whole.action)
+        and part.place in ("", whole.place)
+    )
+
+
 def _summary(texts: Mapping[str, list[str]]) -> CadSummary:
     whole = {name: " ".join(filter(None, some)) for name, some in texts.items()}
     differences = tuple(Difference(aspect, whole[aspect]) for aspect in Aspect if whole[aspect])
@@ -178,28 +212,31 @@ def _is_denied(question: Question, answers: Answers, threshold: float) -> bool:
     return yes is not None and 1 - yes >= threshold
 
 
-def _judge(claim: Claim, answers: Answers, threshold: float) -> tuple[Outcome, Images]:
+def _judge(claim: Claim, answers: Answers, certain: Answers, threshold: float) -> tuple[Outcome, Images]:
     """What becomes of `claim`, and of which images it is said then."""
     if claim.content is None:
         return Outcome.UNREAD, ()
     question = question_of(claim.content)
-    yes = {image: answers.get((image, question)) for image in (*claim.shown_in, *claim.absent_from)}
-    sure = {image: p for image, p in yes.items() if p is not None}
-    if len(sure) < len(yes):
+    images = (*claim.shown_in, *claim.absent_from)
+    if any(answers.get((image, question)) is None for image in images):
         return Outcome.UNANSWERED, ()
-    if not claim.absent_from and len(claim.shown_in) == 1 and _holds_in_both(question, answers, threshold):
+    held = [image for image in BOTH if (certain.get((image, question)) or 0) >= threshold]
+    lacking = [image for image in images if _is_denied((image, question), answers, threshold)]
+    if not claim.absent_from and len(claim.shown_in) == 1 and tuple(held) == BOTH:
         return Outcome.MOVED, BOTH
-    held = [image for image in claim.shown_in if sure[image] >= threshold]
-    lacking = [image for image in sure if 1 - sure[image] >= threshold]
-    if len(held) == len(claim.shown_in) and set(claim.absent_from) <= set(lacking):
+    if set(claim.shown_in) <= set(held) and set(claim.absent_from) <= set(lacking):
         return Outcome.KEPT, claim.shown_in
     if claim.shown_in == BOTH and len(held) == 1 and lacking:
         return Outcome.MOVED, tuple(held)
     return Outcome.REMOVED, ()
 
 
-def _holds_in_both(question: str, answers: Answers, threshold: float) -> bool:
-    return all((answers.get((image, question)) or 0) >= threshold for image in BOTH)
+def _other_numbers(content: Mention | Relation | None) -> list[str]:
+    """The questions for one more and one fewer, where `content` has a number."""
+    if not isinstance(content, Mention) or not content.count:
+        return []
+    numbers = [number for number in (content.count - 1, content.count + 1) if number]
+    return [question_of(replace(content, kind=singular(content.kind), count=number)) for number in numbers]
 
 
 def _rest(pieces: tuple[Piece, ...], judged: list[list[Outcome]]) -> str:

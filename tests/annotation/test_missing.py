@@ -108,4 +108,4 @@ def test_what_is_added_is_verified_like_all_else(tmp_path: Path) -> None:
     assert one.summary == CadSummary(
         "Both images show a cat.", (Difference(Aspect.COUNTS, "Image 1 shows two cats."),)
     )
-    assert one.questions == len(model.asked) == 4 + 6 + 4
+    assert one.questions == len(model.asked) == 4 + 6 + 8

@@ -162,6 +162,43 @@ def test_a_commonality_is_not_said_twice() -> None:
     assert left(written) == ("Both images show a dog.", {})
 
 
+def test_what_moves_is_not_said_where_something_says_it_and_more() -> None:
+    text = "Image 1 shows a dog and a small red dog, while image 2 shows a red dog and a small red dog at the top."
+    also = {(1, "Is there a dog?"), (1, "Is there a small red dog?"), (0, "Is there a red dog?")}
+    written = summary("Both images show a bird.", ATTRIBUTES=text)
+    assert left(written, also=also)[0] == "Both images show a bird. Both images show a small red dog."
+    text = "Image 1 shows two red dogs, while image 2 shows a blue dog and a red car."
+    also = {(1, "Are there two red dogs?"), (0, "Is there a blue dog?"), (0, "Is there a red car?")}
+    assert left(summary("Both images show a bird.", ATTRIBUTES=text), also=also)[0].count("Both") == 4
+
+
+def test_a_number_holds_where_one_more_and_one_fewer_do_not() -> None:
+    statements = Statements(summary("Both images show a cat.", COUNTS="Image 1 shows three cats."))
+    asked = [question for image, question in statements.questions() if image == 0]
+    assert asked == ["Are there four cats?", "Are there three cats?", "Are there two cats?", "Is there a cat?"]
+
+    def left(**yes: float) -> Checked:
+        answers: dict[Question, float | None] = dict.fromkeys(statements.questions(), 0.1)
+        answers |= {(image, "Is there a cat?"): 0.9 for image in (0, 1)}
+        return statements.check(answers | {(0, f"Are there {n} cats?"): p for n, p in yes.items()}, 0.8)
+
+    assert left(three=0.9).summary.differences[0].text == "Image 1 shows three cats."
+    assert left(three=0.9).tells == (("There are three cats.",), ())
+    for other in ("two", "four"):
+        assert left(three=0.95, **{other: 0.9}).summary.differences == ()
+    assert left().summary.differences == ()
+
+
+def test_a_number_that_could_be_another_is_neither_held_nor_denied() -> None:
+    statements = Statements(summary("Both images show a cat.", COUNTS="Only image 1 shows one cat."))
+    answers: dict[Question, float | None] = dict.fromkeys(statements.questions(), 0.9)
+    answers[0, "Are there two cats?"] = 0.1
+    checked = statements.check(answers, 0.8)  # of image 2, one is as likely as two
+    assert (checked.summary.differences, checked.tells) == ((), ((), ()))
+    answers[1, "Is there one cat?"] = 0.1
+    assert statements.check(answers, 0.8).tells == (("There is one cat.",), ())
+
+
 def test_outcomes_are_counted_by_section() -> None:
     text = "Image 1 shows a red cat, while image 2 shows a dog. It is darker than before."
     statements = Statements(summary("Both images show a cat. Both images show a bird.", ATTRIBUTES=text))
