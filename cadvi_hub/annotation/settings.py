@@ -58,8 +58,8 @@ class QuestionSettings(SamplingSettings):
 class VerifierSettings(EndpointSettings):
     """Who checks the statements of summaries against their images, and how.
 
-    Each statement becomes a yes/no question about one image; those that fail are removed. A number also fails where the
-    model says yes to one more or one fewer.
+    Each statement becomes a yes/no question about one image; those that fail are removed. A number also fails where
+    the model says yes to one more or one fewer.
 
     Attributes:
         model: `self` asks the model that writes the summaries; otherwise the name of a model that reads pictures, at

@@ -45,6 +45,7 @@ CountOrZero = Annotated[int, Range(0, MOST)]
 Seed = Annotated[int, Range(0, 2**32 - 1)]  # what NumPy takes
 Tokens = Annotated[int, Range(1, 10_000_000)]  # also words and characters of one text
 Words = Annotated[int, Range(0, 10_000_000)]
+Pixels = Annotated[int, Range(28 * 28, MOST)]  # of a picture; with less there is not even one patch
 BatchSize = Annotated[int, Range(1, 100_000)]
 Parallel = Annotated[int, Range(1, 10_000)]  # processes, requests at once
 Retries = Annotated[int, Range(0, 1_000)]

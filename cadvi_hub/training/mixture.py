@@ -183,7 +183,8 @@ def load_mixture(
         dropped[name], cut[name] = fitted.dropped, fitted.cut
         if not len(fitted.dataset):
             why = max(fitted.dropped, key=lambda reason: fitted.dropped[reason])
-            raise InputError(f"data set {name!r}", f"no row is left ({why})", "Raise max_tokens, or fix the rows")
+            hint = "Raise max_tokens, make the pictures smaller with max_row_pixels, or fix the rows"
+            raise InputError(f"data set {name!r}", f"no row is left ({why})", hint)
         repeated = [fitted.dataset.select(drawn) for drawn in passes(source, len(fitted.dataset), seed)]
         parts += repeated
         rows[name] = sum(map(len, repeated))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.core.ranges import Count, Ranged, Tokens
+from cadvi_hub.core.ranges import Pixels, Ranged, Tokens
 from cadvi_hub.generation.settings import Dtype
 from cadvi_hub.training.pixels import PixelBudget
 
@@ -91,8 +91,8 @@ class DataArguments(Ranged):
     mixture: dict[str, Any] | str | None = None
     eval_mixture: dict[str, Any] | str | None = None
     max_tokens: Tokens = 2048
-    max_pixels: Count | None = None
-    max_row_pixels: Count | None = None
+    max_pixels: Pixels | None = None
+    max_row_pixels: Pixels | None = None
     streaming: bool = False
     dry_run: bool = False
     method: Method = "sft"

@@ -7,6 +7,7 @@ import pytest
 from datasets import Dataset
 from PIL import Image
 
+from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.images import encode_png
 from cadvi_hub.core.schema import instruct_features, message
 from cadvi_hub.training.collator import Collator
@@ -14,6 +15,7 @@ from cadvi_hub.training.lengths import fit_rows
 from cadvi_hub.training.models import load_processor
 from cadvi_hub.training.pixels import UNLIMITED, PixelBudget
 from cadvi_hub.training.recipe import TuningModel
+from cadvi_hub.training.settings import DataArguments
 from tests.support.tiny_vlms import make_tiny_vlm
 
 SIZES = [(90, 300), (40, 40), (7, 1000), (1, 1)]  # height, width
@@ -56,3 +58,11 @@ def test_budget_lowers_the_counted_tokens_to_what_the_model_reads(tmp_path: Path
         assert fitted["length"][:] == [batch["input_ids"].shape[1]]
         lengths += fitted["length"][:]
     assert lengths[0] > lengths[1] > lengths[2]
+
+
+@pytest.mark.parametrize("key", ["max_pixels", "max_row_pixels"])
+def test_a_budget_that_no_picture_fits_is_refused(key: str) -> None:
+    budget: dict[str, Any] = {key: 28 * 28}
+    assert DataArguments(mixture={}, **budget)
+    with pytest.raises(InputError, match=f"setting {key}: it is 783. Give a number, 784 to"):
+        DataArguments(mixture={}, **{key: 783})

@@ -1,0 +1,104 @@
+"""What verification leaves of V2's summaries in the demo's world: what is wrong, and how much of what is right.
+
+    cadvi demo --config demo --out out/demo
+    python benchmarks/verification.py --demo out/demo --out out/verification --thresholds 0.5 0.7 0.9
+
+A fact is what a summary says of one image; "both images show a cat" are two. The scene graphs of the drawn pictures
+say which facts are right. The summaries of the demo's V1 model are taken from its store, so that nothing is written
+again; questions that the demo's verifier was not asked are asked now.
+"""
+
+import argparse
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from cadvi_hub.annotation.claim_questions import question_of, sentence_of
+from cadvi_hub.annotation.settings import VerifierSettings
+from cadvi_hub.builder.build import build
+from cadvi_hub.builder.settings import BuildSettings
+from cadvi_hub.cli import parse_settings
+from cadvi_hub.core.files import read_json
+from cadvi_hub.core.scene_graph import SceneGraph
+from cadvi_hub.core.schema import CadSummary
+from cadvi_hub.demo.base_recipe import base_folder
+from cadvi_hub.demo.run import Demo
+from cadvi_hub.demo.settings import DemoSettings
+from cadvi_hub.grounding.check import check_grounding
+from cadvi_hub.grounding.claims import Claim, read_claims
+from cadvi_hub.grounding.picture import Verdict
+from cadvi_hub.world.ground_truth import read_scenes
+
+Facts = dict[tuple[str, int, str], Verdict]  # pair, image, question → whether it is right
+
+
+def facts(settings: BuildSettings, graphs: Mapping[str, SceneGraph]) -> Facts:
+    """What the summaries of a build say of each image; the build is made where it is missing."""
+    found: Facts = {}
+    columns = ["id", "images", "commonalities", "differences"]
+    for file in sorted(build(settings).glob("*.parquet")):
+        for row in pq.read_table(file, columns=columns).to_pylist():
+            first, second = (graphs[Path(image["path"]).name] for image in row["images"])
+            for image, claim in said(row["commonalities"], [difference["text"] for difference in row["differences"]]):
+                statement = CadSummary(sentence_of(claim), ())
+                (checked,) = check_grounding(statement, (first, second)).statements
+                if claim.content is not None:
+                    found[row["id"], image, question_of(claim.content)] = checked.verdict
+    return found
+
+
+def said(commonalities: str, differences: list[str]) -> Iterator[tuple[int, Claim]]:
+    """Each image and what is said of it alone."""
+    for text, common in [(commonalities, True), *((text, False) for text in differences)]:
+        for claim in read_claims(text, common):
+            if claim.content is not None:
+                for image in claim.shown_in:
+                    yield image, Claim("", claim.content, (image,))
+
+
+def share(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f} %" if whole else "–"
+
+
+def compare(demo: Demo, out: Path, thresholds: list[float]) -> None:
+    """Print a line for the summaries as they are written, and one per threshold."""
+    settings = demo.v2_build(demo.out / "models/v1/merged")
+    pictures = demo.world / "similar"
+    graphs = read_scenes(pictures, {file.name for file in pictures.rglob("*.png")})
+    unverified = replace(settings, out=out / "unverified", verifier=VerifierSettings())
+    before = facts(unverified, graphs)
+    print("threshold   rows   facts   wrong   of the right facts in these rows, still said   questions a pair")
+    rows = read_json(out / "unverified/v2/build.json")["rows"]
+    wrong = Counter(before.values())[Verdict.CONTRADICTED]
+    print(f"none {rows:>11} {len(before):>7} {share(wrong, len(before)):>7}", flush=True)
+    for threshold in thresholds:
+        verifier = replace(settings.verifier, threshold=threshold)
+        verified = replace(settings, out=out / str(threshold), verifier=verifier)
+        after = facts(verified, graphs)
+        report = read_json(verified.out / "v2/build.json")
+        kept = {pair for pair, _, _ in after}
+        right = [fact for fact, verdict in before.items() if verdict == Verdict.SUPPORTED and fact[0] in kept]
+        wrong = Counter(after.values())[Verdict.CONTRADICTED]
+        line = f"{threshold:<9} {report['rows']:>6} {len(after):>7} {share(wrong, len(after)):>7}"
+        still = share(sum(fact in after for fact in right), len(right))
+        print(f"{line} {still:>46} {report['verification']['questions_per_pair']:>18}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--demo", type=Path, required=True, help="a finished demo")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--thresholds", type=float, nargs="+", default=[0.5, 0.7, 0.9])
+    given = parser.parse_args()
+    recipe = read_json(given.demo / "recipe.json")
+    words = ["--config", "demo", "--out", str(given.demo), "--seed", str(recipe["seed"])]
+    settings = parse_settings("demo", words)
+    assert isinstance(settings, DemoSettings)
+    compare(Demo(settings, base_folder()), given.out, given.thresholds)
+
+
+if __name__ == "__main__":
+    main()
