@@ -151,9 +151,10 @@ class Statements:
     def _certain(self, answers: Answers) -> Answers:
         """`answers`, but what is said with a number at most as probable as that its neighbours are wrong."""
         certain = dict(answers)
-        for claim in self._claims():
-            for image, other in product(BOTH, _other_numbers(claim.content)):
-                asked, no = (image, question_of(claim.content)), answers.get((image, other))
+        numbers = [claim.content for claim in self._claims() if isinstance(claim.content, Mention)]
+        for content in numbers:
+            for image, other in product(BOTH, _other_numbers(content)):
+                asked, no = (image, question_of(content)), answers.get((image, other))
                 if (yes := certain.get(asked)) is not None and no is not None:
                     certain[asked] = min(yes, 1 - no)
         return certain

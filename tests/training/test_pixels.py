@@ -62,7 +62,8 @@ def test_budget_lowers_the_counted_tokens_to_what_the_model_reads(tmp_path: Path
 
 @pytest.mark.parametrize("key", ["max_pixels", "max_row_pixels"])
 def test_a_budget_that_no_picture_fits_is_refused(key: str) -> None:
-    budget: dict[str, Any] = {key: 28 * 28}
-    assert DataArguments(mixture={}, **budget)
+    least: dict[str, Any] = {key: 28 * 28}
+    assert DataArguments(mixture={}, **least)
+    less: dict[str, Any] = {key: 783}
     with pytest.raises(InputError, match=f"setting {key}: it is 783. Give a number, 784 to"):
-        DataArguments(mixture={}, **{key: 783})
+        DataArguments(mixture={}, **less)
