@@ -52,7 +52,8 @@ _FILLER = re.compile(
     rf"noticeable|visible|other|direct|explicit|real) )*{_THING}(?: {_SAID}| noted| observed| visible| given)?{_OF}"
     r"|(?:(?:the|it is the|they are the) )?same(?: (?:in|for|across) (?:both|the two|each)[^,;.]*)?"
     r"|(?:both(?: images| of them)? )?(?:are |is )?(?:the same|identical)(?: in both[^,;.]*)?"
-    r"|(?:the )?(?:two )?images (?:have|share) (?:no commonalities|nothing in common)",
+    r"|(?:the )?(?:two )?images (?:have|share) (?:no commonalities|nothing in common)"
+    r"|(?:(?:in|on|at|with|while|and|both|the|an?|images?|[12])\b,? ?)+",  # begun, and left off
     re.IGNORECASE,
 )
 _APOSTROPHES = str.maketrans("’‘ʼ＇", "''''")
@@ -72,7 +73,7 @@ def refusal_within(text: str) -> str:
 
 
 def is_filler(text: str) -> bool:
-    """Whether a text only says that there is nothing to say: "None specified", "There is no difference in colour"."""
+    """Whether a text says nothing ("In."), or that there is nothing to say ("No difference in colour")."""
     return bool(_FILLER.fullmatch(text.translate(_APOSTROPHES).strip().rstrip(".!").strip())) or not text.strip()
 
 

@@ -65,6 +65,9 @@ def test_a_refusal_inside_a_text_is_found_too() -> None:
         "No information given",
         "-",
         " ",
+        "In.",
+        "Image 1",
+        "In image 2, a",
     ],
 )
 def test_a_filler_says_nothing(text: str) -> None:
@@ -79,6 +82,9 @@ def test_a_filler_says_nothing(text: str) -> None:
         "Both images show the same dog in a park.",
         "No dog is in image 2.",
         "One and two.",
+        "Indoors.",
+        "Bananas on both",
+        "Three.",
     ],
 )
 def test_content_is_no_filler(text: str) -> None:
