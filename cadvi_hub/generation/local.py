@@ -8,7 +8,6 @@ import operator
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from functools import partial
-from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -137,8 +136,6 @@ class LocalGenerator:
         torch.manual_seed(decoding.seed)
         with torch.inference_mode():
             inputs = self.reuse_pictures(inputs, requests)
-            if "past_key_values" in inputs and "cache" in signature(model.generate).parameters:
-                inputs["cache"] = inputs.pop("past_key_values")  # its name since transformers 5.24
             output = model.generate(
                 **inputs,
                 max_new_tokens=decoding.max_tokens,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,11 @@ from cadvi_hub.generation.chat import Ranking
 
 # Inputs of a causal model like LLaVA. Others (grids of pictures, token types) may depend on the whole prompt.
 PLAIN_INPUTS = {"input_ids", "attention_mask", "pixel_values"}
+
+
+def cache_name(model: Any) -> str:
+    """The model's name for the cache of a prompt: transformers 5.24 calls it `cache`, and warns of the older name."""
+    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
 
 
 def rank(model: Any, tokenizer: Any, prompts: dict[str, Any], options: Sequence[Sequence[str]]) -> list[Ranking]:
@@ -24,17 +30,19 @@ def rank(model: Any, tokenizer: Any, prompts: dict[str, Any], options: Sequence[
     """
     import torch
 
-    if not set(prompts) <= {*PLAIN_INPUTS, "past_key_values", "mm_encoder_outputs"}:
+    name = cache_name(model)
+    if not set(prompts) <= {*PLAIN_INPUTS, name, "mm_encoder_outputs"}:
         return [_rank_whole(model, tokenizer, prompts, options[0])]
     of_prompt = torch.tensor([row for row, some in enumerate(options) for _ in some])
     mask = prompts["attention_mask"]
-    begun = prompts["past_key_values"].get_seq_length() if "past_key_values" in prompts else 0
+    begun = prompts[name].get_seq_length() if name in prompts else 0
     inputs = {**prompts, "input_ids": prompts["input_ids"][:, begun:]}
     if len(options) > 1:  # padding differs between the prompts
         inputs["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)[:, begun:]
     # The prompt is read once; each option continues from a copy of its cache.
     read = model(**inputs, use_cache=True, logits_to_keep=1)
-    read.past_key_values.batch_select_indices(of_prompt.to(mask.device))
+    cache = getattr(read, name)
+    cache.batch_select_indices(of_prompt.to(mask.device))
     written = tokenizer(
         [option for some in options for option in some],
         add_special_tokens=False,
@@ -47,7 +55,7 @@ def rank(model: Any, tokenizer: Any, prompts: dict[str, Any], options: Sequence[
     if tokens.shape[1] > 1:
         whole = torch.cat([mask[of_prompt.to(mask.device)], written["attention_mask"]], dim=1)
         places = {"position_ids": (whole.cumsum(1) - 1)[:, mask.shape[1] :]} if len(options) > 1 else {}
-        rest = model(input_ids=tokens, attention_mask=whole, past_key_values=read.past_key_values, **places)
+        rest = model(input_ids=tokens, attention_mask=whole, **{name: cache}, **places)
         logits = torch.cat([first, rest.logits[:, :-1]], dim=1).float()
     else:
         logits = first.float()

@@ -11,6 +11,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from cadvi_hub.generation.ranking import cache_name
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -117,7 +119,8 @@ class PictureReuse:
             top_k=None,
             return_dict_in_generate=True,
         )
-        cache = begun.past_key_values
+        name = cache_name(self._model)
+        cache = getattr(begun, name)
         if not all(type(layer) is DynamicLayer for layer in getattr(cache, "layers", [None])):
             self._continues = False
             return None
@@ -128,7 +131,7 @@ class PictureReuse:
         return {
             "input_ids": torch.cat([starts[of_row], rests], dim=1),
             "attention_mask": torch.cat([starts_mask[of_row], rests_mask], dim=1),
-            "past_key_values": cache,
+            name: cache,
         }
 
     def _padded(self, rows: list[list[int]]) -> tuple[Tensor, Tensor]:
