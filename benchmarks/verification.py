@@ -42,21 +42,20 @@ def facts(settings: BuildSettings, graphs: Mapping[str, SceneGraph]) -> Facts:
     for file in sorted(build(settings).glob("*.parquet")):
         for row in pq.read_table(file, columns=columns).to_pylist():
             first, second = (graphs[Path(image["path"]).name] for image in row["images"])
-            for image, claim in said(row["commonalities"], [difference["text"] for difference in row["differences"]]):
-                statement = CadSummary(sentence_of(claim), ())
-                (checked,) = check_grounding(statement, (first, second)).statements
-                if claim.content is not None:
-                    found[row["id"], image, question_of(claim.content)] = checked.verdict
+            texts = [difference["text"] for difference in row["differences"]]
+            for image, question, sentence in said(row["commonalities"], texts):
+                (checked,) = check_grounding(CadSummary(sentence, ()), (first, second)).statements
+                found[row["id"], image, question] = checked.verdict
     return found
 
 
-def said(commonalities: str, differences: list[str]) -> Iterator[tuple[int, Claim]]:
-    """Each image and what is said of it alone."""
+def said(commonalities: str, differences: list[str]) -> Iterator[tuple[int, str, str]]:
+    """An image, the question that what is said of it answers, and a sentence that says it of this image alone."""
     for text, common in [(commonalities, True), *((text, False) for text in differences)]:
         for claim in read_claims(text, common):
             if claim.content is not None:
                 for image in claim.shown_in:
-                    yield image, Claim("", claim.content, (image,))
+                    yield image, question_of(claim.content), sentence_of(Claim("", claim.content, (image,)))
 
 
 def share(part: int, whole: int) -> str:

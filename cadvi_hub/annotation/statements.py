@@ -121,8 +121,8 @@ class Statements:
         """
         certain = self._certain(answers)
         outcomes: Counter[tuple[str, Outcome]] = Counter()
-        said: list[Claim] = []
-        moved: dict[tuple[Images, str], Claim] = {}
+        said: list[tuple[Images, Mention | Relation]] = []
+        moved: list[tuple[Images, Mention | Relation]] = []
         tells: tuple[dict[str, None], dict[str, None]] = ({}, {})
 
         def judge(name: str, claim: Claim) -> Outcome:
@@ -130,29 +130,30 @@ class Statements:
             outcomes[name, outcome] += 1
             if claim.content is None:
                 return outcome
-            question = question_of(claim.content)
             if outcome == Outcome.KEPT:
-                said.append(claim)
+                said.append((claim.shown_in, claim.content))
                 place = _place_of(claim)
-                if place and _is_denied((1 - place[0], question), answers, threshold):
+                if place and _is_denied((1 - place[0], question_of(claim.content)), answers, threshold):
                     tells[place[0]][place[1]] = None
             elif outcome == Outcome.MOVED:
-                moved[images, question] = Claim(question, claim.content, images)
+                moved.append((images, claim.content))
             return outcome
 
         texts = self._rest_by_section(judge)
-        for claim in sorted(moved.values(), key=lambda claim: -len(claim.text)):  # what says most comes first
-            if claim.content is not None and not any(_includes(other, claim) for other in said):
-                section = COMMONALITIES if claim.shown_in == BOTH else str(aspect_of(claim.content))
-                texts[section].append(sentence_of(claim))
-                said.append(claim)
+        for images, content in sorted(
+            moved, key=lambda each: -len(question_of(each[1]))
+        ):  # what says most comes first
+            if not any(images == of and _includes(whole, content) for of, whole in said):
+                section = COMMONALITIES if images == BOTH else str(aspect_of(content))
+                texts[section].append(sentence_of(Claim("", content, images)))
+                said.append((images, content))
         return Checked(_summary(texts), outcomes, (tuple(tells[0]), tuple(tells[1])))
 
     def _certain(self, answers: Answers) -> Answers:
         """`answers`, but what is said with a number at most as probable as that its neighbours are wrong."""
         certain = dict(answers)
-        numbers = [claim.content for claim in self._claims() if isinstance(claim.content, Mention)]
-        for content in numbers:
+        contents = [claim.content for claim in self._claims() if claim.content is not None]
+        for content in contents:
             for image, other in product(BOTH, _other_numbers(content)):
                 asked, no = (image, question_of(content)), answers.get((image, other))
                 if (yes := certain.get(asked)) is not None and no is not None:
@@ -179,13 +180,10 @@ class Statements:
         return texts
 
 
-def _includes(said: Claim, claim: Claim) -> bool:
-    """Whether `said` leaves nothing to add for `claim`: "a small red dog" includes "a red dog"."""
-    if said.shown_in != claim.shown_in:
-        return False
-    if not (isinstance(said.content, Mention) and isinstance(claim.content, Mention)):
-        return said.content == claim.content
-    whole, part = said.content, claim.content
+def _includes(whole: Mention | Relation, part: Mention | Relation) -> bool:
+    """Whether `whole` leaves nothing to add for `part`: "a small red dog" includes "a red dog"."""
+    if isinstance(whole, Relation) or isinstance(part, Relation):
+        return question_of(whole) == question_of(part)
     return (
         (singular(whole.kind), " " in whole.article) == (singular(part.kind), " " in part.article)
         and set(part.attributes) <= set(whole.attributes)
@@ -232,9 +230,9 @@ def _judge(claim: Claim, answers: Answers, certain: Answers, threshold: float) -
     return Outcome.REMOVED, ()
 
 
-def _other_numbers(content: Mention | Relation | None) -> list[str]:
+def _other_numbers(content: Mention | Relation) -> list[str]:
     """The questions for one more and one fewer, where `content` has a number."""
-    if not isinstance(content, Mention) or not content.count:
+    if isinstance(content, Relation) or not content.count:
         return []
     numbers = [number for number in (content.count - 1, content.count + 1) if number]
     return [question_of(replace(content, kind=singular(content.kind), count=number)) for number in numbers]

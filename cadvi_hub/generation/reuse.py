@@ -38,6 +38,7 @@ class PictureReuse:
 
     def __init__(self, model: Any, pad_token_id: int):
         self._model, self._pad = model, pad_token_id
+        self._cache_name = cache_name(model)
         self._image_token = getattr(model.config, "image_token_id", None)
         takes_features = "mm_encoder_outputs" in inspect.signature(model.forward).parameters
         self._reuses_features = takes_features and self._image_token is not None
@@ -119,8 +120,7 @@ class PictureReuse:
             top_k=None,
             return_dict_in_generate=True,
         )
-        name = cache_name(self._model)
-        cache = getattr(begun, name)
+        cache = getattr(begun, self._cache_name)
         if not all(type(layer) is DynamicLayer for layer in getattr(cache, "layers", [None])):
             self._continues = False
             return None
@@ -131,7 +131,7 @@ class PictureReuse:
         return {
             "input_ids": torch.cat([starts[of_row], rests], dim=1),
             "attention_mask": torch.cat([starts_mask[of_row], rests_mask], dim=1),
-            name: cache,
+            self._cache_name: cache,
         }
 
     def _padded(self, rows: list[list[int]]) -> tuple[Tensor, Tensor]:

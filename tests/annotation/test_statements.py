@@ -172,6 +172,12 @@ def test_what_moves_is_not_said_where_something_says_it_and_more() -> None:
     assert left(summary("Both images show a bird.", ATTRIBUTES=text), also=also)[0].count("Both") == 4
 
 
+def test_a_relation_that_moves_is_not_said_again_in_other_articles() -> None:
+    text = "In image 1 the cat is above a dog, while in image 2 a cat is above the dog."
+    written = summary("Both images show a bird. In both images, a cat is above a dog.", RELATIVE_POSITIONS=text)
+    assert left(written) == (written.commonalities, {})
+
+
 def test_a_number_holds_where_one_more_and_one_fewer_do_not() -> None:
     statements = Statements(summary("Both images show a cat.", COUNTS="Image 1 shows three cats."))
     asked = [question for image, question in statements.questions() if image == 0]
