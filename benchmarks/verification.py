@@ -6,27 +6,37 @@
 A fact is what a summary says of one image; "both images show a cat" are two. The scene graphs of the drawn pictures
 say which facts are right. The summaries of the demo's V1 model are taken from its store, so that nothing is written
 again; questions that the demo's verifier was not asked are asked now.
+
+Then V1's summaries take the round trip of captions: a reader sees a summary and a caption, and says whose caption it
+is. The reader counts words that the caption shares with what is said of one image alone. It gets the summaries as they
+are, with the two images confused, and of another pair; guessing would keep a sixteenth.
 """
 
 import argparse
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from cadvi_hub.annotation.claim_questions import question_of, sentence_of
+from cadvi_hub.annotation.preferences import swap_contents
 from cadvi_hub.annotation.settings import VerifierSettings
+from cadvi_hub.annotation.verify import LETTERS, Verifier
 from cadvi_hub.builder.build import build
 from cadvi_hub.builder.settings import BuildSettings
 from cadvi_hub.cli import parse_settings
 from cadvi_hub.core.files import read_json
+from cadvi_hub.core.image_order import NAMED
+from cadvi_hub.core.images import ImageFolders
 from cadvi_hub.core.scene_graph import SceneGraph
-from cadvi_hub.core.schema import CadSummary
+from cadvi_hub.core.schema import Aspect, CadSummary, Difference, ImagePair
 from cadvi_hub.demo.base_recipe import base_folder
 from cadvi_hub.demo.run import Demo
 from cadvi_hub.demo.settings import DemoSettings
+from cadvi_hub.generation.chat import ChatRequest, Failed, OnReplies, Reply
 from cadvi_hub.grounding.check import check_grounding
 from cadvi_hub.grounding.claims import Claim, read_claims
 from cadvi_hub.grounding.picture import Verdict
@@ -86,6 +96,62 @@ def compare(demo: Demo, out: Path, thresholds: list[float]) -> None:
         print(f"{line} {still:>46} {report['verification']['questions_per_pair']:>18}", flush=True)
 
 
+class WordReader:
+    """Gives a caption to the image whose words in the summary it shares more of; neither where that is equal."""
+
+    name = "shared words"
+    request_changes: Mapping[str, object] = {}
+
+    def generate(
+        self, requests: Iterable[ChatRequest], on_replies: OnReplies | None = None
+    ) -> Iterator[Reply | Failed]:
+        for request in requests:
+            summary, _, rest = (request.messages[0]["content"][0]["text"] or "").partition("One of the two images has")
+            caption = _words(rest.partition("Which one?")[0])
+            sides: tuple[set[str], set[str]] = (set(), set())
+            names = [*NAMED.finditer(summary)]
+            for name, following in zip(names, [*names[1:], None], strict=True):
+                end = following.start() if following else len(summary)
+                sides["2" in name[0]].update(_words(summary[name.end() : end]))
+            first, second = (len(caption & (sides[k] - sides[1 - k])) for k in (0, 1))
+            said = "neither" if first == second else LETTERS[second > first]
+            yield Reply(said, "stop", 0, 1)
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"[a-z]+", text.lower())) - {"a", "an", "the", "is", "of", "and", "in", "on", "at", "we"}
+
+
+def place_captions(demo: Demo, most: int) -> None:
+    """Print how many of V1's summaries the round trip of captions keeps, as they are and made wrong."""
+    columns = ["id", "captions", "commonalities", "differences"]
+    rows = [
+        row
+        for file in sorted((demo.data / "v1").glob("*.parquet"))
+        for row in pq.read_table(file, columns=columns).to_pylist()
+    ]
+    pairs = [ImagePair(row["id"], ("a", "b"), "drawn", captions=tuple(row["captions"])) for row in rows[:most]]
+    right = [
+        CadSummary(row["commonalities"], tuple(Difference(Aspect(d["aspect"]), d["text"]) for d in row["differences"]))
+        for row in rows[:most]
+    ]
+    settings = VerifierSettings(model="words", statements=False, caption_round_trip=True)
+    verifier = Verifier(WordReader(), settings, min_words=1, max_words=1000)
+    confused = [
+        CadSummary(one.commonalities, tuple(Difference(d.aspect, swap_contents(d.text)) for d in one.differences))
+        for one in right
+    ]
+    print("summaries                 kept")
+    for name, summaries in (
+        ("as they are", right),
+        ("images confused", confused),
+        ("of the next pair", [*right[1:], right[0]]),
+    ):
+        verified = verifier.verify(iter(zip(pairs, summaries, strict=True)), ImageFolders([]))
+        kept = sum(isinstance(one.summary, CadSummary) for one in verified)
+        print(f"{name:<20} {kept:>5} of {len(pairs)}", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--demo", type=Path, required=True, help="a finished demo")
@@ -96,7 +162,9 @@ def main() -> None:
     words = ["--config", "demo", "--out", str(given.demo), "--seed", str(recipe["seed"])]
     settings = parse_settings("demo", words)
     assert isinstance(settings, DemoSettings)
-    compare(Demo(settings, base_folder()), given.out, given.thresholds)
+    demo = Demo(settings, base_folder())
+    place_captions(demo, 600)
+    compare(demo, given.out, given.thresholds)
 
 
 if __name__ == "__main__":

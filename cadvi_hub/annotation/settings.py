@@ -66,17 +66,23 @@ class VerifierSettings(EndpointSettings):
             `base_url`, or without one a Hub id or folder, run in this process. "" checks nothing.
         threshold: smallest probability of a statement that is kept. A model that returns no log-probabilities only
             says 0 or 1.
+        statements: ask about the statements. False leaves only the checks below that are on.
         missing_aspects: ask about each image for numbers, actions and places that the summary does not mention; what
             differs becomes a difference, which is verified, too.
         round_trip: afterwards also show both images, in either order, with each statement that is left about one of
             them, and ask which one it suits. A statement is removed unless the model is right both times.
+        caption_round_trip: at the end, give the model no image but the summary, and ask which image has each of the
+            pair's captions, in either order of the images. A summary is dropped unless the model is right all four
+            times. With `statements: false`, a model that reads no pictures can do it.
         batch_size: questions per forward pass of a model in this process.
         max_tokens: longest answer of an endpoint.
     """
 
     model: str = ""
     threshold: Share = 0.5
+    statements: bool = True
     missing_aspects: bool = False
     round_trip: bool = False
+    caption_round_trip: bool = False
     batch_size: BatchSize = 32
     max_tokens: Tokens = 64

@@ -18,18 +18,22 @@ from cadvi_hub.annotation.annotators import Summarized
 from cadvi_hub.annotation.answers import read_answer
 from cadvi_hub.annotation.filters import Dropped, DropReason, check_summary
 from cadvi_hub.annotation.missing import missing_differences, missing_questions
-from cadvi_hub.annotation.prompt import prompt_hash, render_prompt
+from cadvi_hub.annotation.prompt import captions_of, prompt_hash, render_prompt
 from cadvi_hub.annotation.settings import AnnotatorSettings, VerifierSettings
 from cadvi_hub.annotation.statements import Checked, Outcome, Question, Statements, Tells
 from cadvi_hub.core.errors import InputError
+from cadvi_hub.core.image_order import swap_sides
 from cadvi_hub.core.images import ImageStore, plain_bytes
 from cadvi_hub.core.schema import Aspect, CadSummary, Difference, ImagePair
+from cadvi_hub.core.summaries import render_summary
 from cadvi_hub.generation.chat import ChatRequest, Decoding, Failed, Generator, Reply, ask
 from cadvi_hub.generation.make import make_generator
 from cadvi_hub.grounding.claims import BOTH
 
 PROMPT = "is_it_shown"
 WHICH_IMAGE = "which_image"
+IMAGE_OF_CAPTION = "image_of_caption"
+CAPTIONS = "Captions"  # the section of the captions that a reader of the summary places
 LETTERS = ("A", "B")
 OPTIONS = ("yes", "no", "Yes", "No")  # models were taught one spelling or the other
 _YES_OR_NO = re.compile(r"\W*(?:(?P<yes>yes|true)|no|false)\b", re.IGNORECASE)
@@ -45,7 +49,8 @@ class Verified:
         outcomes: number of statements per section ("Commonalities" or an aspect) and outcome.
         questions: how many were asked about the pair.
         tells: differences that hold of one image and are denied of the other.
-        placements: number of statements about one image, by section and whether the reader said which one.
+        placements: number of statements about one image, by section and whether the reader said which one; and of
+            captions, in the section "Captions".
     """
 
     pair: ImagePair
@@ -78,7 +83,9 @@ class Verifier:
             "prompt_hash": prompt_hash(PROMPT),
             "threshold": self._settings.threshold,
             "missing_aspects": self._settings.missing_aspects,
+            **({} if self._settings.statements else {"statements": False}),
             **({"round_trip": prompt_hash(WHICH_IMAGE)} if self._settings.round_trip else {}),
+            **({"caption_round_trip": prompt_hash(IMAGE_OF_CAPTION)} if self._settings.caption_round_trip else {}),
         }
 
     def verify(self, summarized: Summarized, images: ImageStore) -> Iterator[Verified]:
@@ -89,7 +96,10 @@ class Verifier:
         written = list(summarized)
         pairs = [pair for pair, _ in written]
         summaries = {row: summary for row, (_, summary) in enumerate(written) if isinstance(summary, CadSummary)}
-        left, asked = self._checked(pairs, summaries, images)
+        left = {row: Checked(summary, Counter()) for row, summary in summaries.items()}
+        asked: Counter[int] = Counter()
+        if self._settings.statements:
+            left, asked = self._checked(pairs, summaries, images)
         if self._settings.missing_aspects:
             added, more = self._added(pairs, summaries, images)
             asked += more
@@ -99,12 +109,19 @@ class Verifier:
         if self._settings.round_trip:
             left, placements, more = self._placed(pairs, left, images)
             asked += more
+        kept = {row: self._kept(checked.summary) for row, checked in left.items()}
+        if self._settings.caption_round_trip:
+            for row, placed in self._captions_placed(pairs, kept).items():
+                asked[row] += len(BOTH) ** 2
+                placements[row] = placements.get(row, Counter()) + placed
+                if placed[CAPTIONS, False]:
+                    kept[row] = Dropped(DropReason.UNVERIFIED, "its captions cannot be told apart by it")
         for row, (pair, summary) in enumerate(written):
             if isinstance(summary, Dropped):
                 yield Verified(pair, summary)
             else:
-                kept, counts = self._kept(left[row].summary), placements.get(row, Counter())
-                yield Verified(pair, kept, left[row].outcomes, asked[row], left[row].tells, counts)
+                one, counts = left[row], placements.get(row, Counter())
+                yield Verified(pair, kept[row], one.outcomes, asked[row], one.tells, counts)
 
     def _checked(
         self, pairs: list[ImagePair], summaries: dict[int, CadSummary], images: ImageStore
@@ -163,6 +180,25 @@ class Verifier:
             left[row] = Checked(placed.summary, checked[row].outcomes, (first, second))
             counts[row] = placed.counts
         return left, counts, Counter(row for row, _, _ in asked)
+
+    def _captions_placed(
+        self, pairs: list[ImagePair], kept: dict[int, CadSummary | Dropped]
+    ) -> dict[int, Counter[tuple[str, bool]]]:
+        """Of each row that has a summary, how many captions a reader of the summary places in both orders, and not."""
+        texts = {row: render_summary(summary) for row, summary in kept.items() if isinstance(summary, CadSummary)}
+        asked = [(row, image, order) for row in texts for image in BOTH for order in BOTH]
+        decoding = Decoding(max_tokens=self._settings.max_tokens)
+
+        def request(item: tuple[int, int, int]) -> ChatRequest:
+            row, image, order = item
+            summary = swap_sides(texts[row]) if order else texts[row]
+            messages = render_prompt(IMAGE_OF_CAPTION, summary=summary, caption=captions_of(pairs[row])[image])
+            return ChatRequest(messages, (), decoding, options=LETTERS)
+
+        right: Counter[tuple[int, int]] = Counter()
+        for (row, image, order), outcome in ask(self._generator, asked, request):
+            right[row, image] += chosen_letter(outcome) == LETTERS[image ^ order]
+        return {row: Counter((CAPTIONS, right[row, image] == len(BOTH)) for image in BOTH) for row in texts}
 
     def _request(
         self, pairs: list[ImagePair], images: ImageStore, options: tuple[str, ...]

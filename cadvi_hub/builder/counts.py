@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from cadvi_hub.annotation.statements import Outcome
-from cadvi_hub.annotation.verify import Verified
+from cadvi_hub.annotation.verify import CAPTIONS, Verified
 from cadvi_hub.core.drops import Drops
 from cadvi_hub.core.files import Json
 from cadvi_hub.core.schema import Aspect
@@ -119,10 +119,10 @@ def _verification(totals: Counter[str]) -> Json:
 
 
 def _round_trip(totals: Counter[str]) -> Json:
-    """Of how many statements about one image the reader said which one, in both orders, by section."""
+    """Of how many statements about one image, and captions, the reader said which one in both orders, by section."""
     return {
         section: {"placed": totals[f"placed {section}: True"], "removed": totals[f"placed {section}: False"]}
-        for section in (COMMONALITIES, *map(str, Aspect))
+        for section in (COMMONALITIES, *map(str, Aspect), CAPTIONS)
     }
 
 

@@ -91,6 +91,8 @@ def make_plan(settings: BuildSettings, annotator: Annotator | None = None) -> Pl
     checked = annotated or source_format.holds == "summaries"
     if settings.verifier.model and not checked:
         raise InputError("verifier.model", "it checks summaries while these are written, not rows", "Leave it out")
+    if settings.verifier.caption_round_trip and source_format.holds == "pairs":
+        raise InputError("verifier.caption_round_trip", "these pairs have no captions", "Leave it out")
     if settings.graphs and not checked:
         raise InputError("graphs", "they filter summaries while these are written, not rows", "Use `cadvi ground`")
     name = settings.name or settings.config

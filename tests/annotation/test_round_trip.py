@@ -15,11 +15,13 @@ import pytest
 from PIL import Image
 
 from cadvi_hub.annotation.filters import Dropped, DropReason
+from cadvi_hub.annotation.preferences import swap_contents
 from cadvi_hub.annotation.settings import VerifierSettings
 from cadvi_hub.annotation.statements import Statements
 from cadvi_hub.annotation.verify import Verified, Verifier, chosen_letter
 from cadvi_hub.builder.build import build
 from cadvi_hub.builder.settings import BuildSettings
+from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.images import ImageFolders
 from cadvi_hub.core.schema import Aspect, CadSummary, Difference, ImagePair
 from cadvi_hub.generation.chat import ChatRequest, Failed, OnReplies, Ranking, Reply
@@ -145,6 +147,75 @@ def test_a_sentence_that_loses_a_statement_says_the_rest_in_plain_words() -> Non
     placed = statements.placed([(0, "There is a dog.")])
     assert placed.summary.differences == (Difference(Aspect.COUNTS, "Image 1 shows a dog."),)
     assert placed.counts == Counter({("Counts", False): 2, ("Counts", True): 1})
+
+
+CAPTIONED = replace(PAIR, captions=("A red cat sits at the top.", "A striped cat\nis on the street."))
+
+
+class Listener:
+    """Reads a summary and a caption, and says what `place` says of which image the summary gives the caption to."""
+
+    name = "listener"
+    request_changes: Mapping[str, Any] = {}
+
+    def __init__(self, place: Callable[[str], str] = lambda letter: letter):
+        self.place = place
+        self.asked: list[str] = []
+
+    def generate(
+        self, requests: Iterable[ChatRequest], on_replies: OnReplies | None = None
+    ) -> Iterator[Reply | Failed]:
+        for request in requests:
+            assert not request.images
+            (part,) = request.messages[0]["content"]
+            self.asked.append(part["text"] or "")
+            summary, _, caption = self.asked[-1].partition("One of the two images has the caption")
+            word = "red" if '"A red cat sits at the top."' in caption else "striped"
+            first = summary.lower().partition("image 1 shows")[2].partition("image 2")[0]
+            yield Reply(self.place("A" if word in first else "B"), "stop", 10, 1)
+
+
+def read(listener: Listener, pair: ImagePair = CAPTIONED, summary: CadSummary = SUMMARY) -> Verified:
+    settings = VerifierSettings(model="x", statements=False, caption_round_trip=True)
+    verifier = Verifier(listener, settings, min_words=1, max_words=100)
+    (one,) = verifier.verify(iter([(pair, summary)]), ImageFolders([Path("nowhere")]))
+    return one
+
+
+def test_a_reader_without_pictures_places_each_caption_by_the_summary_in_both_orders() -> None:
+    listener = Listener()
+    one = read(listener)
+    assert one.summary == SUMMARY
+    assert one.placements == Counter({("Captions", True): 2})
+    assert one.questions == len(listener.asked) == 4
+    assert "Image 1 shows a red cat, while image 2 shows a striped cat." in listener.asked[0]
+    assert "Image 2 shows a red cat, while image 1 shows a striped cat." in listener.asked[1]
+    assert '"A striped cat is on the street."' in listener.asked[2]
+
+
+@pytest.mark.parametrize("says", ["A", "B", "both", ""])
+def test_a_reader_that_always_says_the_same_of_captions_leaves_no_summary(says: str) -> None:
+    one = read(Listener(lambda letter: says))
+    assert one.summary == Dropped(DropReason.UNVERIFIED, "its captions cannot be told apart by it")
+    assert one.placements == Counter({("Captions", False): 2})
+
+
+def test_a_summary_with_its_sides_swapped_is_dropped() -> None:
+    swapped = tuple(replace(each, text=swap_contents(each.text)) for each in SUMMARY.differences)
+    assert isinstance(read(Listener(), summary=replace(SUMMARY, differences=swapped)).summary, Dropped)
+
+
+def test_a_pair_without_captions_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"pair p: it has no captions"):
+        read(Listener(), PAIR)
+    settings = BuildSettings(
+        "v2",
+        similar_source(tmp_path / "source"),
+        tmp_path / "data",
+        verifier=VerifierSettings(model="x", base_url="http://127.0.0.1:9/v1", caption_round_trip=True),
+    )
+    with pytest.raises(InputError, match=r"caption_round_trip: these pairs have no captions"):
+        build(settings, Writer())
 
 
 class Writer(FakeAnnotator):
