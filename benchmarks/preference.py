@@ -59,8 +59,11 @@ def preferences(demo: Demo, out: Path) -> dict[str, Any]:
     return mixture
 
 
-def recipe(way: str, demo: Demo, steps: int, out: Path) -> dict[str, Any]:
-    """The recipe of one way: the demo's own settings where the method does not ask for others."""
+def recipe(way: str, demo: Demo, steps: int, out: Path, faster: float) -> dict[str, Any]:
+    """The recipe of one way: the demo's own settings where the method does not ask for others.
+
+    Its learning rates are `faster` times the usual ones.
+    """
     settings = demo.settings.training | {
         "model_name_or_path": str(demo.out / "models/v2/merged"),
         "output_dir": str(out / way),
@@ -81,15 +84,15 @@ def recipe(way: str, demo: Demo, steps: int, out: Path) -> dict[str, Any]:
                 both[f"{name}_swapped"] = {**half, "swapped": True}
         mixture = both
     if way in ("sft", "swapped"):
-        return settings | {"mixture": mixture, "learning_rate": 1e-4, "projector_lr": 2e-5}
+        return settings | {"mixture": mixture, "learning_rate": 1e-4 * faster, "projector_lr": 2e-5 * faster}
     settings |= {"method": way, "projector_lr": 0.0}
     if way == "dpo":
         pairs = preferences(demo, out / "data")
         # A pair has two answers: as many answers a step as the other ways.
-        return settings | {"mixture": pairs, "learning_rate": 5e-5, "per_device_train_batch_size": ROWS // 2}
+        return settings | {"mixture": pairs, "learning_rate": 5e-5 * faster, "per_device_train_batch_size": ROWS // 2}
     questions = {name.replace("/", "_"): demo.source(name) for name in V1_SOURCES if name.endswith("/which_image")}
     answers = {"num_generations": 8, "max_completion_length": 8, "train_sampling_strategy": "random"}
-    return settings | answers | {"mixture": questions, "learning_rate": 5e-5, "save_steps": 10}
+    return settings | answers | {"mixture": questions, "learning_rate": 5e-5 * faster, "save_steps": 10}
 
 
 def train(settings: dict[str, Any]) -> Path:
@@ -138,6 +141,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--faster", type=float, default=1.0, help="factor of all learning rates; needs its own --out")
     parser.add_argument("--questions", type=int, help="of each set; all if unset")
     parser.add_argument("--summaries", type=int, default=200)
     chosen = parser.parse_args(arguments)
@@ -147,7 +151,7 @@ def main(arguments: list[str] | None = None) -> None:
         settings = parse_settings("demo", ["--config", "demo", "--out", folder, "--seed", str(seed)])
         demo, out = Demo(settings, base_folder()), chosen.out / str(seed)
         models = {"v2": demo.out / "models/v2/merged"}
-        models |= {way: train(recipe(way, demo, chosen.steps, out)) for way in chosen.ways}
+        models |= {way: train(recipe(way, demo, chosen.steps, out, chosen.faster)) for way in chosen.ways}
         for name, model in models.items():
             found = measure(name, model, demo, out, chosen.questions, chosen.summaries)
             table.setdefault(name, {})[str(seed)] = found

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from cadvi_hub.core.files import write_json, write_text
@@ -11,52 +11,61 @@ from cadvi_hub.core.ranges import Count
 from cadvi_hub.demo.over_seeds import Scores, scores_over_seeds, table
 from cadvi_hub.demo.run import Stages, demo, prepare
 from cadvi_hub.demo.settings import DemoSettings
-from cadvi_hub.demo.variants import SHARES, tune_variants
+from cadvi_hub.demo.variants import SHARES, VARIANTS, Variant, tune_variant
 
 WRITERS = {"perfect": "v2_perfect", "verified": "v2", "unverified": "v2_unverified"}
 
 
 @dataclass
 class AblationSettings(DemoSettings):
-    """The demo's recipe, and over how many seeds it runs.
+    """The demo's recipe, over how many seeds it runs, and what is trained beside it.
 
     Attributes:
         runs: demos, with the seeds from `seed` on, each in its own folder below `out`.
-        variants: whether to train the variants, too: eleven trainings for each seed.
+        variants: what is trained for each seed, in this order: `which_image` (V1's which-image rows alone),
+            `difference_notes` (V2's notes instead of V1's rows), `v2_unverified`, `v2_summaries` (V2 without
+            which-image rows), `v2_perfect` (V2 as a writer without errors would write it), and V1 and V2 with a share
+            of their pairs (`v1_1_of_8` …).
     """
 
     out: Path = Path("out/ablations")
     runs: Count = 3
-    variants: bool = True
+    variants: list[Variant] = field(default_factory=lambda: list(VARIANTS))
 
 
 def ablations(settings: AblationSettings) -> str:
-    """Run the demo and the variants for each seed; returns the table of means with their intervals.
+    """Run the demo for each seed, then each variant for each seed; returns the table of means with their intervals.
 
-    Writes `results.json` (model → task → metric → value over seeds), `report.md` and `index.html`. What is finished
-    stays, so that the same command goes on where it was killed.
+    Writes `results.json` (model → task → metric → value over seeds), `report.md` and `index.html` whenever all seeds
+    of a model are evaluated. What is finished stays, so that the same command goes on where it was killed.
 
     Raises:
         InputError: whatever `demo` raises.
     """
-    folders = []
+    runs = []
     for seed in range(settings.seed, settings.seed + settings.runs):
         recipe = {field.name: getattr(settings, field.name) for field in fields(DemoSettings)}
         one = replace(DemoSettings(**recipe), seed=seed, out=settings.out / f"seed-{seed}")
         print(demo(one), flush=True)
-        if settings.variants:
-            timer = Stages()
-            run = prepare(one, timer)
-            for name, model in tune_variants(run, one.out / "models/v1/merged"):
-                with timer.stage(name):
-                    run.evaluate(name, str(model))
-        folders.append(one.out / "evaluation")
-    scores = scores_over_seeds(folders)
-    write_json(settings.out / "results.json", scores.as_results())
-    shown = table(scores)
-    write_text(settings.out / "report.md", shown + "\n")
-    write_text(settings.out / "index.html", _page(scores))
+        runs.append(prepare(one, Stages()))
+    evaluations = [run.out / "evaluation" for run in runs]
+    shown = _write(settings.out, evaluations)
+    for name in settings.variants:
+        for run in runs:
+            with Stages().stage(f"{name}, seed {run.settings.seed}"):
+                run.evaluate(name, str(tune_variant(run, name)))
+        shown = _write(settings.out, evaluations)
     return f"{shown}\n\nPage: {settings.out / 'index.html'}"
+
+
+def _write(out: Path, evaluations: Sequence[Path]) -> str:
+    """Write the scores over seeds; returns their table."""
+    scores = scores_over_seeds(evaluations)
+    write_json(out / "results.json", scores.as_results())
+    shown = table(scores)
+    write_text(out / "report.md", shown + "\n")
+    write_text(out / "index.html", _page(scores))
+    return shown
 
 
 def _page(scores: Scores) -> str:

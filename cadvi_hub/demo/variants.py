@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal, get_args
 
-from cadvi_hub.annotation.annotators import MentionsAnnotator, Summarized
+from cadvi_hub.annotation.annotators import Annotator, MentionsAnnotator, Summarized
 from cadvi_hub.annotation.settings import VerifierSettings
 from cadvi_hub.builder.build import build
 from cadvi_hub.core.images import ImageStore
@@ -15,6 +16,20 @@ from cadvi_hub.demo.run import V1_SOURCES, V2_SOURCES, Demo
 from cadvi_hub.world.captions import describe
 from cadvi_hub.world.ground_truth import read_drawn
 
+Variant = Literal[
+    "which_image",
+    "difference_notes",
+    "v2_unverified",
+    "v2_perfect",
+    "v2_summaries",
+    "v1_1_of_8",
+    "v1_1_of_4",
+    "v1_1_of_2",
+    "v2_1_of_8",
+    "v2_1_of_4",
+    "v2_1_of_2",
+]
+VARIANTS: tuple[Variant, ...] = get_args(Variant)
 SHARES = {"1_of_8": 1 / 8, "1_of_4": 1 / 4, "1_of_2": 1 / 2}
 
 
@@ -37,36 +52,42 @@ class PerfectAnnotator:
         return ((pair, summary) for pair, (_, summary) in zip(pairs, summaries, strict=True))
 
 
-def tune_variants(run: Demo, v1: Path) -> Iterator[tuple[str, Path]]:
-    """Name and merged model of each variant. All have the steps of V1, or of V2 if they have V2's rows.
+def tune_variant(run: Demo, name: Variant) -> Path:
+    """The merged model of a variant, which has the steps of V1, or of V2 where it has V2's rows.
 
     Args:
         run: a demo whose V1 and V2 are made.
-        v1: its V1 model.
+        name: of the variant.
     """
-    build_v2 = run.v2_build(v1)
-    build(replace(build_v2, out=run.out / "unverified", verifier=VerifierSettings()))
-    build(replace(build_v2, out=run.out / "notes", turns="difference_note"))
+    steps = run.settings.v2_training if name.startswith("v2") else {}
+    return run.tune(name, _rows(run, name), **steps)
+
+
+def _rows(run: Demo, name: Variant) -> dict[str, dict[str, Any]]:
+    """The sources of a variant's mixture; data sets that only it needs are built."""
+    v1 = {source: run.source(source) for source in V1_SOURCES}
+    v2 = {source: run.source(source) for source in V2_SOURCES}
+    build_v2 = run.v2_build(run.out / "models/v1/merged")
     perfect = PerfectAnnotator(run.world / "similar")
-    build(replace(build_v2, out=run.out / "perfect"), perfect)
-    build(replace(build_v2, out=run.out / "perfect_turns", turns="which_image"), perfect)
 
-    v1_rows = {name: run.source(name) for name in V1_SOURCES}
-    v2_keys = run.settings.v2_training
-
-    def v2(folder: str) -> dict[str, object]:
+    def built(folder: str, annotator: Annotator | None = None, **changes: Any) -> dict[str, Any]:
+        build(replace(build_v2, out=run.out / folder, **changes), annotator)
         return {"path": str(run.out / folder), "config": "v2"}
 
-    which = ("instruct", "v1/which_image", "v1_edited/which_image")
-    yield "which_image", run.tune("which_image", {name: v1_rows[name] for name in which})
-    notes = {"instruct": v1_rows["instruct"], "notes": v2("notes")}
-    yield "difference_notes", run.tune("difference_notes", notes)
-    yield "v2_unverified", run.tune("v2_unverified", {**v1_rows, "v2": v2("unverified")}, **v2_keys)
-    yield "v2_summaries", run.tune("v2_summaries", {**v1_rows, "v2": run.source("v2")}, **v2_keys)
-    best = {"v2": v2("perfect"), "v2/which_image": v2("perfect_turns")}
-    yield "v2_perfect", run.tune("v2_perfect", {**v1_rows, **best}, **v2_keys)
-    for name, share in SHARES.items():
-        fewer = {source: run.source(source, share) for source in V1_SOURCES if source != "instruct"}
-        yield f"v1_{name}", run.tune(f"v1_{name}", {"instruct": v1_rows["instruct"], **fewer})
-        fewer = {source: run.source(source, share) for source in V2_SOURCES}
-        yield f"v2_{name}", run.tune(f"v2_{name}", {**v1_rows, **fewer}, **v2_keys)
+    match name:
+        case "which_image":
+            return {source: v1[source] for source in ("instruct", "v1/which_image", "v1_edited/which_image")}
+        case "difference_notes":
+            return {"instruct": v1["instruct"], "notes": built("notes", turns="difference_note")}
+        case "v2_unverified":
+            return {**v1, "v2": built("unverified", verifier=VerifierSettings())}
+        case "v2_summaries":
+            return {**v1, "v2": v2["v2"]}
+        case "v2_perfect":
+            turns = built("perfect_turns", perfect, turns="which_image")
+            return {**v1, "v2": built("perfect", perfect), "v2/which_image": turns}
+    phase, _, of = name.partition("_")
+    share = SHARES[of]
+    if phase == "v2":
+        return {**v1, **{source: run.source(source, share) for source in v2}}
+    return {source: v1[source] if source == "instruct" else run.source(source, share) for source in v1}

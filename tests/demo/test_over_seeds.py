@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from cadvi_hub.demo.ablations import _page
+from cadvi_hub.cli import parse_settings
+from cadvi_hub.demo import ablations as module
+from cadvi_hub.demo.ablations import AblationSettings, _page, ablations
 from cadvi_hub.demo.over_seeds import COLUMNS, MEAN, scores_over_seeds, table
+from cadvi_hub.demo.settings import DemoSettings
 
 
 def evaluation(folder: Path, right: dict[str, float], seed: int, questions: int = 200) -> Path:
@@ -82,3 +85,38 @@ def test_the_page_shows_table_and_both_curves_from_what_was_evaluated(tmp_path: 
     assert "V1: 0 " in page  # the base is V1 with no pairs
     assert "perfect " in page
     assert "unverified" not in page.split("Score by who wrote", 1)[1].split("<ul>")[1]
+
+
+def test_variants_are_trained_one_after_the_other_over_all_seeds_and_each_updates_the_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A demo takes an hour, so its evaluations are made up here; what is done with them is real."""
+    trained: list[tuple[str, int]] = []
+
+    class Run:
+        def __init__(self, settings: DemoSettings, timer: object):
+            self.settings, self.out = settings, settings.out
+            evaluation(self.out / "evaluation", {"v1": 0.8, "v2": 0.9}, settings.seed, 40)
+
+        def evaluate(self, name: str, model: str) -> None:
+            assert model == f"{self.out}/{name}"
+            if trained[-1] == ("v2_perfect", 6):
+                raise KeyboardInterrupt
+            evaluation(self.out / "evaluation", {name: 0.7}, self.settings.seed, 40)
+
+    def tune(run: Run, name: str) -> Path:
+        trained.append((name, run.settings.seed))
+        return run.out / name
+
+    monkeypatch.setattr(module, "demo", lambda settings: f"demo of seed {settings.seed}")
+    monkeypatch.setattr(module, "prepare", Run)
+    monkeypatch.setattr(module, "tune_variant", tune)
+    words = ["--out", str(tmp_path), "--seed", "5", "--runs", "2", "--variants", "which_image", "v2_perfect"]
+    settings = parse_settings("ablations", words)
+    assert isinstance(settings, AblationSettings)
+    with pytest.raises(KeyboardInterrupt):
+        ablations(settings)
+    assert trained == [("which_image", 5), ("which_image", 6), ("v2_perfect", 5), ("v2_perfect", 6)]
+    assert set(json.loads((tmp_path / "results.json").read_text())) == {"v1", "v2", "which_image"}
+    assert "| which_image |" in (tmp_path / "report.md").read_text()
+    assert "V1 − which-image rows alone" in (tmp_path / "index.html").read_text()
