@@ -3,30 +3,42 @@
 from __future__ import annotations
 
 import random
+from typing import NamedTuple
 
 from cadvi_hub.world.captions import NUMBERS, SETTINGS, Phrase, describe_item, join, partial_phrase, plural
 from cadvi_hub.world.scene import Scene
 
 
-def pair_statement(rng: random.Random, scenes: tuple[Scene, Scene]) -> tuple[str, bool]:
-    """A statement about two images, and whether it is true."""
+class PairStatement(NamedTuple):
+    """A statement about two images; `kind` is `both`, `total`, `more`, `image_1` or `image_2`."""
+
+    text: str
+    is_true: bool
+    kind: str
+
+
+def pair_statement(rng: random.Random, scenes: tuple[Scene, Scene]) -> PairStatement:
+    """A random statement about two images."""
     kinds = sorted({item.kind for scene in scenes for item in scene.items})
     kind = rng.choice(kinds)
     counts = [sum(item.kind == kind for item in scene.items) for scene in scenes]
     form = rng.randrange(4)
     if form == 0:
-        return f"Both images show {Phrase(kind).text()}.", all(counts)
+        return PairStatement(f"Both images show {Phrase(kind).text()}.", all(counts), "both")
     if form == 1:
         total = min(max(0, sum(counts) + rng.choice((0, 0, -1, 1))), len(NUMBERS) - 1)
         verb = "is" if total == 1 else "are"
         named = f"{NUMBERS[total]} {kind if total == 1 else plural(kind)}"
-        return f"There {verb} {named} in total.", sum(counts) == total
+        return PairStatement(f"There {verb} {named} in total.", sum(counts) == total, "total")
     if form == 2:
         more = rng.randrange(2)
-        return f"Image {more + 1} shows more {plural(kind)} than image {2 - more}.", counts[more] > counts[1 - more]
+        text = f"Image {more + 1} shows more {plural(kind)} than image {2 - more}."
+        return PairStatement(text, counts[more] > counts[1 - more], "more")
     which = rng.randrange(2)
     phrase = partial_phrase(rng, [rng.choice(scenes[rng.randrange(2)].items)], 0.6)
-    return f"Image {which + 1} shows {phrase.text()}.", phrase.holds(scenes[which])
+    return PairStatement(
+        f"Image {which + 1} shows {phrase.text()}.", phrase.holds(scenes[which]), f"image_{which + 1}"
+    )
 
 
 def open_turn(rng: random.Random, scenes: tuple[Scene, Scene]) -> tuple[str, str] | None:

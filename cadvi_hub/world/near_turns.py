@@ -101,7 +101,7 @@ def near_texts_turn(rng: random.Random, split: Split) -> Turn | None:
     said = "Text" if rng.random() < 0.5 else "Image"
     texts = "\n".join(f"{said} {k}: {describe(scene).text}" for k, scene in enumerate(scenes, 1))
     if rng.random() < 0.6:
-        statement, true = pair_statement(rng, scenes)
+        statement, true, _ = pair_statement(rng, scenes)
         if said == "Text":
             statement = statement.replace("Both images show", "Both texts mention").replace("shows", "mentions")
             statement = statement.replace("Image", "Text").replace("image", "text")

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 from cadvi_hub.world import scene as graph
 from cadvi_hub.world.captions import Phrase, Relation, Setting, Statement, make_caption, partial_phrase, relations, say
-from cadvi_hub.world.comparisons import open_turn, pair_statement
+from cadvi_hub.world.comparisons import PairStatement, open_turn, pair_statement
 from cadvi_hub.world.instruct import LETTER, caption_turn, count_turn, kind_turn, property_turn, verify_turn
 from cadvi_hub.world.scene import ANIMATE, BACKDROPS, Edit, Item, Scene, Split, draw_scene, edit_scene, make_scene
 
@@ -115,15 +115,18 @@ def _nlvr2(rng: random.Random, count: int, source: Scenes) -> list[Question]:
     """A true and a false statement about two images."""
     first = source.draw(rng)
     scenes = (first, _related(rng, first, source))
-    found: dict[bool, str] = {}
+    found: dict[bool, PairStatement] = {}
     for _ in range(30):
-        sentence, true = pair_statement(rng, scenes)
-        found.setdefault(true, sentence)
+        statement = pair_statement(rng, scenes)
+        found.setdefault(statement.is_true, statement)
     if len(found) < 2:
         return []
+    asked = [(number, found[true]) for number, true in enumerate((True, False), count)]
     return [
-        Question(str(number), scenes, f"{PAIR_PROMPT}True or False: {found[true]}", str(true))
-        for number, true in enumerate((True, False), count)
+        Question(
+            str(number), scenes, f"{PAIR_PROMPT}True or False: {said.text}", str(said.is_true), category=said.kind
+        )
+        for number, said in asked
     ]
 
 

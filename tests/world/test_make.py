@@ -116,7 +116,7 @@ def test_instruct_rows_have_the_fields_of_the_llava_mix(made: Path) -> None:
 def test_question_files_have_the_benchmarks_keys_and_name_pictures_that_are_there(made: Path, task: str) -> None:
     questions = rows(made / f"questions/{task}.jsonl")
     assert len(questions) == (12 if BENCHMARKS[task].in_pairs else 6)
-    keys = {"image", "text", "answer", "question_id"} | ({"category"} if task == "svo_probes" else set())
+    keys = {"image", "text", "answer", "question_id"} | ({"category"} if task in ("svo_probes", "nlvr2") else set())
     for row in questions:
         assert set(row) == keys
         assert row["text"].count("<image>") == len(row["image"])

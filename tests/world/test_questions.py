@@ -160,6 +160,9 @@ def test_nlvr2_asks_one_true_and_one_false_statement_of_each_image_pair() -> Non
             statement = re.search("\nTrue or False: (.*)$", question.text)
             assert statement
             assert question.answer == answer == str(pair_statement_holds(statement[1], question.scenes))
+            begins = {"both": "Both", "total": "There", "more": "Image", "image_1": "Image 1", "image_2": "Image 2"}
+            assert statement[1].startswith(begins[question.category])
+            assert (question.category == "more") == (" more " in statement[1])
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -50,6 +50,11 @@ def _cluster(question_id: str, group: str) -> str:
     return f"{identifier['split']}-{identifier['set']}" if identifier else group
 
 
+def _category(row: Row) -> str:
+    """The kind of statement, where a line of the question file names one."""
+    return str(row.get("category", ""))
+
+
 BENCHMARK = Benchmark(
     name="nlvr2",
     columns=(
@@ -62,6 +67,7 @@ BENCHMARK = Benchmark(
     grouping=CONSISTENCY,
     cluster=_cluster,
     swaps=True,
+    category=_category,
     upstream=read_nlvr2,
     paper=PaperResults("accuracy", 150, (58.00, 52.00, 56.67, 60.00, 66.67, 58.67, 60.00, 61.33, 66.00, 66.67, 69.33)),
     provenance=Provenance("lil-lab/nlvr", "CC-BY-4.0", "all columns seen"),
