@@ -77,19 +77,13 @@ def _page(scores: Scores) -> str:
         fewer = {share: f"{phase}_{name}" for name, share in SHARES.items()}
         return {0.0: "base" if phase == "v1" else "v1", **fewer, 1.0: phase}
 
-    charts = [
-        curve_chart(
-            "Score by share of the pairs",
-            {phase.upper(): scores.points(curve(phase)) for phase in ("v1", "v2")},
-            "share of the pairs",
-        ),
-        curve_chart(
-            "Score by who wrote V2's summaries",
-            {"V2": scores.points(dict(enumerate(WRITERS.values())))},
-            "",
-            list(WRITERS),
-        ),
-    ]
+    by_share = {phase.upper(): scores.points(curve(phase)) for phase in ("v1", "v2")}
+    by_writer = {"V2": scores.points(dict(enumerate(WRITERS.values())))}
+    charts = []
+    if max(map(len, by_share.values())) > 2:  # the ends alone are in the table
+        charts.append(curve_chart("Score by share of the pairs", by_share, "share of the pairs"))
+    if len(by_writer["V2"]) > 1:
+        charts.append(curve_chart("Score by who wrote V2's summaries", by_writer, "", list(WRITERS)))
     return page_html(
         "ablations.html.jinja",
         images="data:",
@@ -97,5 +91,5 @@ def _page(scores: Scores) -> str:
         has_filters=False,
         table=scores.rows(),
         columns=scores.columns,
-        differences={text: f"{100 * score.mean:+.1f}" for text, score in scores.differences().items()},
+        claims=scores.claims(),
     )

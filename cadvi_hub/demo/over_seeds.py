@@ -24,6 +24,7 @@ COLUMNS = {
     "cola": "COLA pairs",
     "single_image": "single image",
 }
+DEMO_MODELS = ("constant", "base", "v1", "v2")
 COMPARED = ("bison", "svo_probes", "eqben", "cola")
 MEAN = "mean"  # of the sets in `COMPARED`, all of which ask which image a caption suits
 
@@ -64,6 +65,10 @@ class Scores:
     def rows(self) -> dict[str, list[str]]:
         """Model → "94.2 (92.0–96.1)" for each column."""
         return {model: [_text(scores[task]) for task in (*COLUMNS, MEAN)] for model, scores in self.of.items()}
+
+    def claims(self) -> list[str]:
+        """The differences in words: "V2 − V1: 1.2 (-0.4 to 2.8) points"."""
+        return [f"{text}: {_text(score)} points" for text, score in self.differences().items()]
 
     def differences(self) -> dict[str, Score]:
         """What is claimed of the method, as differences of the mean of four."""
@@ -116,8 +121,9 @@ def scores_over_seeds(evaluations: Sequence[Path]) -> Scores:
     rng = np.random.default_rng(0)
     of_seeds = rng.integers(len(evaluations), size=(DRAWS, len(evaluations)))
     names = [{folder.name for folder in each.iterdir() if (folder / "results.json").is_file()} for each in evaluations]
-    first = sorted(evaluations[0].iterdir(), key=lambda folder: folder.stat().st_mtime)
-    models = [folder.name for folder in first if all(folder.name in some for some in names)]
+    by_age = sorted(evaluations[0].iterdir(), key=lambda folder: folder.stat().st_mtime)
+    first = dict.fromkeys([*DEMO_MODELS, *(folder.name for folder in by_age)])
+    models = [name for name in first if all(name in some for some in names)]
     found: dict[str, dict[str, Score]] = {model: {} for model in models}
     for task in COLUMNS:
         drawn: dict[str, list[NDArray[np.float64]]] = {model: [] for model in models}
@@ -157,7 +163,7 @@ def table(scores: Scores) -> str:
     """The scores in percent with their 95 % intervals, and the differences that the method claims, as Markdown."""
     lines = [_line(("model", *scores.columns)), _line(["---"] * (1 + len(scores.columns)))]
     lines += [_line((model, *cells)) for model, cells in scores.rows().items()]
-    lines += [f"\n{text}: {_text(score)} points" for text, score in scores.differences().items()]
+    lines += [f"\n{text}" for text in scores.claims()]
     return "\n".join(lines)
 
 

@@ -68,11 +68,12 @@ def test_differences_are_paired_and_a_real_one_is_above_zero(tmp_path: Path) -> 
 
 def test_models_that_a_seed_lacks_are_left_out(tmp_path: Path) -> None:
     folders = [
-        evaluation(tmp_path / "0", {"base": 0.5, "v1": 0.9}, 0),
+        evaluation(tmp_path / "0", {"v1": 0.9, "base": 0.5}, 0),
         evaluation(tmp_path / "1", {"base": 0.5}, 1),
     ]
     scores = scores_over_seeds(folders)
     assert list(scores.of) == ["base"]
+    assert list(scores_over_seeds(folders[:1]).of) == ["base", "v1"]
     assert scores.differences() == {}
     assert table(scores).count("\n") == 2
 
@@ -119,4 +120,6 @@ def test_variants_are_trained_one_after_the_other_over_all_seeds_and_each_update
     assert trained == [("which_image", 5), ("which_image", 6), ("v2_perfect", 5), ("v2_perfect", 6)]
     assert set(json.loads((tmp_path / "results.json").read_text())) == {"v1", "v2", "which_image"}
     assert "| which_image |" in (tmp_path / "report.md").read_text()
-    assert "V1 − which-image rows alone" in (tmp_path / "index.html").read_text()
+    page = (tmp_path / "index.html").read_text()
+    assert "V1 − which-image rows alone: " in page
+    assert "data:image/svg+xml" not in page  # V1 and V2 alone make no curve
