@@ -85,13 +85,19 @@ def make_plan(settings: BuildSettings, annotator: Annotator | None = None) -> Pl
     annotated = source_format.holds in ("captions", "captioned_pairs", "pairs")
     if settings.clip_model and not (annotated and settings.config == "v1"):
         raise InputError("clip_model", "it scores pairs of v1 that are made of captions alone", "Leave it out")
-    if settings.turns == "which_image" and source_format.holds == "pairs" and not settings.verifier.model:
+    verifier = settings.verifier
+    checks_statements = verifier.model and verifier.statements
+    if settings.turns == "which_image" and source_format.holds == "pairs" and not checks_statements:
         problem = "these pairs have no captions, and nobody checks which differences hold of one image alone"
-        raise InputError("turns", problem, "Name a verifier.model")
+        raise InputError("turns", problem, "Name a verifier.model, and leave verifier.statements on")
     checked = annotated or source_format.holds == "summaries"
-    if settings.verifier.model and not checked:
+    if verifier.model and not checked:
         raise InputError("verifier.model", "it checks summaries while these are written, not rows", "Leave it out")
-    if settings.verifier.caption_round_trip and source_format.holds == "pairs":
+    checks = (verifier.statements, verifier.missing_aspects, verifier.round_trip, verifier.caption_round_trip)
+    if verifier.model and not any(checks):
+        problem = "no other check is on, so nothing is checked"
+        raise InputError("verifier.statements", problem, "Leave out the verifier, or turn a check on")
+    if verifier.caption_round_trip and source_format.holds == "pairs":
         raise InputError("verifier.caption_round_trip", "these pairs have no captions", "Leave it out")
     if settings.graphs and not checked:
         raise InputError("graphs", "they filter summaries while these are written, not rows", "Use `cadvi ground`")

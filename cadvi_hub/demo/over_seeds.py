@@ -24,7 +24,7 @@ COLUMNS = {
     "cola": "COLA pairs",
     "single_image": "single image",
 }
-DEMO_MODELS = ("constant", "base", "v1", "v2")
+DEMO_MODELS = ("constant", "base", "v1", "v2")  # the first rows of the table; variants follow by age
 COMPARED = ("bison", "svo_probes", "eqben", "cola")
 MEAN = "mean"  # of the sets in `COMPARED`, all of which ask which image a caption suits
 

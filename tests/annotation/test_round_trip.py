@@ -218,6 +218,16 @@ def test_a_pair_without_captions_is_named(tmp_path: Path) -> None:
         build(settings, Writer())
 
 
+def test_a_verifier_that_checks_nothing_is_refused(tmp_path: Path) -> None:
+    nothing = VerifierSettings(model="x", base_url="http://127.0.0.1:9/v1", statements=False)
+    settings = BuildSettings("v2", similar_source(tmp_path / "source"), tmp_path / "data", verifier=nothing)
+    with pytest.raises(InputError, match=r"verifier\.statements: no other check is on"):
+        build(settings, Writer())
+    turns = replace(settings, turns="which_image", verifier=replace(nothing, round_trip=True))
+    with pytest.raises(InputError, match="nobody checks which differences hold of one image alone"):
+        build(turns, Writer())
+
+
 class Writer(FakeAnnotator):
     def annotate(self, pairs: Any, images: Any) -> Any:
         for pair in pairs:
