@@ -22,7 +22,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from cadvi_hub.annotation.claim_questions import question_of, sentence_of
-from cadvi_hub.annotation.preferences import swap_contents
+from cadvi_hub.annotation.preferences import confuse_images
 from cadvi_hub.annotation.settings import VerifierSettings
 from cadvi_hub.annotation.verify import LETTERS, Verifier
 from cadvi_hub.builder.build import build
@@ -32,7 +32,7 @@ from cadvi_hub.core.files import read_json
 from cadvi_hub.core.image_order import NAMED
 from cadvi_hub.core.images import ImageFolders
 from cadvi_hub.core.scene_graph import SceneGraph
-from cadvi_hub.core.schema import Aspect, CadSummary, Difference, ImagePair
+from cadvi_hub.core.schema import CadSummary, ImagePair, summary_of
 from cadvi_hub.demo.base_recipe import base_folder
 from cadvi_hub.demo.run import Demo
 from cadvi_hub.demo.settings import DemoSettings
@@ -125,26 +125,16 @@ def _words(text: str) -> set[str]:
 def place_captions(demo: Demo, most: int) -> None:
     """Print how many of V1's summaries the round trip of captions keeps, as they are and made wrong."""
     columns = ["id", "captions", "commonalities", "differences"]
-    rows = [
-        row
-        for file in sorted((demo.data / "v1").glob("*.parquet"))
-        for row in pq.read_table(file, columns=columns).to_pylist()
-    ]
-    pairs = [ImagePair(row["id"], ("a", "b"), "drawn", captions=tuple(row["captions"])) for row in rows[:most]]
-    right = [
-        CadSummary(row["commonalities"], tuple(Difference(Aspect(d["aspect"]), d["text"]) for d in row["differences"]))
-        for row in rows[:most]
-    ]
+    files = sorted((demo.data / "v1").glob("*.parquet"))
+    rows = [row for file in files for row in pq.read_table(file, columns=columns).to_pylist()][:most]
+    pairs = [ImagePair(row["id"], ("a", "b"), "drawn", captions=tuple(row["captions"])) for row in rows]
+    right = list(map(summary_of, rows))
     settings = VerifierSettings(model="words", statements=False, caption_round_trip=True)
     verifier = Verifier(WordReader(), settings, min_words=1, max_words=1000)
-    confused = [
-        CadSummary(one.commonalities, tuple(Difference(d.aspect, swap_contents(d.text)) for d in one.differences))
-        for one in right
-    ]
     print("summaries                 kept")
     for name, summaries in (
         ("as they are", right),
-        ("images confused", confused),
+        ("images confused", list(map(confuse_images, right))),
         ("of the next pair", [*right[1:], right[0]]),
     ):
         verified = verifier.verify(iter(zip(pairs, summaries, strict=True)), ImageFolders([]))

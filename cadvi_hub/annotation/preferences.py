@@ -49,6 +49,12 @@ def swap_contents(text: str) -> str:
     return "".join([*pieces, text[start:]])
 
 
+def confuse_images(summary: CadSummary) -> CadSummary:
+    """`summary` with the contents of each difference swapped."""
+    swapped = (replace(difference, text=swap_contents(difference.text)) for difference in summary.differences)
+    return replace(summary, differences=tuple(swapped))
+
+
 def worse_answers(
     summary: CadSummary,
     others: Sequence[CadSummary],
@@ -69,9 +75,8 @@ def worse_answers(
     worse: dict[Rejection, CadSummary] = {}
     others = drawn.sample(others, len(others))
     order = drawn.sample(range(len(summary.differences)), len(summary.differences))
-    swapped = tuple(replace(difference, text=swap_contents(difference.text)) for difference in summary.differences)
-    if swapped != summary.differences:
-        worse["swapped_sides"] = replace(summary, differences=swapped)
+    if (swapped := confuse_images(summary)) != summary:
+        worse["swapped_sides"] = swapped
     if len(order) > 1:
         rest = summary.differences[: order[0]] + summary.differences[order[0] + 1 :]
         worse["missing_aspect"] = replace(summary, differences=rest)

@@ -16,7 +16,7 @@ from cadvi_hub.builder.pictures import Pictures
 from cadvi_hub.builder.rows import Row, Rows
 from cadvi_hub.core.drops import Drops
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.core.schema import Aspect, CadSummary, Difference, ImagePair, Message, message
+from cadvi_hub.core.schema import CadSummary, Difference, ImagePair, Message, message, summary_of
 from cadvi_hub.core.summaries import render_summary
 from cadvi_hub.grounding.check import check_grounding
 from cadvi_hub.grounding.picture import Verdict
@@ -47,7 +47,7 @@ def preference_rows(
     """
     drops, totals = Drops(), Counter[str]()
     usable = [record for record in pictures.usable(records, drops) if _has_summary(record, drops)]
-    written = [_summary(record) for record in usable]
+    written = [summary_of(record.row) for record in usable]
     pairs = [ImagePair(record.id, (record.images[0], record.images[1]), record.row["source"]) for record in usable]
     summarized = zip(pairs, written, strict=True)
     verified = verifier.verify(summarized, pictures.store) if verifier else (Verified(*each) for each in summarized)
@@ -91,11 +91,6 @@ def _has_summary(record: BuiltRow, drops: Drops) -> bool:
     if not whole:
         drops.add(NO_SUMMARY, record.id)
     return bool(whole)
-
-
-def _summary(record: BuiltRow) -> CadSummary:
-    differences = (Difference(Aspect(item["aspect"]), item["text"]) for item in record.row["differences"])
-    return CadSummary(record.row["commonalities"], tuple(differences))
 
 
 def _question(record: BuiltRow) -> Message:

@@ -25,7 +25,7 @@ from cadvi_hub.builder.pictures import Pictures
 from cadvi_hub.builder.settings import BuildSettings
 from cadvi_hub.core.drops import Drops
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.core.schema import Aspect, CadSummary, Difference, ImagePair, Message, Provenance
+from cadvi_hub.core.schema import CadSummary, ImagePair, Message, Provenance, summary_of
 from cadvi_hub.pairing.similarity import ImageSimilarity
 from cadvi_hub.sources.built import BuiltRow
 from cadvi_hub.sources.cad_qa_file import PairQuestion
@@ -63,8 +63,7 @@ def built_rows(records: Sequence[BuiltRow], columns: Collection[str], pictures: 
             elif "rejection" in columns:
                 totals.update(["rows", f"rejection {row['rejection']}"])
             elif "commonalities" in columns:
-                differences = [Difference(Aspect(item["aspect"]), item["text"]) for item in row["differences"]]
-                _count_summary(row["shared_nouns"], CadSummary(row["commonalities"], tuple(differences)), totals)
+                _count_summary(row["shared_nouns"], summary_of(row), totals)
             else:
                 totals.update(["rows", "rows with an image" if record.images else "rows of text only"])
         except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -7,6 +7,7 @@ have `text=None` and take the images of the row in order.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -76,6 +77,16 @@ class CadSummary:
 
     commonalities: str
     differences: tuple[Difference, ...]
+
+
+def summary_of(row: Mapping[str, Any]) -> CadSummary:
+    """The summary in the columns of a built row.
+
+    Raises:
+        KeyError, TypeError, ValueError: a column is missing, or does not hold what a build writes.
+    """
+    differences = (Difference(Aspect(item["aspect"]), item["text"]) for item in row["differences"])
+    return CadSummary(row["commonalities"], tuple(differences))
 
 
 @dataclass(frozen=True, slots=True)

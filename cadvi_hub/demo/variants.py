@@ -66,7 +66,6 @@ def tune_variant(run: Demo, name: Variant) -> Path:
 def _rows(run: Demo, name: Variant) -> dict[str, dict[str, Any]]:
     """The sources of a variant's mixture; data sets that only it needs are built."""
     v1 = {source: run.source(source) for source in V1_SOURCES}
-    v2 = {source: run.source(source) for source in V2_SOURCES}
     build_v2 = run.v2_build(run.out / "models/v1/merged")
     perfect = PerfectAnnotator(run.world / "similar")
 
@@ -82,12 +81,12 @@ def _rows(run: Demo, name: Variant) -> dict[str, dict[str, Any]]:
         case "v2_unverified":
             return {**v1, "v2": built("unverified", verifier=VerifierSettings())}
         case "v2_summaries":
-            return {**v1, "v2": v2["v2"]}
+            return {**v1, "v2": run.source("v2")}
         case "v2_perfect":
             turns = built("perfect_turns", perfect, turns="which_image")
             return {**v1, "v2": built("perfect", perfect), "v2/which_image": turns}
     phase, _, of = name.partition("_")
     share = SHARES[of]
     if phase == "v2":
-        return {**v1, **{source: run.source(source, share) for source in v2}}
+        return {**v1, **{source: run.source(source, share) for source in V2_SOURCES}}
     return {source: v1[source] if source == "instruct" else run.source(source, share) for source in v1}

@@ -15,7 +15,7 @@ from cadvi_hub.core.files import read_json, write_text
 from cadvi_hub.core.locks import locked_alone
 from cadvi_hub.core.output import LOCK, open_result
 from cadvi_hub.core.parquet import read_rows
-from cadvi_hub.core.schema import Aspect, CadSummary, Difference
+from cadvi_hub.core.schema import Aspect, summary_of
 from cadvi_hub.grounding.check import COMMONALITIES, check_grounding
 from cadvi_hub.grounding.picture import Verdict
 from cadvi_hub.grounding.settings import GroundSettings
@@ -67,7 +67,7 @@ def _ground(settings: GroundSettings, files: list[Path]) -> str:
             if len(found) != 2 or found[0] is None or found[1] is None:
                 drops.add(NO_GRAPH, row["id"])
                 continue
-            grounding = check_grounding(_summary(row), (found[0], found[1]))
+            grounding = check_grounding(summary_of(row), (found[0], found[1]))
             shares.append(grounding.share(Verdict.CONTRADICTED))
             for section, verdicts in grounding.counts.items():
                 counts[section].update(verdicts)
@@ -110,11 +110,6 @@ def _rows(files: list[Path], source: str | None, columns: list[str]) -> Iterator
 
 def _names(row: Row) -> list[str]:
     return [PurePosixPath(image["path"] or "").name for image in row["images"]]
-
-
-def _summary(row: Row) -> CadSummary:
-    differences = (Difference(Aspect(item["aspect"]), item["text"]) for item in row["differences"])
-    return CadSummary(row["commonalities"], tuple(differences))
 
 
 def _build_digest(folder: Path) -> str | None:
