@@ -23,6 +23,7 @@ from cadvi_hub.world.instruct import (
     short_turns,
     text_conversation,
 )
+from cadvi_hub.world.labelled import CLAIMS, labelled_conversation
 from cadvi_hub.world.near_turns import bound_claim_turn, draw_near_scene, near_caption_turn, near_texts_turn
 from cadvi_hub.world.render import render
 from cadvi_hub.world.scene import ACTIONS, ANIMATE, BOX_SIZES, COLORS, FILLS, SHAPES, THINGS, Look, Scene, draw_scene
@@ -116,7 +117,7 @@ def draw_claims(rng: random.Random, recipe: BaseRecipe, progress: float) -> tupl
 
 
 # Actions, numbers, places and relations more often: the base of the claims is least sure of them.
-BINDING_CLAIMS = (0.5, 0.5, 0.8, 0.8, 2, 1.5, 1, 3, 5)
+BINDING_CLAIMS = CLAIMS
 BINDING_QUESTIONS = (kind_turn, relation_turn, property_turn, count_turn)
 LABELS = ("Image 1: ", "Image 2: ", "Image: ", "Picture 1: ", "Picture 2: ", "Here is a picture: ", "A: ", "B: ")
 
@@ -155,6 +156,14 @@ def draw_binding(rng: random.Random, recipe: BaseRecipe) -> tuple[Scene | None, 
     if scene is not None and rng.random() < 0.06:
         return None, [(f"{describe(scene).text}\n{turns[0][0]}", turns[0][1]), *turns[1:]]
     return scene, turns if scene is None else place_picture(rng, turns)
+
+
+LABELLED_SHARE = 0.6
+
+
+def draw_labelled(rng: random.Random, recipe: BaseRecipe) -> tuple[Scene | None, list[Turn]]:
+    """Questions about one of two labelled scenes, or a conversation as before, to remember the rest."""
+    return labelled_conversation(rng) if rng.random() < LABELLED_SHARE else draw_binding(rng, recipe)
 
 
 def summary_turn(rng: random.Random) -> Turn:
@@ -227,8 +236,9 @@ def world_digest(recipe: BaseRecipe) -> str:
         _, turns = draw_claims(rng, recipe, index / 200)
         digest.update(conversation_text(turns, image=True).encode())
         digest.update(conversation_text(draw_reading(rng, recipe, index / 200), image=False).encode())
-        scene, turns = draw_binding(rng, recipe)
-        digest.update(conversation_text(turns, scene is not None).encode())
+        for draw in (draw_binding, draw_labelled):
+            scene, turns = draw(rng, recipe)
+            digest.update(conversation_text(turns, scene is not None).encode())
     return digest.hexdigest()
 
 

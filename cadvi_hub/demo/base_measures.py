@@ -6,13 +6,13 @@ import random
 from typing import Any
 
 from cadvi_hub.demo.base_data import collate
-from cadvi_hub.world.captions import make_caption
+from cadvi_hub.world.captions import describe, make_caption
 from cadvi_hub.world.instruct import CLAIMED, Turn, claim_turn, short_turns
 from cadvi_hub.world.near_turns import BOUND, bound_claim_turn, near_caption_turn
 from cadvi_hub.world.scene import Scene, draw_scene
 
 Drawn = tuple[Scene | None, list[Turn]]
-BEFORE_PICTURE = ("nothing", "label", "sentence", "three sentences", "turn", "question")
+BEFORE_PICTURE = ("nothing", "label", "labelled scene", "sentence", "three sentences", "turn", "question")
 BORROWED = {f"borrowed {name}": name for name in BOUND}
 KINDS = (*CLAIMED, *BORROWED, "near caption")
 
@@ -24,6 +24,9 @@ def _moved(rng: random.Random, before: str, turn: Turn) -> list[Turn]:
         return [(f"{question}\n<image>", answer)]
     if before == "turn":
         return [("Repeat: two red cats at the top", "two red cats at the top"), (f"<image>\n{question}", answer)]
+    if before == "labelled scene":
+        other = describe(draw_scene(rng, "eval", max_groups=2)).text
+        return [(f"Image 1: {other}\nImage 2: <image>\nAbout image 2: {question}", answer)]
     number = {"sentence": 1, "three sentences": 3}.get(before, 0)
     said = " ".join(make_caption(rng, draw_scene(rng, "eval", max_groups=2), 0.9).text for _ in range(number))
     text = {"nothing": "", "label": "Image 1: "}.get(before, f"{said}\n")

@@ -25,11 +25,13 @@ class BaseRecipe:
         binding_steps: Optimizer steps of both on questions whose wrong option is nearly right, the picture anywhere in
             the conversation: without them the base finds a "red cat" wherever something is red and there is a cat, and
             reads no places in a picture that comes after other words.
+        labelled_steps: Optimizer steps of both on questions about one of two labelled scenes, of which one at most is
+            a picture: without them the base answers about whichever scene fits the question.
         batch_size: Conversations per step; twice as many while reading, where they are short.
         learning_rate: Peak of AdamW's rate; linear warm-up over 200 steps, then cosine to a twentieth.
-        claims_learning_rate: The same for the claims and for the binding, which start with a new optimizer each.
+        claims_learning_rate: The same for the claims and what follows; each stage starts with a new optimizer.
         question_weight: Weight of a question's tokens in the loss; an answer's have 1. Half of the questions' claims
-            are true of the image, so predicting them teaches looking, too. 0 in the last two stages.
+            are true of the image, so predicting them teaches looking, too. 0 from the claims on.
         curriculum_share: Share of the steps (of each kind) over which scenes grow from one group of items to three.
         text_share: Share of conversations without a picture.
         boxes_share: Share of pictures in the look of NLVR's boxes.
@@ -44,6 +46,7 @@ class BaseRecipe:
     steps: int = 4_500
     claims_steps: int = 3_000
     binding_steps: int = 4_000
+    labelled_steps: int = 1_200
     batch_size: int = 32
     learning_rate: float = 1.5e-3
     claims_learning_rate: float = 1e-3

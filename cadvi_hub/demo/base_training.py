@@ -1,4 +1,4 @@
-"""Training the base from scratch: its vision tower, plain text, single images, claims about them, then binding."""
+"""Training the base from scratch: its vision tower, plain text, single images, claims, binding, then labels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,15 @@ from torch import nn
 
 from cadvi_hub.core.files import replacing
 from cadvi_hub.demo.base import build_model, build_processor, save_base
-from cadvi_hub.demo.base_data import collate, draw_binding, draw_claims, draw_conversation, draw_look, draw_reading
+from cadvi_hub.demo.base_data import (
+    collate,
+    draw_binding,
+    draw_claims,
+    draw_conversation,
+    draw_labelled,
+    draw_look,
+    draw_reading,
+)
 from cadvi_hub.demo.base_recipe import BaseRecipe
 from cadvi_hub.world import scene as graph
 from cadvi_hub.world.captions import PLACES
@@ -161,7 +169,14 @@ def train_base(recipe: BaseRecipe, out: Path) -> None:
 
     total_steps = recipe.reading_steps + recipe.steps
     claims_end = total_steps + recipe.claims_steps
-    last_steps = claims_end + recipe.binding_steps
+    binding_end = claims_end + recipe.binding_steps
+    last_steps = binding_end + recipe.labelled_steps
+    stages = {  # first step → number of steps, each with an optimizer and a schedule of its own
+        0: total_steps,
+        total_steps: recipe.claims_steps,
+        claims_end: recipe.binding_steps,
+        binding_end: recipe.labelled_steps,
+    }
 
     def make(rng: random.Random, progress: float) -> list[Any]:
         step = round(progress * last_steps)
@@ -176,8 +191,8 @@ def train_base(recipe: BaseRecipe, out: Path) -> None:
             size, seen = recipe.batch_size, (step - total_steps) / recipe.claims_steps
             drawn = [draw_claims(rng, recipe, seen) for _ in range(Pools.POOL * size)]
         else:
-            size = recipe.batch_size
-            drawn = [draw_binding(rng, recipe) for _ in range(Pools.POOL * size)]
+            size, draw = recipe.batch_size, draw_binding if step < binding_end else draw_labelled
+            drawn = [draw(rng, recipe) for _ in range(Pools.POOL * size)]
         drawn.sort(key=lambda pair: sum(len(q) + len(a) for q, a in pair[1]))  # little padding within a batch
         batches = [drawn[start : start + size] for start in range(0, len(drawn), size)]
         rng.shuffle(batches)
@@ -188,15 +203,15 @@ def train_base(recipe: BaseRecipe, out: Path) -> None:
     progress = tqdm(batches, total=last_steps, initial=first, desc="base model", mininterval=5)
     total = torch.zeros(())
     for step, (inputs, weights) in enumerate(progress, start=first):
-        rate = recipe.learning_rate * _schedule(step, total_steps)
-        if step >= total_steps:
-            rate = recipe.claims_learning_rate * _schedule(step - total_steps, recipe.claims_steps)
-        if step >= claims_end:
-            rate = recipe.claims_learning_rate * _schedule(step - claims_end, recipe.binding_steps)
-        if step in (total_steps, claims_end):
+        begin = max(filter(step.__ge__, stages))
+        if step == begin:
             optimizer.state.clear()
+        if step == binding_end:  # as `save_base` would round them: this stage can also go on from a saved base
+            for weight in trained:
+                weight.data = weight.data.half().float()
+        rate = recipe.claims_learning_rate if begin else recipe.learning_rate
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * _schedule(step - begin, stages[begin])
         loss = weighted_loss(model, inputs, weights)
         loss.backward()
         nn.utils.clip_grad_norm_(trained, 1.0)

@@ -19,7 +19,7 @@ class DemoSettings(Ranged):
     Attributes:
         out: Output folder.
         seed: Of scenes, pairs, conversations and training.
-        base: `shipped` takes the base model of the package, `from-scratch` trains it first (an hour and a half on two
+        base: `shipped` takes the base model of the package, `from-scratch` trains it first (about two hours on two
             cores).
         world: How much of the world is drawn.
         pairs: How V1's pairs are mined.
