@@ -23,8 +23,14 @@ from cadvi_hub.world.instruct import (
     short_turns,
     text_conversation,
 )
-from cadvi_hub.world.labelled import CLAIMS, labelled_conversation
-from cadvi_hub.world.near_turns import bound_claim_turn, draw_near_scene, near_caption_turn, near_texts_turn
+from cadvi_hub.world.labelled import labelled_conversation
+from cadvi_hub.world.near_turns import (
+    HARD_CLAIMS,
+    bound_claim_turn,
+    draw_near_scene,
+    near_caption_turn,
+    near_texts_turn,
+)
 from cadvi_hub.world.render import render
 from cadvi_hub.world.scene import ACTIONS, ANIMATE, BOX_SIZES, COLORS, FILLS, SHAPES, THINGS, Look, Scene, draw_scene
 
@@ -116,8 +122,6 @@ def draw_claims(rng: random.Random, recipe: BaseRecipe, progress: float) -> tupl
     return scene, turns
 
 
-# Actions, numbers, places and relations more often: the base of the claims is least sure of them.
-BINDING_CLAIMS = CLAIMS
 BINDING_QUESTIONS = (kind_turn, relation_turn, property_turn, count_turn)
 LABELS = ("Image 1: ", "Image 2: ", "Image: ", "Picture 1: ", "Picture 2: ", "Here is a picture: ", "A: ", "B: ")
 
@@ -148,7 +152,7 @@ def draw_binding(rng: random.Random, recipe: BaseRecipe) -> tuple[Scene | None, 
                 if form < 0.45:
                     drawn.append(bound_claim_turn(rng, scene))
                 elif form < 0.75:
-                    drawn.append(claim_turn(rng, scene, BINDING_CLAIMS))
+                    drawn.append(claim_turn(rng, scene, HARD_CLAIMS))
                 else:
                     drawn.append(rng.choice(BINDING_QUESTIONS)(rng, scene))
             turns = [turn for turn in drawn if turn is not None]

@@ -203,13 +203,13 @@ def train_base(recipe: BaseRecipe, out: Path) -> None:
     progress = tqdm(batches, total=last_steps, initial=first, desc="base model", mininterval=5)
     total = torch.zeros(())
     for step, (inputs, weights) in enumerate(progress, start=first):
-        begin = max(filter(step.__ge__, stages))
+        begin = max(first_step for first_step in stages if first_step <= step)
         if step == begin:
             optimizer.state.clear()
         if step == binding_end:  # as `save_base` would round them: this stage can also go on from a saved base
             for weight in trained:
                 weight.data = weight.data.half().float()
-        rate = recipe.claims_learning_rate if begin else recipe.learning_rate
+        rate = recipe.learning_rate if step < total_steps else recipe.claims_learning_rate
         for group in optimizer.param_groups:
             group["lr"] = rate * _schedule(step - begin, stages[begin])
         loss = weighted_loss(model, inputs, weights)

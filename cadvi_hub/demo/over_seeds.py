@@ -45,6 +45,17 @@ class Score:
         low, high = np.quantile(self.draws, (0.025, 0.975))
         return float(low), float(high)
 
+    @property
+    def percent(self) -> str:
+        """The mean in percent: "94.2"."""
+        return f"{100 * self.mean:.1f}"
+
+    @property
+    def percent_interval(self) -> str:
+        """The interval in percent: "92.0 to 96.1"."""
+        low, high = self.interval
+        return f"{100 * low:.1f} to {100 * high:.1f}"
+
     def minus(self, other: Score) -> Score:
         """The difference; both have the same draws of seeds and questions."""
         seeds = tuple(a - b for a, b in zip(self.seeds, other.seeds, strict=True))
@@ -62,9 +73,9 @@ class Scores:
         """Headings of the table."""
         return [*COLUMNS.values(), "mean of four"]
 
-    def rows(self) -> dict[str, list[str]]:
-        """Model → "94.2 (92.0–96.1)" for each column."""
-        return {model: [_text(scores[task]) for task in (*COLUMNS, MEAN)] for model, scores in self.of.items()}
+    def rows(self) -> dict[str, list[Score]]:
+        """Model → its score for each column."""
+        return {model: [scores[task] for task in (*COLUMNS, MEAN)] for model, scores in self.of.items()}
 
     def claims(self) -> list[str]:
         """The differences in words: "V2 − V1: 1.2 (-0.4 to 2.8) points"."""
@@ -162,7 +173,7 @@ def _outcomes(task: str, folder: Path) -> tuple[list[float], list[str]]:
 def table(scores: Scores) -> str:
     """The scores in percent with their 95 % intervals, and the differences that the method claims, as Markdown."""
     lines = [_line(("model", *scores.columns)), _line(["---"] * (1 + len(scores.columns)))]
-    lines += [_line((model, *cells)) for model, cells in scores.rows().items()]
+    lines += [_line((model, *map(_text, cells))) for model, cells in scores.rows().items()]
     lines += [f"\n{text}" for text in scores.claims()]
     return "\n".join(lines)
 
@@ -172,5 +183,4 @@ def _line(cells: Iterable[str]) -> str:
 
 
 def _text(score: Score) -> str:
-    low, high = score.interval
-    return f"{100 * score.mean:.1f} ({100 * low:.1f} to {100 * high:.1f})"
+    return f"{score.percent} ({score.percent_interval})"

@@ -19,11 +19,10 @@ from cadvi_hub.world.instruct import (
     property_turn,
     setting_turn,
 )
-from cadvi_hub.world.near_turns import bound_claim_turn, draw_near_scene, near_caption_turn
+from cadvi_hub.world.near_turns import HARD_CLAIMS, bound_claim_turn, draw_near_scene, near_caption_turn
 from cadvi_hub.world.scene import Scene, draw_scene
 
 Pair = tuple[Scene, Scene]
-CLAIMS = (0.5, 0.5, 0.8, 0.8, 2, 1.5, 1, 3, 5)  # weights of the properties of `instruct.CLAIMED`
 
 
 def labelled_conversation(rng: random.Random) -> tuple[Scene | None, list[Turn]]:
@@ -67,7 +66,7 @@ def _question(rng: random.Random, scenes: Pair, which: int) -> Turn | None:
     if kind < 0.5:
         return bound_claim_turn(rng, scene)
     if kind < 0.6:
-        return claim_turn(rng, scene, CLAIMS)
+        return claim_turn(rng, scene, HARD_CLAIMS)
     if kind < 0.7:
         return near_caption_turn(rng, scene)
     if kind < 0.75:

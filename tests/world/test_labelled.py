@@ -8,7 +8,8 @@ from cadvi_hub.world.instruct import DESCRIBE
 from cadvi_hub.world.labelled import labelled_conversation, told_apart_turn
 from cadvi_hub.world.scene import Item, make_scene
 
-TOLD = re.compile(r"Image 1: (?P<first>.+)\nImage 2: (?P<second>.+)\nAbout image [12]: ")
+TOLD = re.compile(r"Image 1: (.+)\nImage 2: (.+)\nAbout image [12]: ")
+ABOUT = re.compile(r"(?:^|\n)About image ([12]): ([\s\S]+)\Z")
 
 
 def test_a_claim_is_true_of_the_scene_that_it_describes_and_of_no_other() -> None:
@@ -39,13 +40,13 @@ def test_one_scene_at_most_is_shown_and_each_question_names_its_own() -> None:
         scene, turns = labelled_conversation(rng)
         found = TOLD.match(turns[0][0])
         assert found
-        texts = [found["first"], found["second"]]
+        texts = list(found.groups())
         assert texts.count("<image>") == (scene is not None)
         shown.append(texts.index("<image>") if scene else None)
-        for number, (question, answer) in enumerate(turns):
-            asked = question if number else question[found.end() - len("About image 1: ") :]
-            prefix, which, asked = asked[:12], int(asked[12]) - 1, asked[15:]
-            assert prefix == "About image "
+        for question, answer in turns:
+            about = ABOUT.search(question)
+            assert about
+            which, asked = int(about[1]) - 1, about[2]
             named.append(which)
             text = describe(scene).text if scene and texts[which] == "<image>" else texts[which]
             if asked in DESCRIBE:
