@@ -8,7 +8,8 @@ incomplete (I) graph; all other cases are unknown:
   and it has another colour.
 - "three cats": supported if exactly three fit and no other may (C), or exactly three fit and the graph names no group
   (I); contradicted (C) if more fit or fewer may.
-- "no cat", or a cat that is only in the other image: contradicted if one fits; supported (C) if none may fit.
+- "no cat", or a cat that is only in the other image: contradicted if one fits; supported (C) if none may fit. Two cats
+  that are only in the other image: the opposite of "two cats" in this one, since this one may have one cat or three.
 - "a cat is above a dog": supported if two that fit are so placed, by a predicate, its converse, or their boxes;
   contradicted (C) if no two that may fit are so placed and it is left, right, above or below, (I) if there is one of
   each and they are placed the other way round.
@@ -66,9 +67,9 @@ class Picture:
         return self._related(content) if isinstance(content, Relation) else self._mentioned(content)
 
     def lacks(self, content: Mention | Relation) -> Verdict:
-        """Whether it does not hold in the picture; one thing that fits is enough to contradict."""
-        if isinstance(content, Relation):
-            shown = self._related(content)
+        """Whether it does not hold in the picture; without a number, one thing that fits is enough to contradict."""
+        if isinstance(content, Relation) or content.count:
+            shown = self.shows(content)
             return _NEGATION[shown] if shown == Verdict.SUPPORTED or self._graph.complete else Verdict.UNKNOWN
         fits = self._fits(content)
         if Verdict.SUPPORTED in fits:

@@ -92,6 +92,7 @@ def verdicts(text: str, graphs: tuple[SceneGraph, SceneGraph] = (STREET, PARK)) 
         ("Image 2 shows no dog.", [U]),
         ("There is no car in the first image.", [C]),
         ("Only image 2 shows a car.", [C]),
+        ("Only image 2 shows two dogs, only image 1 shows three trees.", [C, U]),
         ("Image 1 has more dogs than image 2.", [U]),
         ("The dogs look happy.", [U]),
     ],
@@ -120,6 +121,8 @@ SCENES = (
         ("Image 1 shows a furry cat.", [U]),  # no word that the graph could have
         ("Image 2 shows a child and a person.", [S, S]),
         ("Only image 2 shows a girl, while only image 1 shows a cat.", [S, C]),
+        ("Only image 1 shows two cats.", [S]),  # image 2 has one
+        ("Only image 2 shows one cat, while only image 2 shows one blue cat.", [S, C]),
         ("Image 1 is on the grass, while image 2 is on the street.", [S, C]),
         ("The cat is red in both images.", [S]),
         ("The cat is blue in both images.", [C]),
