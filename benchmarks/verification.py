@@ -4,8 +4,12 @@
     python benchmarks/verification.py --demo out/demo --out out/verification --thresholds 0.5 0.7 0.9
 
 A fact is what a summary says of one image; "both images show a cat" are two. The scene graphs of the drawn pictures
-say which facts are right. The summaries of the demo's V1 model are taken from its store, so that nothing is written
-again; questions that the demo's verifier was not asked are asked now.
+say which facts are right, and which differences are none, since the other image shows the same. The summaries of the
+demo's V1 model are taken from its store, so that nothing is written again; questions that the demo's verifier was not
+asked are asked now.
+
+A verifier that is unsure of actions removes right ones, too. So the summaries that a writer without errors would write
+are verified as well: what is removed of them was right.
 
 Then V1's summaries take the round trip of captions: a reader sees a summary and a caption, and says whose caption it
 is. The reader counts words that the caption shares with what is said of one image alone. It gets the summaries as they
@@ -36,10 +40,11 @@ from cadvi_hub.core.schema import CadSummary, ImagePair, summary_of
 from cadvi_hub.demo.base_recipe import base_folder
 from cadvi_hub.demo.run import Demo
 from cadvi_hub.demo.settings import DemoSettings
+from cadvi_hub.demo.variants import PerfectAnnotator
 from cadvi_hub.generation.chat import ChatRequest, Failed, OnReplies, Reply
 from cadvi_hub.grounding.check import check_grounding
 from cadvi_hub.grounding.claims import Claim, read_claims
-from cadvi_hub.grounding.picture import Verdict
+from cadvi_hub.grounding.picture import Picture, Verdict
 from cadvi_hub.world.ground_truth import read_scenes
 
 Facts = dict[tuple[str, int, str], Verdict]  # pair, image, question → whether it is right
@@ -68,6 +73,18 @@ def said(commonalities: str, differences: list[str]) -> Iterator[tuple[int, str,
                     yield image, question_of(claim.content), sentence_of(Claim("", claim.content, (image,)))
 
 
+def no_differences(folder: Path, graphs: Mapping[str, SceneGraph]) -> tuple[int, int]:
+    """How many differences say something of one image that the other one shows, too; and how many there are."""
+    verdicts: Counter[Verdict] = Counter()
+    for file in sorted(folder.glob("*.parquet")):
+        for row in pq.read_table(file, columns=["images", "differences"]).to_pylist():
+            pictures = [Picture(graphs[Path(image["path"]).name]) for image in row["images"]]
+            for claim in (claim for d in row["differences"] for claim in read_claims(d["text"], common=False)):
+                if claim.content is not None and len(claim.shown_in) == 1:
+                    verdicts[pictures[1 - claim.shown_in[0]].shows(claim.content)] += 1
+    return verdicts[Verdict.SUPPORTED], sum(verdicts.values())
+
+
 def share(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f} %" if whole else "–"
 
@@ -79,10 +96,11 @@ def compare(demo: Demo, out: Path, thresholds: list[float]) -> None:
     graphs = read_scenes(pictures, {file.name for file in pictures.rglob("*.png")})
     unverified = replace(settings, out=out / "unverified", verifier=VerifierSettings())
     before = facts(unverified, graphs)
-    print("threshold   rows   facts   wrong   of the right facts in these rows, still said   questions a pair")
+    print("threshold   rows   facts   wrong   no differences   right facts still said   questions a pair")
     rows = read_json(out / "unverified/v2/build.json")["rows"]
     wrong = Counter(before.values())[Verdict.CONTRADICTED]
-    print(f"none {rows:>11} {len(before):>7} {share(wrong, len(before)):>7}", flush=True)
+    none = share(*no_differences(out / "unverified/v2", graphs))
+    print(f"none {rows:>11} {len(before):>7} {share(wrong, len(before)):>7} {none:>16}", flush=True)
     for threshold in thresholds:
         verifier = replace(settings.verifier, threshold=threshold)
         verified = replace(settings, out=out / str(threshold), verifier=verifier)
@@ -92,8 +110,24 @@ def compare(demo: Demo, out: Path, thresholds: list[float]) -> None:
         right = [fact for fact, verdict in before.items() if verdict == Verdict.SUPPORTED and fact[0] in kept]
         wrong = Counter(after.values())[Verdict.CONTRADICTED]
         line = f"{threshold:<9} {report['rows']:>6} {len(after):>7} {share(wrong, len(after)):>7}"
+        line += f" {share(*no_differences(verified.out / 'v2', graphs)):>16}"
         still = share(sum(fact in after for fact in right), len(right))
-        print(f"{line} {still:>46} {report['verification']['questions_per_pair']:>18}", flush=True)
+        print(f"{line} {still:>24} {report['verification']['questions_per_pair']:>18}", flush=True)
+
+
+def keep_what_is_right(demo: Demo, out: Path, thresholds: list[float]) -> None:
+    """Print, by section, the share that is kept of summaries without an error."""
+    settings = demo.v2_build(demo.out / "models/v1/merged")
+    writer = PerfectAnnotator(demo.world / "similar")
+    for threshold in thresholds:
+        verifier = replace(settings.verifier, threshold=threshold, missing_aspects=False)
+        right = replace(settings, out=out / f"right-{threshold}", verifier=verifier)
+        build(right, writer)
+        counts = read_json(right.out / "v2/build.json")["verification"]["statements"]
+        kept = {name: share(of["kept"], sum(of.values())) for name, of in counts.items() if any(of.values())}
+        print(
+            f"of what is right, {threshold} keeps", ", ".join(f"{name} {of}" for name, of in kept.items()), flush=True
+        )
 
 
 class WordReader:
@@ -155,6 +189,7 @@ def main() -> None:
     demo = Demo(settings, base_folder())
     place_captions(demo, 600)
     compare(demo, given.out, given.thresholds)
+    keep_what_is_right(demo, given.out, given.thresholds)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from cadvi_hub.annotation.prompt import captions_of, plain, render_prompt, seeded
-from cadvi_hub.annotation.statements import Tells
+from cadvi_hub.annotation.statements import Statements
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import CadSummary, ImagePair, Message, message
 from cadvi_hub.core.summaries import render_summary
+
+MOST_TOLD = 3  # which-image turns in a row; each costs few tokens, the images many
 
 
 def v1_messages(pair: ImagePair, summary: CadSummary, seed: int) -> list[Message]:
@@ -26,17 +28,17 @@ def which_image_messages(pair: ImagePair, seed: int) -> list[Message]:
     return _which_image(*_one_caption(pair, seed))
 
 
-def told_apart_messages(pair: ImagePair, tells: Tells, seed: int) -> list[Message]:
-    """The which-image turn of a pair without captions, about one or two verified differences.
+def told_apart_messages(pair: ImagePair, summary: CadSummary, seed: int) -> list[Message]:
+    """Which-image turns of a pair without captions, one for each of up to `MOST_TOLD` verified differences.
 
     Args:
-        tells: what holds of each image and not of the other; at least one statement.
+        summary: as a verifier leaves it, so that what it says of one image is not true of the other; without such a
+            statement there is no turn.
     """
-    drawn = seeded(pair, seed, "which image")
-    which = drawn.choice([image for image in (0, 1) if tells[image]])
-    statements = tells[which]
-    caption = " ".join(drawn.sample(statements, min(len(statements), drawn.choice((1, 2)))))
-    return _which_image(caption, which)
+    statements = Statements(summary).to_place()
+    asked = seeded(pair, seed, "which image").sample(statements, min(len(statements), MOST_TOLD))
+    turns = [_which_image(text, which, show_images=number == 0) for number, (which, text) in enumerate(asked)]
+    return [message for turn in turns for message in turn]
 
 
 def difference_note_messages(pair: ImagePair) -> list[Message]:

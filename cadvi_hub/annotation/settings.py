@@ -58,8 +58,8 @@ class QuestionSettings(SamplingSettings):
 class VerifierSettings(EndpointSettings):
     """Who checks the statements of summaries against their images, and how.
 
-    Each statement becomes a yes/no question about one image; those that fail are removed. A number also fails where
-    the model says yes to one more or one fewer.
+    Each statement becomes a yes/no question about one image; those that fail are removed. What is said of one image
+    also fails unless it is denied of the other. A number also fails where the model says yes to one more or one fewer.
 
     Attributes:
         model: `self` asks the model that writes the summaries; otherwise the name of a model that reads pictures, at
@@ -67,8 +67,9 @@ class VerifierSettings(EndpointSettings):
         threshold: smallest probability of a statement that is kept. A model that returns no log-probabilities only
             says 0 or 1.
         statements: ask about the statements. False leaves only the checks below that are on.
-        missing_aspects: ask about each image for numbers, actions and places that the summary does not mention; what
-            differs becomes a difference, which is verified, too.
+        missing_aspects: ask about each image for colors, sizes, numbers, actions and places, unless the summary says
+            how both images differ in them. Answers that differ become a difference, and numbers, actions and settings
+            that agree a commonality; they are verified, too.
         round_trip: afterwards also show both images, in either order, with each statement that is left about one of
             them, and ask which one it suits. A statement is removed unless the model is right both times.
         caption_round_trip: at the end, give the model no image but the summary, and ask which image has each of the

@@ -22,7 +22,6 @@ from cadvi_hub.grounding.phrases import Mention, singular
 Question = tuple[int, str]  # about image 0 or 1
 Images = tuple[int, ...]
 Answers = Mapping[Question, float | None]  # probability of yes; None without an answer
-Tells = tuple[tuple[str, ...], tuple[str, ...]]  # what holds of image 0 and not of image 1, and the other way round
 
 _JOINT = r"(?:[\s,;]|\b(?:and|while|whereas|but)\b)+"
 _LOOSE = re.compile(rf"^{_JOINT}|{_JOINT}$", re.IGNORECASE)
@@ -48,12 +47,10 @@ class Checked:
     Attributes:
         summary: what is left of it, perhaps nothing.
         outcomes: number of its statements by section and outcome.
-        tells: the differences that are left and are denied of the other image, in plain words.
     """
 
     summary: CadSummary
     outcomes: Counter[tuple[str, Outcome]]
-    tells: Tells = ((), ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,21 +82,25 @@ class Statements:
         return sorted(
             {
                 (image, question)
-                for claim in self._claims()
+                for claim in self.claims()
                 if claim.content is not None
                 for question in (question_of(claim.content), *_other_numbers(claim.content))
-                for image in (BOTH if claim.shown_in else claim.absent_from)
+                for image in BOTH
             }
         )
 
-    def kinds(self) -> list[str]:
-        """The kinds of things that are mentioned, in the singular and in their order."""
-        mentions = [claim.content for claim in self._claims() if isinstance(claim.content, Mention)]
-        return list(dict.fromkeys(singular(mention.kind) for mention in mentions if " " not in mention.article))
+    def kinds(self) -> dict[str, bool]:
+        """The kinds of things that are mentioned, in the singular and in their order, and whether one is in action."""
+        kinds: dict[str, bool] = {}
+        for claim in self.claims():
+            if isinstance(claim.content, Mention) and " " not in claim.content.article:
+                kind = singular(claim.content.kind)
+                kinds[kind] = kinds.get(kind, False) or bool(claim.content.action)
+        return kinds
 
     def to_place(self) -> list[Question]:
         """What is said of one image alone, as the image and a sentence that does not name it, each once."""
-        return list(dict.fromkeys(place for claim in self._claims() if (place := _place_of(claim))))
+        return list(dict.fromkeys(place for claim in self.claims() if (place := _place_of(claim))))
 
     def placed(self, right: Collection[Question]) -> Placed:
         """The summary without the statements of `to_place` that are not in `right`."""
@@ -117,13 +118,13 @@ class Statements:
     def check(self, answers: Answers, threshold: float) -> Checked:
         """Remove the statements that hold with a probability below `threshold`, and move those that hold elsewhere.
 
-        A number holds as far as its neighbours do not.
+        What is said of one image must also be denied of the other one: otherwise it is no difference. A number holds
+        as far as its neighbours do not.
         """
         certain = self._certain(answers)
         outcomes: Counter[tuple[str, Outcome]] = Counter()
         said: list[tuple[Images, Mention | Relation]] = []
         moved: list[tuple[Images, Mention | Relation]] = []
-        tells: tuple[dict[str, None], dict[str, None]] = ({}, {})
 
         def judge(name: str, claim: Claim) -> Outcome:
             outcome, images = _judge(claim, answers, certain, threshold)
@@ -132,9 +133,6 @@ class Statements:
                 return outcome
             if outcome == Outcome.KEPT:
                 said.append((claim.shown_in, claim.content))
-                place = _place_of(claim)
-                if place and _is_denied((1 - place[0], question_of(claim.content)), answers, threshold):
-                    tells[place[0]][place[1]] = None
             elif outcome == Outcome.MOVED:
                 moved.append((images, claim.content))
             return outcome
@@ -147,12 +145,25 @@ class Statements:
                 section = COMMONALITIES if images == BOTH else str(aspect_of(content))
                 texts[section].append(sentence_of(Claim("", content, images)))
                 said.append((images, content))
-        return Checked(_summary(texts), outcomes, (tuple(tells[0]), tuple(tells[1])))
+        return Checked(_summary(texts), outcomes)
+
+    def without(self, other: CadSummary) -> CadSummary:
+        """The summary without what `other` says of the same images, too."""
+        said = [(claim.shown_in, claim.content) for claim in Statements(other).claims()]
+
+        def judge(name: str, claim: Claim) -> Outcome:
+            again = claim.shown_in and any(
+                images == claim.shown_in and whole and claim.content and _includes(whole, claim.content)
+                for images, whole in said
+            )
+            return Outcome.REMOVED if again else Outcome.KEPT
+
+        return _summary(self._rest_by_section(judge))
 
     def _certain(self, answers: Answers) -> Answers:
         """`answers`, but what is said with a number at most as probable as that its neighbours are wrong."""
         certain = dict(answers)
-        contents = [claim.content for claim in self._claims() if claim.content is not None]
+        contents = [claim.content for claim in self.claims() if claim.content is not None]
         for content in contents:
             for image, other in product(BOTH, _other_numbers(content)):
                 asked, no = (image, question_of(content)), answers.get((image, other))
@@ -160,7 +171,7 @@ class Statements:
                     certain[asked] = min(yes, 1 - no)
         return certain
 
-    def _claims(self) -> Iterator[Claim]:
+    def claims(self) -> Iterator[Claim]:
         """All claims, in their order."""
         return (
             claim
@@ -206,26 +217,23 @@ def _place_of(claim: Claim) -> Question | None:
     return claim.shown_in[0], _sentence(statement_of(claim.content))
 
 
-def _is_denied(question: Question, answers: Answers, threshold: float) -> bool:
-    yes = answers.get(question)
-    return yes is not None and 1 - yes >= threshold
-
-
 def _judge(claim: Claim, answers: Answers, certain: Answers, threshold: float) -> tuple[Outcome, Images]:
     """What becomes of `claim`, and of which images it is said then."""
     if claim.content is None:
         return Outcome.UNREAD, ()
     question = question_of(claim.content)
-    images = (*claim.shown_in, *claim.absent_from)
-    if any(answers.get((image, question)) is None for image in images):
+    if any(answers.get((image, question)) is None for image in BOTH):
         return Outcome.UNANSWERED, ()
-    held = [image for image in BOTH if (certain.get((image, question)) or 0) >= threshold]
-    lacking = [image for image in images if _is_denied((image, question), answers, threshold)]
-    if not claim.absent_from and len(claim.shown_in) == 1 and tuple(held) == BOTH:
+    held = {image for image in BOTH if (certain.get((image, question)) or 0) >= threshold}
+    denied = {image for image in BOTH if 1 - (answers.get((image, question)) or 0) >= threshold}
+    shown, absent = set(claim.shown_in), set(claim.absent_from)
+    if len(shown | absent) == 1:  # said of one image alone: it is a difference if the other one differs
+        shown, absent = (shown, set(BOTH) - shown) if shown else (set(BOTH) - absent, absent)
+    if len(claim.shown_in) == 1 and not claim.absent_from and held == set(BOTH):
         return Outcome.MOVED, BOTH
-    if set(claim.shown_in) <= set(held) and set(claim.absent_from) <= set(lacking):
+    if shown <= held and absent <= denied:
         return Outcome.KEPT, claim.shown_in
-    if claim.shown_in == BOTH and len(held) == 1 and lacking:
+    if claim.shown_in == BOTH and len(held) == len(denied) == 1:
         return Outcome.MOVED, tuple(held)
     return Outcome.REMOVED, ()
 

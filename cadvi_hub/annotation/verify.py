@@ -17,10 +17,10 @@ from typing import Any
 from cadvi_hub.annotation.annotators import Summarized
 from cadvi_hub.annotation.answers import read_answer
 from cadvi_hub.annotation.filters import Dropped, DropReason, check_summary
-from cadvi_hub.annotation.missing import missing_differences, missing_questions
+from cadvi_hub.annotation.missing import missing_questions, missing_statements
 from cadvi_hub.annotation.prompt import captions_of, prompt_hash, render_prompt
 from cadvi_hub.annotation.settings import AnnotatorSettings, VerifierSettings
-from cadvi_hub.annotation.statements import Checked, Outcome, Question, Statements, Tells
+from cadvi_hub.annotation.statements import Checked, Outcome, Question, Statements
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.image_order import swap_sides
 from cadvi_hub.core.images import ImageStore, plain_bytes
@@ -48,7 +48,6 @@ class Verified:
         summary: what is left, or why nothing is.
         outcomes: number of statements per section ("Commonalities" or an aspect) and outcome.
         questions: how many were asked about the pair.
-        tells: differences that hold of one image and are denied of the other.
         placements: number of statements about one image, by section and whether the reader said which one; and of
             captions, in the section "Captions".
     """
@@ -57,7 +56,6 @@ class Verified:
     summary: CadSummary | Dropped
     outcomes: Counter[tuple[str, Outcome]] = field(default_factory=Counter)
     questions: int = 0
-    tells: Tells = ((), ())
     placements: Counter[tuple[str, bool]] = field(default_factory=Counter)
 
 
@@ -101,7 +99,7 @@ class Verifier:
         if self._settings.statements:
             left, asked = self._checked(pairs, summaries, images)
         if self._settings.missing_aspects:
-            added, more = self._added(pairs, summaries, images)
+            added, more = self._added(pairs, summaries, left, images)
             asked += more
             for row, extra in added.items():
                 left[row] = _joined(left[row], extra)
@@ -121,7 +119,7 @@ class Verifier:
                 yield Verified(pair, summary)
             else:
                 one, counts = left[row], placements.get(row, Counter())
-                yield Verified(pair, kept[row], one.outcomes, asked[row], one.tells, counts)
+                yield Verified(pair, kept[row], one.outcomes, asked[row], counts)
 
     def _checked(
         self, pairs: list[ImagePair], summaries: dict[int, CadSummary], images: ImageStore
@@ -137,16 +135,26 @@ class Verifier:
         return checked, Counter(row for row, _ in asked)
 
     def _added(
-        self, pairs: list[ImagePair], summaries: dict[int, CadSummary], images: ImageStore
+        self,
+        pairs: list[ImagePair],
+        summaries: dict[int, CadSummary],
+        left: dict[int, Checked],
+        images: ImageStore,
     ) -> tuple[dict[int, Checked], Counter[int]]:
-        """What each row's summary leaves out, verified, and the number of questions."""
-        asked = [(row, question) for row, summary in summaries.items() for question in missing_questions(summary)]
+        """What is missing in what is left of each row's summary, verified, and the number of questions."""
+        asked = [
+            (row, question)
+            for row, summary in summaries.items()
+            for question in missing_questions(summary, left[row].summary)
+        ]
         answers: dict[int, dict[Question, str]] = {row: {} for row in summaries}
         for (row, question), outcome in ask(self._generator, asked, self._request(pairs, images, ())):
             if isinstance(outcome, Reply):
                 answers[row][question] = outcome.text
-        found = {row: missing_differences(summary, answers[row]) for row, summary in summaries.items()}
-        proposed = {row: CadSummary("", differences) for row, differences in found.items() if differences}
+        found = {
+            row: missing_statements(summary, left[row].summary, answers[row]) for row, summary in summaries.items()
+        }
+        proposed = {row: extra for row, extra in found.items() if extra.commonalities or extra.differences}
         checked, more = self._checked(pairs, proposed, images)
         return checked, Counter(row for row, _ in asked) + more
 
@@ -173,11 +181,7 @@ class Verifier:
         left, counts = {}, {}
         for row, some in statements.items():
             placed = some.placed([place for place, times in right[row].items() if times == len(BOTH)])
-            first, second = (
-                tuple(tell for tell in checked[row].tells[image] if right[row][image, tell] == len(BOTH))
-                for image in BOTH
-            )
-            left[row] = Checked(placed.summary, checked[row].outcomes, (first, second))
+            left[row] = Checked(placed.summary, checked[row].outcomes)
             counts[row] = placed.counts
         return left, counts, Counter(row for row, _, _ in asked)
 
@@ -223,12 +227,14 @@ class Verifier:
 
 
 def _joined(checked: Checked, added: Checked) -> Checked:
-    """`checked` and the differences of `added`, in aspects of which it has none or after what it has."""
-    texts = {aspect: [d.text for c in (checked, added) for d in c.summary.differences if d.aspect == aspect]
+    """What `checked` and `added` say, each thing once, where it says most."""
+    summary = Statements(checked.summary).without(added.summary)
+    more = Statements(added.summary).without(summary)
+    texts = {aspect: [d.text for part in (summary, more) for d in part.differences if d.aspect == aspect]
              for aspect in Aspect}  # fmt: skip
     differences = tuple(Difference(aspect, " ".join(some)) for aspect, some in texts.items() if some)
-    tells = (checked.tells[0] + added.tells[0], checked.tells[1] + added.tells[1])
-    return Checked(CadSummary(checked.summary.commonalities, differences), checked.outcomes + added.outcomes, tells)
+    same = " ".join(filter(None, (summary.commonalities, more.commonalities)))
+    return Checked(CadSummary(same, differences), checked.outcomes + added.outcomes)
 
 
 def make_verifier(

@@ -18,7 +18,6 @@ from cadvi_hub.annotation.conversations import (
 from cadvi_hub.annotation.filters import Dropped, DropReason
 from cadvi_hub.annotation.question_flags import count_flags
 from cadvi_hub.annotation.questions import QuestionWriter, with_images
-from cadvi_hub.annotation.statements import Tells
 from cadvi_hub.annotation.verify import Verified, Verifier
 from cadvi_hub.builder.counts import Counts, count_verified
 from cadvi_hub.builder.pictures import Pictures
@@ -151,7 +150,7 @@ def cad_rows(
         if isinstance(summary, Dropped):
             _drop(pair, summary, drops)
             continue
-        messages = _messages(settings, pair, summary, verified.tells)
+        messages = _messages(settings, pair, summary)
         if isinstance(messages, Dropped):
             _drop(pair, messages, drops)
             continue
@@ -183,13 +182,12 @@ def _verified(
         yield verified
 
 
-def _messages(settings: BuildSettings, pair: ImagePair, summary: CadSummary, tells: Tells) -> list[Message] | Dropped:
+def _messages(settings: BuildSettings, pair: ImagePair, summary: CadSummary) -> list[Message] | Dropped:
     if settings.turns == "which_image":
         if pair.captions:
             return which_image_messages(pair, settings.seed)
-        if not any(tells):
-            return Dropped(DropReason.NOT_TOLD_APART, "no difference is denied of the other image")
-        return told_apart_messages(pair, tells, settings.seed)
+        turns = told_apart_messages(pair, summary, settings.seed)
+        return turns or Dropped(DropReason.NOT_TOLD_APART, "no difference says what one image shows")
     if settings.turns == "difference_note":
         return difference_note_messages(pair)
     write = v1_messages if settings.config == "v1" else v2_messages

@@ -47,8 +47,8 @@ class BuildSettings(Ranged):
         exclude_images: images to leave out, by file name: text files with one name per line, question files and mixes
             (`.jsonl`, `.json`), or folders of built data sets that are used for training or evaluation.
         turns: what a conversation contains: `full` is the paper's; the others have no summary. `which_image` asks
-            which image a caption suits; for pairs without captions, which one a verified difference holds of (this
-            needs a verifier). `difference_note` (`v2`) has the note unchanged.
+            which image a caption suits; for pairs without captions, which one each of up to three verified
+            differences holds of (this needs a verifier). `difference_note` (`v2`) has the note unchanged.
         name: of the data set and its folder; by default the name of its config. A further phase has its own, `v3` say.
         rows_per_shard: pairs or rows that go into one parquet file, before any is dropped.
         max_rows: pairs or rows at most, before any is dropped; None for all.

@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from cadvi_hub.annotation.conversations import difference_note_messages, v1_messages, v2_messages, which_image_messages
+from cadvi_hub.annotation.conversations import (
+    difference_note_messages,
+    told_apart_messages,
+    v1_messages,
+    v2_messages,
+    which_image_messages,
+)
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.schema import Aspect, CadSummary, Difference, ImagePair, Message
 from cadvi_hub.core.summaries import render_summary
@@ -71,6 +77,31 @@ def test_the_which_image_ablation_asks_what_v1_asks_with_the_images_in_it() -> N
     alone, full = which_image_messages(PAIR, 4), v1_messages(PAIR, SUMMARY, 4)
     assert text(alone[0]) == "Image 1: <image>\nImage 2: <image>\n" + text(full[2])
     assert alone[1] == full[3]
+
+
+def test_every_verified_difference_becomes_a_turn_until_there_are_three() -> None:
+    tells = ("There is a cat.", "There are two dogs."), ("There is one dog.", "It is all in the snow.")
+    text_of = "Image 1 shows a cat and two dogs, while image 2 shows one dog. Image 2 is in the snow."
+    told = CadSummary("Both images show a boat.", (Difference(Aspect.COUNTS, text_of),))
+    asked: set[tuple[str, str]] = set()
+    orders: set[str] = set()
+    for number in range(200):
+        messages = told_apart_messages(pair(number), told, seed=0)
+        assert [message["role"] for message in messages] == ["user", "assistant"] * 3
+        assert parts(messages[:1]) == parts(messages) == 2
+        captions = [text(message).partition('"')[2].partition('"')[0] for message in messages[::2]]
+        answers = [text(message) for message in messages[1::2]]
+        assert all(caption in tells["AB".index(answer)] for caption, answer in zip(captions, answers, strict=True))
+        assert len(set(captions)) == 3
+        asked.update(zip(captions, answers, strict=True))
+        orders.add("".join(answers))
+    assert len(asked) == 4
+    assert orders == {"AAB", "ABA", "BAA", "ABB", "BAB", "BBA"}
+    alone = (Difference(Aspect.COUNTS, "Only image 2 shows one dog. Image 1 shows no cat."),)
+    (asked_once, answer) = told_apart_messages(pair(0), CadSummary("Both images show a boat.", alone), seed=0)
+    assert '"There is one dog."' in text(asked_once)
+    assert text(answer) == "B"
+    assert told_apart_messages(pair(0), CadSummary("Both images show a boat.", ()), seed=0) == []
 
 
 def test_the_difference_note_ablation_gives_the_note_as_it_stands() -> None:

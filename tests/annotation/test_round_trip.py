@@ -100,10 +100,6 @@ def test_each_statement_about_one_image_is_asked_in_both_orders_and_stays_if_bot
     ] * 4
     assert {request.options for request in placing} == {("A", "B")}
     assert '"There is a red cat."' in str(placing[0].messages)
-    assert one.tells == (
-        ("There is a red cat.", "There is a cat at the top."),
-        ("There is a striped cat.", "It is all on the street."),
-    )
 
 
 def test_what_is_placed_right_in_one_order_alone_is_removed_and_counted(images: ImageFolders) -> None:
@@ -113,7 +109,6 @@ def test_what_is_placed_right_in_one_order_alone_is_removed_and_counted(images: 
     assert one.summary.differences[1] == SUMMARY.differences[1]
     assert one.summary.commonalities == SUMMARY.commonalities
     assert one.placements == Counter({("Attributes", True): 1, ("Attributes", False): 1, ("Locations", True): 2})
-    assert "There is a striped cat." not in one.tells[1]
 
 
 @pytest.mark.parametrize("says", ["A", "B", "neither of them", ""])

@@ -18,6 +18,9 @@ def summary(commonalities: str, **differences: str) -> CadSummary:
     return CadSummary(commonalities, tuple(Difference(Aspect[name], text) for name, text in differences.items()))
 
 
+SNOW = "It is all in the snow."
+
+
 def checked(
     written: CadSummary, no: Collection[Question] = (), also: Collection[Question] = (), threshold: float = 0.5
 ) -> Checked:
@@ -145,16 +148,32 @@ def test_what_is_said_of_one_image_and_holds_in_both_becomes_a_commonality() -> 
     )
 
 
-def test_what_tells_the_images_apart_holds_of_one_and_is_denied_of_the_other() -> None:
+def test_what_is_left_of_the_differences_says_which_image_each_is_of() -> None:
     text = "Image 1 shows a red cat and a dog, while image 2 shows two birds."
     written = summary("Both images show a cat.", ATTRIBUTES=text, LOCATIONS="Image 2 is in the snow.")
-    assert checked(written).tells == (
-        ("There is a red cat.", "There is a dog."),
-        ("There are two birds.", "It is all in the snow."),
-    )
-    assert checked(written, also={(1, "Is there a dog?")}).tells[0] == ("There is a red cat.",)
+    first, second = [(0, "There is a red cat."), (0, "There is a dog.")], [(1, "There are two birds."), (1, SNOW)]
+    assert Statements(checked(written).summary).to_place() == first + second
+    without_dog = checked(written, also={(1, "Is there a dog?")}).summary
+    assert Statements(without_dog).to_place() == first[:1] + second
     unsure = dict.fromkeys(Statements(written).questions(), 0.4) | {(0, "Is there a dog?"): 0.9}
-    assert Statements(written).check(unsure, 0.7).tells == ((), ())  # 0.4 neither confirms nor denies
+    assert Statements(written).check(unsure, 0.7).summary.differences == ()  # 0.4 neither confirms nor denies
+
+
+def test_what_is_not_denied_of_the_other_image_is_no_difference() -> None:
+    text = "Image 1 shows a red cat, while image 2 shows no bird."
+    statements = Statements(summary("Both images show a dog.", OBJECT_TYPES=text))
+
+    def left(**yes: float) -> str:
+        answers: dict[Question, float | None] = dict.fromkeys(statements.questions(), 0.9)
+        answers |= {(1, f"Is there a {thing}?"): 0.1 for thing in ("red cat", "bird")}
+        answers |= {(int(name[-1]), f"Is there a {name[:-1].replace('_', ' ')}?"): p for name, p in yes.items()}
+        checked = statements.check(answers, 0.8)
+        return " ".join(difference.text for difference in checked.summary.differences)
+
+    assert left() == text
+    assert left(red_cat1=0.5) == "Image 2 shows no bird."  # image 2 may well show one
+    assert left(bird0=0.5) == "Image 1 shows a red cat."
+    assert left(red_cat1=0.5, bird0=0.1) == ""  # neither image shows a bird
 
 
 def test_a_commonality_is_not_said_twice() -> None:
@@ -189,7 +208,6 @@ def test_a_number_holds_where_one_more_and_one_fewer_do_not() -> None:
         return statements.check(answers | {(0, f"Are there {n} cats?"): p for n, p in yes.items()}, 0.8)
 
     assert left(three=0.9).summary.differences[0].text == "Image 1 shows three cats."
-    assert left(three=0.9).tells == (("There are three cats.",), ())
     for other in ("two", "four"):
         assert left(three=0.95, **{other: 0.9}).summary.differences == ()
     assert left().summary.differences == ()
@@ -200,9 +218,9 @@ def test_a_number_that_could_be_another_is_neither_held_nor_denied() -> None:
     answers: dict[Question, float | None] = dict.fromkeys(statements.questions(), 0.9)
     answers[0, "Are there two cats?"] = 0.1
     checked = statements.check(answers, 0.8)  # of image 2, one is as likely as two
-    assert (checked.summary.differences, checked.tells) == ((), ((), ()))
+    assert checked.summary.differences == ()
     answers[1, "Is there one cat?"] = 0.1
-    assert statements.check(answers, 0.8).tells == (("There is one cat.",), ())
+    assert statements.check(answers, 0.8).summary.differences[0].text == "Only image 1 shows one cat."
 
 
 def test_outcomes_are_counted_by_section() -> None:

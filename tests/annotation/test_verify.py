@@ -97,7 +97,6 @@ def test_each_question_is_about_one_image_which_comes_first(images: ImageFolders
     assert texts == ["Is there a cat?", "Is there a red cat?", "Is there a striped cat?"] * 2
     assert {request.options for request in oracle.asked} == {("yes", "no", "Yes", "No")}
     assert (one.summary, one.questions) == (SUMMARY, 6)
-    assert one.tells == (("There is a red cat.",), ("There is a striped cat.",))
 
 
 def test_a_summary_without_a_difference_left_is_dropped(images: ImageFolders) -> None:
