@@ -71,20 +71,21 @@ def _rows(run: Demo, name: Variant) -> dict[str, dict[str, Any]]:
 
     def built(folder: str, annotator: Annotator | None = None, **changes: Any) -> dict[str, Any]:
         build(replace(build_v2, out=run.out / folder, **changes), annotator)
-        return {"path": str(run.out / folder), "config": "v2"}
+        return {"path": str(run.out / folder)}
 
     match name:
         case "which_image":
             return {source: v1[source] for source in ("instruct", "v1/which_image", "v1_edited/which_image")}
         case "difference_notes":
-            return {"instruct": v1["instruct"], "notes": built("notes", turns="difference_note")}
+            return {"instruct": v1["instruct"], "notes": {"config": "v2", **built("notes", turns="difference_note")}}
         case "v2_unverified":
-            return {**v1, "v2": built("unverified", verifier=VerifierSettings())}
+            return {**v1, "v2": run.source("v2") | built("unverified", verifier=VerifierSettings())}
         case "v2_summaries":
             return {**v1, "v2": run.source("v2")}
         case "v2_perfect":
-            turns = built("perfect_turns", perfect, turns="which_image")
-            return {**v1, "v2": built("perfect", perfect), "v2/which_image": turns}
+            summaries = run.source("v2") | built("perfect", perfect)
+            turns = run.source("v2/which_image") | built("perfect_turns", perfect, turns="which_image")
+            return {**v1, "v2": summaries, "v2/which_image": turns}
     phase, _, of = name.partition("_")
     share = SHARES[of]
     if phase == "v2":

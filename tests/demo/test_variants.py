@@ -94,14 +94,23 @@ def test_variants_build_only_what_they_need(run: Tuned, built: list[tuple[BuildS
     assert (notes.turns, notes.verifier.model) == ("difference_note", str(run.base))
     tune_variant(run, "v2_perfect")
     assert [(settings.turns, type(annotator)) for settings, annotator in built[2:]] == [
-        ("which_image", PerfectAnnotator),
         ("full", PerfectAnnotator),
+        ("which_image", PerfectAnnotator),
     ]
     folders = [settings.out for settings, _ in built]
     assert len(set(folders)) == 4
     assert run.data not in folders
     assert run.turns not in folders
-    assert {source["path"] for name, source in run.sources.items() if name in V2_SOURCES} == set(map(str, folders[2:]))
+    assert [run.sources[name]["path"] for name in V2_SOURCES] == list(map(str, folders[2:]))
+
+
+def test_other_summaries_are_as_many_at_most_as_those_of_the_demo(
+    run: Tuned, built: list[tuple[BuildSettings, Annotator | None]]
+) -> None:
+    run.settings.mixture_rows["v2"] = 7
+    for name in ("v2_unverified", "v2_perfect"):
+        tune_variant(run, name)
+        assert run.sources["v2"]["max_rows"] == 7
 
 
 @pytest.mark.parametrize(
