@@ -44,7 +44,7 @@ from cadvi_hub.demo.variants import PerfectAnnotator
 from cadvi_hub.generation.chat import ChatRequest, Failed, OnReplies, Reply
 from cadvi_hub.grounding.check import check_grounding
 from cadvi_hub.grounding.claims import Claim, read_claims
-from cadvi_hub.grounding.picture import Picture, Verdict
+from cadvi_hub.grounding.picture import Verdict
 from cadvi_hub.world.ground_truth import read_scenes
 
 Facts = dict[tuple[str, int, str], Verdict]  # pair, image, question → whether it is right
@@ -75,14 +75,13 @@ def said(commonalities: str, differences: list[str]) -> Iterator[tuple[int, str,
 
 def no_differences(folder: Path, graphs: Mapping[str, SceneGraph]) -> tuple[int, int]:
     """How many differences say something of one image that the other one shows, too; and how many there are."""
-    verdicts: Counter[Verdict] = Counter()
+    verdicts: Counter[Verdict | None] = Counter()
     for file in sorted(folder.glob("*.parquet")):
-        for row in pq.read_table(file, columns=["images", "differences"]).to_pylist():
-            pictures = [Picture(graphs[Path(image["path"]).name]) for image in row["images"]]
-            for claim in (claim for d in row["differences"] for claim in read_claims(d["text"], common=False)):
-                if claim.content is not None and len(claim.shown_in) == 1:
-                    verdicts[pictures[1 - claim.shown_in[0]].shows(claim.content)] += 1
-    return verdicts[Verdict.SUPPORTED], sum(verdicts.values())
+        for row in pq.read_table(file, columns=["images", "commonalities", "differences"]).to_pylist():
+            first, second = (graphs[Path(image["path"]).name] for image in row["images"])
+            verdicts.update(said.difference for said in check_grounding(summary_of(row), (first, second)).statements)
+    del verdicts[None]
+    return verdicts[Verdict.CONTRADICTED], verdicts.total()
 
 
 def share(part: int, whole: int) -> str:

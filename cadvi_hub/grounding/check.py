@@ -19,11 +19,20 @@ COMMONALITIES = "Commonalities"
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One statement of a summary: `section` is "Commonalities" or an aspect; the words; the verdict."""
+    """One statement of a summary.
+
+    Attributes:
+        section: "Commonalities" or an aspect.
+        text: its words.
+        verdict: whether it is right.
+        difference: for what a difference says one image shows, whether the other one lacks it: contradicted, it is
+            right, but no difference. None for all else.
+    """
 
     section: str
     text: str
     verdict: Verdict
+    difference: Verdict | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +64,17 @@ def check_grounding(summary: CadSummary, graphs: tuple[SceneGraph, SceneGraph]) 
     sections = [(COMMONALITIES, summary.commonalities), *((str(d.aspect), d.text) for d in summary.differences)]
     return Grounding(
         tuple(
-            Statement(section, claim.text, _verdict(claim, pictures))
+            Statement(section, claim.text, _verdict(claim, pictures), _difference(claim, pictures, section))
             for section, text in sections
             for claim in read_claims(text, common=section == COMMONALITIES)
         )
     )
+
+
+def _difference(claim: Claim, pictures: Sequence[Picture], section: str) -> Verdict | None:
+    if section == COMMONALITIES or claim.content is None or len(claim.shown_in) != 1:
+        return None
+    return pictures[1 - claim.shown_in[0]].lacks(claim.content)
 
 
 def _verdict(claim: Claim, pictures: Sequence[Picture]) -> Verdict:

@@ -58,6 +58,7 @@ def _ground(settings: GroundSettings, files: list[Path]) -> str:
     counts: dict[str, Counter[str]] = {section: Counter() for section in SECTIONS}
     first: dict[str, list[str]] = {}
     shares: list[float] = []
+    differences: Counter[str] = Counter()
     with TemporaryDirectory() as work:
         file = Path(work) / "graphs.sqlite"
         number = write_graphs(file, settings.graphs, wanted, settings.bad_rows, drops)
@@ -71,6 +72,7 @@ def _ground(settings: GroundSettings, files: list[Path]) -> str:
             shares.append(grounding.share(Verdict.CONTRADICTED))
             for section, verdicts in grounding.counts.items():
                 counts[section].update(verdicts)
+            differences.update(s.difference for s in grounding.statements if s.difference)
             for statement in grounding.statements:
                 places = first.setdefault(statement.section, [])
                 if statement.verdict == Verdict.CONTRADICTED and len(places) < FIRST_PLACES:
@@ -83,6 +85,7 @@ def _ground(settings: GroundSettings, files: list[Path]) -> str:
         "source": settings.source,
         "rows": len(shares),
         "statements": {section: {str(v): counts[section][v] for v in Verdict} for section in SECTIONS},
+        "differences": {str(v): differences[v] for v in Verdict},
         "rows_above_contradicted_share": {str(limit): sum(share > limit for share in shares) for limit in LIMITS},
         "first_contradicted": {section: first[section] for section in SECTIONS if first.get(section)},
         "drops": drops.as_dict(),
@@ -128,4 +131,12 @@ def _table(record: Row) -> str:
         lines.append(f"{section:<20}{number:>11}" + "".join(f"{share:>16}" for share in shares))
     skipped = sum(entry["count"] for entry in record["drops"].values())
     above = ", ".join(f"{rows} above {limit}" for limit, rows in record["rows_above_contradicted_share"].items())
-    return "\n".join([*lines, "", f"{record['rows']} rows checked, {skipped} left out; contradicted share: {above}"])
+    both, of_one = record["differences"][Verdict.CONTRADICTED], sum(record["differences"].values())
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"{record['rows']} rows checked, {skipped} left out; contradicted share: {above}",
+            f"of {of_one} differences that say what one image shows, the other one shows {both}, too",
+        ]
+    )
