@@ -149,12 +149,14 @@ class Statements:
 
     def without(self, other: CadSummary) -> CadSummary:
         """The summary without what `other` says of the same images, too."""
-        said = [(claim.shown_in, claim.content) for claim in Statements(other).claims()]
+        said = [(one.shown_in, one.absent_from, one.content) for one in Statements(other).claims() if one.content]
 
         def judge(name: str, claim: Claim) -> Outcome:
-            again = claim.shown_in and any(
-                images == claim.shown_in and whole and claim.content and _includes(whole, claim.content)
-                for images, whole in said
+            content, images = claim.content, (claim.shown_in, claim.absent_from)
+            again = content is not None and any(
+                (shown, absent) == images
+                and (_includes(whole, content) if shown else question_of(whole) == question_of(content))
+                for shown, absent, whole in said
             )
             return Outcome.REMOVED if again else Outcome.KEPT
 

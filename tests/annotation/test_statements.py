@@ -19,6 +19,7 @@ def summary(commonalities: str, **differences: str) -> CadSummary:
 
 
 SNOW = "It is all in the snow."
+SMALL = "Image 1 shows a small cat, while image 2 shows no red dog."
 
 
 def checked(
@@ -174,6 +175,22 @@ def test_what_is_not_denied_of_the_other_image_is_no_difference() -> None:
     assert left(red_cat1=0.5) == "Image 2 shows no bird."  # image 2 may well show one
     assert left(bird0=0.5) == "Image 1 shows a red cat."
     assert left(red_cat1=0.5, bird0=0.1) == ""  # neither image shows a bird
+
+
+@pytest.mark.parametrize(
+    ("text", "rest"),
+    [
+        ("Image 1 shows a cat, while image 2 shows no dog.", ""),  # what is said with more words, or in the same
+        ("Image 2 shows a cat. Image 1 shows no dog.", "Image 2 shows a cat. Image 1 shows no dog."),
+        (SMALL, SMALL),
+        ("The light is softer.", "The light is softer."),
+    ],
+)
+def test_a_summary_without_what_another_says_too(text: str, rest: str) -> None:
+    other = summary("Both images show a boat.", COUNTS="Image 1 shows two red cats, while image 2 shows no dog.")
+    without = Statements(summary("Both images show a boat. Both images show a car.", ATTRIBUTES=text)).without(other)
+    assert without.commonalities == "Both images show a car."
+    assert " ".join(difference.text for difference in without.differences) == rest
 
 
 def test_a_commonality_is_not_said_twice() -> None:
