@@ -100,6 +100,11 @@ def test_each_statement_about_one_image_is_asked_in_both_orders_and_stays_if_bot
     ] * 4
     assert {request.options for request in placing} == {("A", "B")}
     assert '"There is a red cat."' in str(placing[0].messages)
+    assert isinstance(one.summary, CadSummary)
+    assert sorted(Statements(one.summary).to_place()) == [
+        *((0, "There is a cat at the top."), (0, "There is a red cat.")),
+        *((1, "It is all on the street."), (1, "There is a striped cat.")),
+    ]
 
 
 def test_what_is_placed_right_in_one_order_alone_is_removed_and_counted(images: ImageFolders) -> None:
@@ -109,6 +114,7 @@ def test_what_is_placed_right_in_one_order_alone_is_removed_and_counted(images: 
     assert one.summary.differences[1] == SUMMARY.differences[1]
     assert one.summary.commonalities == SUMMARY.commonalities
     assert one.placements == Counter({("Attributes", True): 1, ("Attributes", False): 1, ("Locations", True): 2})
+    assert (1, "There is a striped cat.") not in Statements(one.summary).to_place()
 
 
 @pytest.mark.parametrize("says", ["A", "B", "neither of them", ""])

@@ -157,7 +157,9 @@ def test_what_is_left_of_the_differences_says_which_image_each_is_of() -> None:
     without_dog = checked(written, also={(1, "Is there a dog?")}).summary
     assert Statements(without_dog).to_place() == first[:1] + second
     unsure = dict.fromkeys(Statements(written).questions(), 0.4) | {(0, "Is there a dog?"): 0.9}
-    assert Statements(written).check(unsure, 0.7).summary.differences == ()  # 0.4 neither confirms nor denies
+    left_unsure = Statements(written).check(unsure, 0.7).summary  # 0.4 neither confirms nor denies
+    assert left_unsure.differences == ()
+    assert Statements(left_unsure).to_place() == []
 
 
 def test_what_is_not_denied_of_the_other_image_is_no_difference() -> None:
@@ -225,6 +227,7 @@ def test_a_number_holds_where_one_more_and_one_fewer_do_not() -> None:
         return statements.check(answers | {(0, f"Are there {n} cats?"): p for n, p in yes.items()}, 0.8)
 
     assert left(three=0.9).summary.differences[0].text == "Image 1 shows three cats."
+    assert Statements(left(three=0.9).summary).to_place() == [(0, "There are three cats.")]
     for other in ("two", "four"):
         assert left(three=0.95, **{other: 0.9}).summary.differences == ()
     assert left().summary.differences == ()
@@ -236,8 +239,11 @@ def test_a_number_that_could_be_another_is_neither_held_nor_denied() -> None:
     answers[0, "Are there two cats?"] = 0.1
     checked = statements.check(answers, 0.8)  # of image 2, one is as likely as two
     assert checked.summary.differences == ()
+    assert Statements(checked.summary).to_place() == []
     answers[1, "Is there one cat?"] = 0.1
-    assert statements.check(answers, 0.8).summary.differences[0].text == "Only image 1 shows one cat."
+    certain = statements.check(answers, 0.8).summary
+    assert certain.differences[0].text == "Only image 1 shows one cat."
+    assert Statements(certain).to_place() == [(0, "There is one cat.")]
 
 
 def test_outcomes_are_counted_by_section() -> None:

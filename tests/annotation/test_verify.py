@@ -17,6 +17,7 @@ from PIL import Image
 
 from cadvi_hub.annotation.filters import Dropped, DropReason
 from cadvi_hub.annotation.settings import AnnotatorSettings, VerifierSettings
+from cadvi_hub.annotation.statements import Statements
 from cadvi_hub.annotation.verify import Verified, Verifier, make_verifier, probability_of_yes
 from cadvi_hub.builder.build import build
 from cadvi_hub.builder.settings import BuildSettings
@@ -97,6 +98,7 @@ def test_each_question_is_about_one_image_which_comes_first(images: ImageFolders
     assert texts == ["Is there a cat?", "Is there a red cat?", "Is there a striped cat?"] * 2
     assert {request.options for request in oracle.asked} == {("yes", "no", "Yes", "No")}
     assert (one.summary, one.questions) == (SUMMARY, 6)
+    assert Statements(SUMMARY).to_place() == [(0, "There is a red cat."), (1, "There is a striped cat.")]
 
 
 def test_a_summary_without_a_difference_left_is_dropped(images: ImageFolders) -> None:
