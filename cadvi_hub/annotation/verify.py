@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -209,11 +210,14 @@ class Verifier:
     ) -> Callable[[tuple[int, Question]], ChatRequest]:
         decoding = Decoding(max_tokens=self._settings.max_tokens)
 
+        @lru_cache(maxsize=1)  # the questions about a picture follow each other
+        def picture(name: str) -> bytes:
+            return plain_bytes(images.read(name)["bytes"] or b"", name)
+
         def request(item: tuple[int, Question]) -> ChatRequest:
             row, (image, question) = item
-            name = pairs[row].images[image]
-            picture = plain_bytes(images.read(name)["bytes"] or b"", name)
-            return ChatRequest(render_prompt(PROMPT, question=question), (picture,), decoding, options=options)
+            shown = (picture(pairs[row].images[image]),)
+            return ChatRequest(render_prompt(PROMPT, question=question), shown, decoding, options=options)
 
         return request
 

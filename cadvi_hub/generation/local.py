@@ -165,7 +165,10 @@ class LocalGenerator:
     def encode(self, requests: list[ChatRequest]) -> dict[str, torch.Tensor]:
         """What the model reads: prompts padded on the left, and all their pictures in order, on the model's device."""
         model, processor, tokenizer = self.load()
-        images = [[open_image(data, "picture of a request") for data in request.images] for request in requests]
+        # Many requests are about the same pictures.
+        pictures = dict.fromkeys(data for request in requests for data in request.images)
+        opened = {data: open_image(data, "picture of a request") for data in pictures}
+        images = [[opened[data] for data in request.images] for request in requests]
         if any(images) and getattr(processor, "image_processor", None) is None:
             raise self._takes_no_pictures("it reads text only")
         prompts = []
