@@ -16,7 +16,7 @@ from cadvi_hub.annotation.mentions import Mentions
 from cadvi_hub.annotation.prompt import captions_of, decoding_of, render_prompt
 from cadvi_hub.annotation.settings import AnnotatorSettings
 from cadvi_hub.core.errors import InputError
-from cadvi_hub.core.images import ImageStore, plain_bytes
+from cadvi_hub.core.images import ImageStore, read_plain
 from cadvi_hub.core.schema import Aspect, CadSummary, ImagePair, Provenance
 from cadvi_hub.core.summaries import summary_json_schema
 from cadvi_hub.generation.chat import ChatRequest, Failed, Generator, Reply, ask
@@ -118,7 +118,7 @@ class LlmAnnotator:
             aspects=list(Aspect),
             as_json=schema is not None,
         )
-        pictures = tuple(plain_bytes(images.read(name)["bytes"] or b"", name) for name in pair.images)
+        pictures = tuple(read_plain(images, name) for name in pair.images)
         return ChatRequest(messages, pictures, self._decoding, schema)
 
     def _read(self, outcome: Reply | Failed) -> CadSummary | Dropped:

@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from cadvi_hub.annotation.settings import AnnotatorSettings, VerifierSettings
 from cadvi_hub.annotation.statements import Checked, Outcome, Question, Statements
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.image_order import swap_sides
-from cadvi_hub.core.images import ImageStore, plain_bytes
+from cadvi_hub.core.images import ImageStore, read_plain
 from cadvi_hub.core.schema import Aspect, CadSummary, Difference, ImagePair
 from cadvi_hub.core.summaries import render_summary
 from cadvi_hub.generation.chat import ChatRequest, Decoding, Failed, Generator, Reply, ask
@@ -168,11 +168,12 @@ class Verifier:
             (row, place, order) for row, some in statements.items() for place in some.to_place() for order in BOTH
         ]
         decoding = Decoding(max_tokens=self._settings.max_tokens)
+        picture = _picture_reader(images)
 
         def request(item: tuple[int, Question, int]) -> ChatRequest:
             row, (_, statement), order = item
             names = pairs[row].images[::-1] if order else pairs[row].images
-            shown = tuple(plain_bytes(images.read(name)["bytes"] or b"", name) for name in names)
+            shown = tuple(map(picture, names))
             messages = render_prompt(WHICH_IMAGE, caption=statement, show_images=True)
             return ChatRequest(messages, shown, decoding, options=LETTERS)
 
@@ -209,10 +210,7 @@ class Verifier:
         self, pairs: list[ImagePair], images: ImageStore, options: tuple[str, ...]
     ) -> Callable[[tuple[int, Question]], ChatRequest]:
         decoding = Decoding(max_tokens=self._settings.max_tokens)
-
-        @lru_cache(maxsize=1)  # the questions about a picture follow each other
-        def picture(name: str) -> bytes:
-            return plain_bytes(images.read(name)["bytes"] or b"", name)
+        picture = _picture_reader(images)
 
         def request(item: tuple[int, Question]) -> ChatRequest:
             row, (image, question) = item
@@ -228,6 +226,11 @@ class Verifier:
             return Dropped(DropReason.UNVERIFIED, "no difference is left")
         unfit = check_summary(summary, min_words=self._min_words, max_words=self._max_words)
         return Dropped(DropReason.UNVERIFIED, f"what is left is {unfit.reason}") if unfit else summary
+
+
+def _picture_reader(images: ImageStore) -> Callable[[str], bytes]:
+    """Reads a picture by its name, those of the last pair once: the questions about a pair follow each other."""
+    return lru_cache(maxsize=len(BOTH))(partial(read_plain, images))
 
 
 def _joined(checked: Checked, added: Checked) -> Checked:

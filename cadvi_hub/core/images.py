@@ -245,6 +245,15 @@ def plain_bytes(data: bytes, name: str) -> bytes:
         return data if stored.format in _PLAIN and is_rgb and is_upright else encode_png(image)
 
 
+def read_plain(images: ImageStore, name: str) -> bytes:
+    """The picture `name` of `images`, as `plain_bytes`.
+
+    Raises:
+        InputError: it is missing, or as `open_image`.
+    """
+    return plain_bytes(images.read(name)["bytes"] or b"", name)
+
+
 def encode_png(image: Image.Image) -> bytes:
     """PNG bytes of `image`; equal pixels give equal bytes."""
     buffer = io.BytesIO()
