@@ -36,9 +36,13 @@ def worker_pool(workers: int, start: Callable[..., Any], *arguments: Any) -> Ite
     A worker that survived would write into the rerun's files. If a worker is killed, the pool raises
     `BrokenProcessPool`; `multiprocessing.Pool` would wait for its result for ever. After an error the running tasks
     finish and no other starts. Ctrl-C kills them, because a shard can take an hour and a rerun continues anyway.
+
+    Several workers share the cores: each would otherwise compute with as many threads as there are, which slows all of
+    them. `OMP_NUM_THREADS` in the environment wins.
     """
     context = multiprocessing.get_context("spawn")  # forking a process with threads (tokenizers, torch) can hang
-    pool = ProcessPoolExecutor(workers, context, _start, (os.getpid(), start, arguments))
+    threads = max(1, usable_cores() // workers) if workers > 1 else None
+    pool = ProcessPoolExecutor(workers, context, _start, (os.getpid(), threads, start, arguments))
     try:
         yield pool
     except KeyboardInterrupt:
@@ -74,7 +78,9 @@ def die_with_launcher() -> None:
         die_with(parent)
 
 
-def _start(parent: int, start: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+def _start(parent: int, threads: int | None, start: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     die_with(parent)
+    if threads:
+        os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # read when torch is imported, which is later
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent handles it
     start(*arguments)

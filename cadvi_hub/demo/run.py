@@ -24,7 +24,7 @@ from cadvi_hub.builder.build import build
 from cadvi_hub.builder.settings import BuildSettings
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.files import read_json, write_text, writing
-from cadvi_hub.core.processes import worker_pool
+from cadvi_hub.core.processes import usable_cores, worker_pool
 from cadvi_hub.demo.base_recipe import BaseRecipe, base_folder
 from cadvi_hub.demo.settings import DemoSettings
 from cadvi_hub.sources.settings import SourceSettings
@@ -146,6 +146,8 @@ class Demo:
                 reply_store=str(self.data / "replies.sqlite"),
             ),
             verifier=replace(verifier, model=str(self.base)) if verifier.model == "base" else verifier,
+            rows_per_shard=400,
+            workers=min(4, usable_cores()),  # to short questions, a second thread brings little
             seed=self.settings.seed,
         )
 

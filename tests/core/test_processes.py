@@ -1,7 +1,8 @@
-"""A training does not outlive its launcher."""
+"""Workers share the cores, and a training does not outlive its launcher."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+
+from cadvi_hub.core import processes
 
 LAUNCHER = """
 import subprocess, sys
@@ -39,3 +42,21 @@ def test_a_training_dies_with_its_launcher_and_not_with_its_shell(tmp_path: Path
             time.sleep(0.5)
             assert training.is_running()
             training.kill()
+
+
+def _nothing() -> None:
+    """What the workers of these tests start with."""
+
+
+@pytest.mark.parametrize(
+    ("cores", "workers", "chosen", "threads"), [(8, 2, "", "4"), (2, 3, "", "1"), (8, 2, "6", "6"), (8, 1, "", None)]
+)
+def test_several_workers_share_the_cores(
+    monkeypatch: pytest.MonkeyPatch, cores: int, workers: int, chosen: str, threads: str | None
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if chosen:
+        monkeypatch.setenv("OMP_NUM_THREADS", chosen)
+    monkeypatch.setattr(processes, "usable_cores", lambda: cores)
+    with processes.worker_pool(workers, _nothing) as pool:
+        assert pool.submit(os.getenv, "OMP_NUM_THREADS").result() == threads
