@@ -38,7 +38,7 @@ def worker_pool(workers: int, start: Callable[..., Any], *arguments: Any) -> Ite
     finish and no other starts. Ctrl-C kills them, because a shard can take an hour and a rerun continues anyway.
 
     Several workers share the cores: each would otherwise compute with as many threads as there are, which slows all of
-    them. `OMP_NUM_THREADS` in the environment wins.
+    them. `OMP_NUM_THREADS` in the environment wins. A single worker is left to choose, as a training does.
     """
     context = multiprocessing.get_context("spawn")  # forking a process with threads (tokenizers, torch) can hang
     threads = max(1, usable_cores() // workers) if workers > 1 else None

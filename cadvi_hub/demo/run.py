@@ -146,7 +146,7 @@ class Demo:
                 reply_store=str(self.data / "replies.sqlite"),
             ),
             verifier=replace(verifier, model=str(self.base)) if verifier.model == "base" else verifier,
-            rows_per_shard=400,
+            rows_per_shard=400,  # a few shards for each worker
             workers=min(4, usable_cores()),  # to short questions, a second thread brings little
             seed=self.settings.seed,
         )
