@@ -40,7 +40,7 @@ from cadvi_hub.core.schema import CadSummary, ImagePair, summary_of
 from cadvi_hub.demo.base_recipe import base_folder
 from cadvi_hub.demo.run import Demo
 from cadvi_hub.demo.settings import DemoSettings
-from cadvi_hub.demo.variants import PerfectAnnotator
+from cadvi_hub.demo.variants import DrawnAnnotator
 from cadvi_hub.generation.chat import ChatRequest, Failed, OnReplies, Reply
 from cadvi_hub.grounding.check import check_grounding
 from cadvi_hub.grounding.claims import Claim, read_claims
@@ -117,7 +117,7 @@ def compare(demo: Demo, out: Path, thresholds: list[float]) -> None:
 def keep_what_is_right(demo: Demo, out: Path, thresholds: list[float]) -> None:
     """Print, by section, the share that is kept of summaries without an error."""
     settings = demo.v2_build(demo.out / "models/v1/merged")
-    writer = PerfectAnnotator(demo.world / "similar")
+    writer = DrawnAnnotator(demo.world / "similar")
     for threshold in thresholds:
         verifier = replace(settings.verifier, threshold=threshold, missing_aspects=False)
         right = replace(settings, out=out / f"right-{threshold}", verifier=verifier)

@@ -13,7 +13,7 @@ from cadvi_hub.demo.run import Stages, demo, prepare
 from cadvi_hub.demo.settings import DemoSettings
 from cadvi_hub.demo.variants import SHARES, VARIANTS, Variant, tune_variant
 
-WRITERS = {"perfect": "v2_perfect", "verified": "v2", "unverified": "v2_unverified"}
+WRITERS = {"perfect": "v2_perfect", "mentions": "v2_mentions", "V1": "v2", "V1, unverified": "v2_unverified"}
 
 
 @dataclass
@@ -24,8 +24,8 @@ class AblationSettings(DemoSettings):
         runs: demos, with the seeds from `seed` on, each in its own folder below `out`.
         variants: what is trained for each seed, in this order: `which_image` (V1's which-image rows alone),
             `difference_notes` (V2's notes instead of V1's rows), `v2_unverified`, `v2_summaries` (V2 without
-            which-image rows), `v2_perfect` (V2 as a writer without errors would write it), and V1 and V2 with a share
-            of their pairs (`v1_1_of_8` …).
+            which-image rows), `v2_perfect` (V2 as a writer without errors would write it), `v2_mentions` (V2 written
+            from captions), and V1 and V2 with a share of their pairs (`v1_1_of_8` …).
     """
 
     out: Path = Path("out/ablations")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,14 +14,16 @@ from cadvi_hub.builder.build import build
 from cadvi_hub.core.images import ImageStore
 from cadvi_hub.core.schema import ImagePair
 from cadvi_hub.demo.run import V1_SOURCES, V2_SOURCES, Demo
-from cadvi_hub.world.captions import describe
+from cadvi_hub.world.captions import describe, make_caption
 from cadvi_hub.world.ground_truth import read_drawn
+from cadvi_hub.world.scene import Scene
 
 Variant = Literal[
     "which_image",
     "difference_notes",
     "v2_unverified",
     "v2_perfect",
+    "v2_mentions",
     "v2_summaries",
     "v1_1_of_8",
     "v1_1_of_4",
@@ -33,23 +36,34 @@ VARIANTS: tuple[Variant, ...] = get_args(Variant)
 SHARES = {"1_of_8": 1 / 8, "1_of_4": 1 / 4, "1_of_2": 1 / 2}
 
 
-class PerfectAnnotator:
-    """Writes V2's summaries from complete descriptions of the drawn scenes, as a writer without errors would."""
+class DrawnAnnotator:
+    """Writes V2's summaries from captions of the drawn scenes, as V1's are written from the captions of its pairs.
 
-    def __init__(self, drawn: Path):
-        self._drawn = drawn
+    Args:
+        drawn: folder of the pictures and their scenes.
+        tell: how much the captions say, from 0 to 1; None for complete ones, whose summaries have no error.
+    """
+
+    def __init__(self, drawn: Path, tell: float | None = None):
+        self._drawn, self._tell = drawn, tell
         self._mentions = MentionsAnnotator(min_words=1, max_words=400)
-        self.provenance = replace(self._mentions.provenance, annotator="drawn scenes")
+        name = "drawn scenes" if tell is None else "captions of drawn scenes"
+        self.provenance = replace(self._mentions.provenance, annotator=name)
 
     def annotate(self, pairs: Sequence[ImagePair], images: ImageStore) -> Summarized:
         scenes = read_drawn(self._drawn, {Path(name).name for pair in pairs for name in pair.images})
 
-        def described(pair: ImagePair) -> ImagePair:
-            first, second = (describe(scenes[Path(name).name]).text for name in pair.images)
+        def captioned(pair: ImagePair) -> ImagePair:
+            first, second = (self._caption(scenes[Path(name).name], name) for name in pair.images)
             return replace(pair, captions=(first, second))
 
-        summaries = self._mentions.annotate(list(map(described, pairs)), images)
+        summaries = self._mentions.annotate(list(map(captioned, pairs)), images)
         return ((pair, summary) for pair, (_, summary) in zip(pairs, summaries, strict=True))
+
+    def _caption(self, scene: Scene, name: str) -> str:
+        if self._tell is None:
+            return describe(scene).text
+        return make_caption(random.Random(name), scene, self._tell).text
 
 
 def tune_variant(run: Demo, name: Variant) -> Path:
@@ -67,7 +81,6 @@ def _rows(run: Demo, name: Variant) -> dict[str, dict[str, Any]]:
     """The sources of a variant's mixture; data sets that only it needs are built."""
     v1 = {source: run.source(source) for source in V1_SOURCES}
     build_v2 = run.v2_build(run.out / "models/v1/merged")
-    perfect = PerfectAnnotator(run.world / "similar")
 
     def built(folder: str, annotator: Annotator | None = None, **changes: Any) -> dict[str, Any]:
         build(replace(build_v2, out=run.out / folder, **changes), annotator)
@@ -82,9 +95,12 @@ def _rows(run: Demo, name: Variant) -> dict[str, dict[str, Any]]:
             return {**v1, "v2": run.source("v2") | built("unverified", verifier=VerifierSettings())}
         case "v2_summaries":
             return {**v1, "v2": run.source("v2")}
-        case "v2_perfect":
-            summaries = run.source("v2") | built("perfect", perfect)
-            turns = run.source("v2/which_image") | built("perfect_turns", perfect, turns="which_image")
+        case "v2_perfect" | "v2_mentions":
+            tell = None if name == "v2_perfect" else run.settings.world.tell
+            writer = DrawnAnnotator(run.world / "similar", tell)
+            folder = name.removeprefix("v2_")
+            summaries = run.source("v2") | built(folder, writer)
+            turns = run.source("v2/which_image") | built(f"{folder}_turns", writer, turns="which_image")
             return {**v1, "v2": summaries, "v2/which_image": turns}
     phase, _, of = name.partition("_")
     share = SHARES[of]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from cadvi_hub.core.schema import CadSummary, ImagePair
 from cadvi_hub.demo import variants
 from cadvi_hub.demo.run import V1_SOURCES, V2_SOURCES, Demo
 from cadvi_hub.demo.settings import DemoSettings
-from cadvi_hub.demo.variants import VARIANTS, PerfectAnnotator, Variant, tune_variant
+from cadvi_hub.demo.variants import VARIANTS, DrawnAnnotator, Variant, tune_variant
 from cadvi_hub.grounding.check import check_grounding
 from cadvi_hub.grounding.picture import Verdict
 from cadvi_hub.world.ground_truth import read_scenes
@@ -24,21 +25,37 @@ from cadvi_hub.world.make import make_world
 from cadvi_hub.world.settings import WorldSettings
 
 
-def test_a_perfect_summary_is_true_of_both_scenes(tmp_path: Path) -> None:
-    settings = WorldSettings(captioned=2, edited=2, similar=30, instruct=2, questions=2, out=tmp_path / "world")
-    folder = make_world(settings) / "similar"
+def _written(folder: Path, tell: float | None) -> tuple[list[CadSummary], Counter[Verdict]]:
+    """The summaries of a world's similar pairs, and how many of their statements are true."""
     rows = [json.loads(line) for line in (folder / "pairs.jsonl").read_text().splitlines()]
     pairs = [ImagePair(row["id"], tuple(row["images"]), "scenes") for row in rows]
     graphs = read_scenes(folder, {Path(name).name for pair in pairs for name in pair.images})
-    written = list(PerfectAnnotator(folder).annotate(pairs, ImageFolders([folder])))
+    written = list(DrawnAnnotator(folder, tell).annotate(pairs, ImageFolders([folder])))
     assert [pair for pair, _ in written] == pairs
-    verdicts = []
+    summaries, verdicts = [], Counter[Verdict]()
     for pair, summary in written:
         if isinstance(summary, CadSummary):
             first, second = (graphs[Path(name).name] for name in pair.images)
-            verdicts += [each.verdict for each in check_grounding(summary, (first, second)).statements]
-    assert verdicts.count(Verdict.CONTRADICTED) == 0
-    assert verdicts.count(Verdict.SUPPORTED) > 100
+            verdicts.update(each.verdict for each in check_grounding(summary, (first, second)).statements)
+            summaries.append(summary)
+    return summaries, verdicts
+
+
+def _words_of_differences(summaries: list[CadSummary]) -> int:
+    return sum(len(difference.text.split()) for summary in summaries for difference in summary.differences)
+
+
+def test_summaries_of_complete_captions_are_true_and_those_of_usual_ones_see_more_differences(tmp_path: Path) -> None:
+    settings = WorldSettings(captioned=2, edited=2, similar=30, instruct=2, questions=2, out=tmp_path / "world")
+    folder = make_world(settings) / "similar"
+    complete, verdicts = _written(folder, None)
+    assert verdicts[Verdict.CONTRADICTED] == 0
+    assert verdicts[Verdict.SUPPORTED] > 100
+    usual, verdicts = _written(folder, settings.tell)
+    assert verdicts[Verdict.SUPPORTED] > 100
+    assert usual == _written(folder, settings.tell)[0]
+    # What only one of two captions mentions counts as a difference.
+    assert _words_of_differences(usual) / len(usual) > 1.2 * _words_of_differences(complete) / len(complete)
 
 
 class Tuned(Demo):
@@ -94,8 +111,8 @@ def test_variants_build_only_what_they_need(run: Tuned, built: list[tuple[BuildS
     assert (notes.turns, notes.verifier.model) == ("difference_note", str(run.base))
     tune_variant(run, "v2_perfect")
     assert [(settings.turns, type(annotator)) for settings, annotator in built[2:]] == [
-        ("full", PerfectAnnotator),
-        ("which_image", PerfectAnnotator),
+        ("full", DrawnAnnotator),
+        ("which_image", DrawnAnnotator),
     ]
     folders = [settings.out for settings, _ in built]
     assert len(set(folders)) == 4
@@ -108,7 +125,7 @@ def test_other_summaries_are_as_many_at_most_as_those_of_the_demo(
     run: Tuned, built: list[tuple[BuildSettings, Annotator | None]]
 ) -> None:
     run.settings.mixture_rows["v2"] = 7
-    for name in ("v2_unverified", "v2_perfect"):
+    for name in ("v2_unverified", "v2_perfect", "v2_mentions"):
         tune_variant(run, name)
         assert run.sources["v2"]["max_rows"] == 7
 
