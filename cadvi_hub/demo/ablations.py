@@ -13,7 +13,7 @@ from cadvi_hub.demo.run import Stages, demo, prepare
 from cadvi_hub.demo.settings import DemoSettings
 from cadvi_hub.demo.variants import SHARES, VARIANTS, Variant, tune_variant
 
-WRITERS = {"perfect": "v2_perfect", "from captions": "v2_mentions", "V1": "v2", "V1, unverified": "v2_unverified"}
+WRITERS = {"perfect": "v2_perfect", "from captions": "v2_mentions", "V1": "v2", "unverified V1": "v2_unverified"}
 
 
 @dataclass
