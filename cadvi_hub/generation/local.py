@@ -18,7 +18,7 @@ from cadvi_hub.core.images import open_image
 from cadvi_hub.core.models import NO_REMOTE_CODE, loading
 from cadvi_hub.core.schema import Message
 from cadvi_hub.generation.chat import ChatRequest, Failed, OnReplies, Reply, public_name, without_system_role
-from cadvi_hub.generation.processors import load_pillow_processor
+from cadvi_hub.generation.processors import load_pillow_processor, resize_each_once
 from cadvi_hub.generation.ranking import PLAIN_INPUTS, rank
 from cadvi_hub.generation.reuse import PictureReuse
 from cadvi_hub.generation.usage import Usage
@@ -254,6 +254,7 @@ class LocalGenerator:
             tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
             self._loaded = model, processor, tokenizer
             if sees:
+                resize_each_once(getattr(processor, "image_processor", None))
                 self._reuse = PictureReuse(model, tokenizer.pad_token_id)
         return self._loaded
 

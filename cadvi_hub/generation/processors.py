@@ -44,3 +44,33 @@ def complete_llava(processor: Any, config: Any) -> None:
         processor.vision_feature_select_strategy = getattr(config, "vision_feature_select_strategy", None)
     if getattr(tower, "model_type", None) in CLASS_TOKENS:
         processor.num_additional_image_tokens = CLASS_TOKENS[tower.model_type]
+
+
+def resize_each_once(image_processor: Any) -> None:
+    """Have `image_processor` resize a picture once per call, however often it comes: many requests are about the same.
+
+    Only where a picture becomes one row of pixels and nothing else. Other processors, which cut pictures into tiles or
+    also return their sizes, work as before.
+    """
+    from transformers.image_utils import make_flat_list_of_images
+
+    if getattr(image_processor, "model_input_names", None) != ["pixel_values"]:
+        return
+    each_time = image_processor.preprocess
+
+    def preprocess(images: Any, *args: Any, **keys: Any) -> Any:
+        pictures: Any = make_flat_list_of_images(images)
+        unique = {id(picture): picture for picture in pictures}
+        if len(unique) == len(pictures):
+            return each_time(images, *args, **keys)
+        made = each_time(list(unique.values()), *args, **keys)
+        pixels = made.get("pixel_values", [])
+        if set(made) != {"pixel_values"} or len(pixels) != len(unique):
+            image_processor.preprocess = each_time
+            return each_time(images, *args, **keys)
+        place = {name: row for row, name in enumerate(unique)}
+        rows = [place[id(picture)] for picture in pictures]
+        made["pixel_values"] = [pixels[row] for row in rows] if isinstance(pixels, list) else pixels[rows]
+        return made
+
+    image_processor.preprocess = preprocess

@@ -33,35 +33,39 @@ def rank(model: Any, tokenizer: Any, prompts: dict[str, Any], options: Sequence[
     name = cache_name(model)
     if not set(prompts) <= {*PLAIN_INPUTS, name, "mm_encoder_outputs"}:
         return [_rank_whole(model, tokenizer, prompts, options[0])]
+    # On the CPU: layers, and with them the parts of a cache, may be on several devices.
     of_prompt = torch.tensor([row for row, some in enumerate(options) for _ in some])
     mask = prompts["attention_mask"]
     begun = prompts[name].get_seq_length() if name in prompts else 0
     inputs = {**prompts, "input_ids": prompts["input_ids"][:, begun:]}
     if len(options) > 1:  # padding differs between the prompts
         inputs["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)[:, begun:]
-    # The prompt is read once; each option continues from a copy of its cache.
     read = model(**inputs, use_cache=True, logits_to_keep=1)
-    cache = getattr(read, name)
-    cache.batch_select_indices(of_prompt.to(mask.device))
     written = tokenizer(
         [option for some in options for option in some],
         add_special_tokens=False,
         padding=True,
         padding_side="right",
         return_tensors="pt",
-    ).to(model.device)
+    ).to(read.logits.device)
     tokens, real = written["input_ids"], written["attention_mask"].bool()
-    first = read.logits[:, -1:][of_prompt.to(read.logits.device)]
+    first = read.logits[:, -1].float()[of_prompt]
+    logprobs, best = torch.zeros(tokens.shape, device=tokens.device), tokens.clone()
+    logprobs[:, 0] = first.log_softmax(-1).gather(1, tokens[:, :1])[:, 0]
+    best[:, 0] = first.argmax(-1)
     if tokens.shape[1] > 1:
-        whole = torch.cat([mask[of_prompt.to(mask.device)], written["attention_mask"]], dim=1)
+        # The prompt was read once; options of several tokens, and no others, continue from a copy of its cache.
+        longer = real[:, 1].nonzero()[:, 0].cpu()
+        begins, follows = tokens[longer, :-1], tokens[longer, 1:]
+        whole = torch.cat([mask[of_prompt[longer]], real[longer, :-1].to(mask)], dim=1)
+        cache = getattr(read, name)
+        cache.batch_select_indices(of_prompt[longer])
         places = {"position_ids": (whole.cumsum(1) - 1)[:, mask.shape[1] :]} if len(options) > 1 else {}
-        rest = model(input_ids=tokens, attention_mask=whole, **{name: cache}, **places)
-        logits = torch.cat([first, rest.logits[:, :-1]], dim=1).float()
-    else:
-        logits = first.float()
-    logprobs = logits.log_softmax(-1).gather(2, tokens.unsqueeze(2)).squeeze(2)
+        rest = model(input_ids=begins, attention_mask=whole, **{name: cache}, **places).logits.float()
+        logprobs[longer, 1:] = rest.log_softmax(-1).gather(2, follows.unsqueeze(2)).squeeze(2)
+        best[longer, 1:] = rest.argmax(-1)
     sums = logprobs.masked_fill(~real, 0).sum(1).tolist()
-    greedy = ((logits.argmax(-1) == tokens) | ~real).all(1).tolist()
+    greedy = ((best == tokens) | ~real).all(1).tolist()
     ids = [tuple(row[kept].tolist()) for row, kept in zip(tokens, real, strict=True)]
     rankings, start = [], 0
     for some in options:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
+from transformers import DynamicCache
 
 from cadvi_hub.core.images import encode_png
 from cadvi_hub.core.schema import message
@@ -62,6 +64,47 @@ def test_a_batch_of_rankings_equals_rankings_one_by_one(tmp_path: Path) -> None:
         assert one.prompt_tokens == other.prompt_tokens
     logprobs = {reply.ranking.logprobs for reply in batched if isinstance(reply, Reply) and reply.ranking}
     assert len(logprobs) == 9  # question, picture and options all matter
+
+
+def test_a_ranking_is_what_the_whole_text_says(tmp_path: Path) -> None:
+    local = LocalGenerator(str(make_tiny_llava(tmp_path / "tiny")))
+    picture = encode_png(Image.new("RGB", (32, 32), "red"))
+    options = ("yes", "true or false", "two cats on the right", "no")
+    asked = ChatRequest([message("user", "<image>\nIs there a dog?")], (picture,), options=options)
+    (reply,) = local.generate([asked])
+    assert isinstance(reply, Reply)
+    model, _, tokenizer = local.load()
+    prompt = local.encode([asked])
+    assert reply.ranking is not None
+    for option, logprob, greedy in zip(options, reply.ranking.logprobs, reply.ranking.greedy, strict=True):
+        ids = tokenizer(option, add_special_tokens=False, return_tensors="pt")["input_ids"]
+        whole = torch.cat([prompt["input_ids"], ids], dim=1)
+        with torch.inference_mode():
+            logits = model(input_ids=whole, pixel_values=prompt["pixel_values"]).logits[0, -ids.shape[1] - 1 : -1]
+        assert logprob == pytest.approx(float(logits.log_softmax(-1).gather(1, ids[0, :, None]).sum()), abs=1e-4)
+        assert greedy == torch.equal(logits.argmax(-1), ids[0])
+
+
+def test_the_cache_of_a_prompt_is_copied_only_for_options_of_several_tokens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local = LocalGenerator(str(make_tiny_llava(tmp_path / "tiny")))
+    tokenizer = local.load()[2]
+    options = ("A", "B", "two cats on the right")
+    lengths = [len(tokenizer(option, add_special_tokens=False)["input_ids"]) for option in options]
+    assert [length > 1 for length in lengths] == [False, False, True]
+    copied: list[int] = []
+    select = DynamicCache.batch_select_indices
+
+    def counted(cache: DynamicCache, indices: torch.Tensor) -> None:
+        copied.append(len(indices))
+        select(cache, indices)
+
+    monkeypatch.setattr(DynamicCache, "batch_select_indices", counted)
+    for some in (options, options[:2]):
+        asked = [ChatRequest([message("user", text)], options=some) for text in ("Which one?", "And now?")]
+        list(local.generate(asked))
+    assert copied == [2]  # one for each of the first two requests
 
 
 def _with_logprobs(text: str, tokens: list[tuple[str, float]]) -> bytes:

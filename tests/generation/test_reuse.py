@@ -101,6 +101,24 @@ def test_a_picture_is_encoded_once_in_whatever_order_and_batch_it_comes(folder: 
     assert work.pictures == 3
 
 
+def test_a_picture_is_resized_once_for_all_requests_of_a_batch(
+    local: LocalGenerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image_processor = local.load()[1].image_processor
+    resize, resized = image_processor.resize, 0
+
+    def counted(*args: Any, **keys: Any) -> Any:
+        nonlocal resized
+        resized += 1
+        return resize(*args, **keys)
+
+    monkeypatch.setattr(image_processor, "resize", counted)
+    pixels = local.encode([*PAIR, *SWAPPED])["pixel_values"]
+    assert resized == 2
+    one_by_one = [local.encode([request])["pixel_values"] for request in (*PAIR, *SWAPPED)]
+    assert torch.equal(pixels, torch.cat(one_by_one))
+
+
 def test_what_prompts_share_up_to_the_last_picture_is_read_once(local: LocalGenerator) -> None:
     work = Work(local)
     (reply,) = local.generate(PAIR[:1])
