@@ -20,6 +20,7 @@ from trl import SFTTrainer
 
 from cadvi_hub.core.errors import InputError
 from cadvi_hub.core.output import OutputFolder
+from cadvi_hub.training.collator import IGNORED
 from cadvi_hub.training.recipe import Tuning
 from cadvi_hub.training.runs import CHECKPOINT_MANIFEST, complete_checkpoint
 from cadvi_hub.training.sampling import GroupedSampler, Grouping, StreamingSampler
@@ -216,7 +217,31 @@ class Tuner(Trainer):
 
 
 class TuningTrainer(Tuner, SFTTrainer):
-    """Supervised fine-tuning."""
+    """Supervised fine-tuning.
+
+    Where there is no GPU, TRL projects every position to the vocabulary. Here only positions with a label are, as TRL
+    does on a GPU; most positions of a prompt about two images have none.
+    """
+
+    def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        labels = inputs["labels"]
+        scored = labels[:, 1:] != IGNORED
+        needs_all = self.compute_loss_func or self.label_smoother or self.args.torch_compile or not model.training
+        if labels.device.type != "cpu" or needs_all or not scored.any():
+            return super().compute_loss(model, inputs, *args, **kwargs)
+
+        inputs = {**inputs, "shift_labels": labels[:, 1:][scored][None]}
+
+        def select(_: Any, __: Any, output: Any) -> Any:
+            output.last_hidden_state = output.last_hidden_state[:, :-1][scored][None]
+            return output
+
+        backbone: torch.nn.Module = cast(Any, self.model).get_base_model().base_model
+        hook = backbone.register_forward_hook(select)
+        try:
+            return super().compute_loss(model, inputs, *args, **kwargs)
+        finally:
+            hook.remove()
 
 
 def _images_per_row(rows: Any) -> np.ndarray:
