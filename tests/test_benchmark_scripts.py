@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import padding
 import training_gpu
 import training_input
+import training_step
 
 from cadvi_hub.training.sampling import GroupedSampler, Grouping
 from cadvi_hub.training.structure import lora_targets, projector_names
@@ -44,6 +45,13 @@ def test_grouped_steps_pad_less_than_random_ones_and_have_one_kind_each() -> Non
 
 def test_tiny_training_gives_a_row_of_the_gpu_table() -> None:
     found = training_gpu.measure(tiny=True, attention="sdpa", kernels="none", batch_size=1, steps=3)
+    assert min(found.values()) > 0
+
+
+def test_both_losses_of_a_training_step_are_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(training_step.methods.PARTS, "sft", training_step.methods.PARTS["sft"])  # put back at the end
+    found = training_step.measure(tmp_path, steps=8, captions=24)
+    assert list(found) == ["ours", "trl"]
     assert min(found.values()) > 0
 
 
