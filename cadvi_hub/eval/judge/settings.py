@@ -21,7 +21,7 @@ class JudgeModelSettings(EndpointSettings):
         base_url: address of the endpoint, up to and including `/v1`, or a list of endpoints that serve the same model;
             "" runs the judge in this process.
         json_schema: whether the endpoint holds replies to a JSON schema; without it, replies are read tolerantly.
-        max_tokens: longest reply.
+        max_tokens: longest reply; the 400 characters that the schema allows for a reason fit even as one token each.
         max_chars: the judge sees this many characters of an answer; longer answers are cut and counted.
         batch_size: requests per forward pass in this process.
         retry_unreadable: ask again for stored replies that are empty or have no rating that can be read.
@@ -31,7 +31,7 @@ class JudgeModelSettings(EndpointSettings):
     revision: str = ""
     base_url: str | list[str] = "http://127.0.0.1:8000/v1"
     json_schema: bool = True
-    max_tokens: Tokens = 256
+    max_tokens: Tokens = 512
     max_chars: Tokens = 4000
     batch_size: BatchSize = 8
     retry_unreadable: bool = False
