@@ -18,6 +18,7 @@ import training_gpu
 import training_input
 import training_step
 
+from cadvi_hub.training import methods
 from cadvi_hub.training.sampling import GroupedSampler, Grouping
 from cadvi_hub.training.structure import lora_targets, projector_names
 
@@ -49,7 +50,7 @@ def test_tiny_training_gives_a_row_of_the_gpu_table() -> None:
 
 
 def test_both_losses_of_a_training_step_are_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(training_step.methods.PARTS, "sft", training_step.methods.PARTS["sft"])  # put back at the end
+    monkeypatch.setitem(methods.PARTS, "sft", methods.PARTS["sft"])  # put back at the end
     found = training_step.measure(tmp_path, steps=8, captions=24)
     assert list(found) == ["ours", "trl"]
     assert min(found.values()) > 0
