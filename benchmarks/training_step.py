@@ -13,15 +13,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from cadvi_hub.cli import parse_settings
-from cadvi_hub.demo.base_recipe import base_folder
-from cadvi_hub.demo.run import V1_SOURCES, Demo
+from cadvi_hub.demo.run import V1_SOURCES, Stages, _tune, prepare
 from cadvi_hub.demo.settings import DemoSettings
 from cadvi_hub.training import methods
-from cadvi_hub.training.recipe import TuningConfig, TuningModel
-from cadvi_hub.training.settings import DataArguments
-from cadvi_hub.training.sft import train
 from cadvi_hub.training.trainer import Tuner, TuningTrainer
-from cadvi_hub.world.make import make_world
 
 WARM_UP = 4  # steps that are not counted
 LOSSES: dict[str, type[Tuner]] = {"ours": TuningTrainer, "trl": Tuner}
@@ -55,21 +50,17 @@ def measure(folder: Path, steps: int, captions: int) -> dict[str, float]:
     world = [word for key, value in keys.items() for word in (f"--world.{key}", str(value))]
     settings = parse_settings("demo", ["--config", "demo", "--out", str(folder), *world])
     assert isinstance(settings, DemoSettings)
-    settings.world.out = folder / "world"
-    make_world(settings.world)
-    demo = Demo(settings, base_folder())
+    demo = prepare(settings, Stages())
     demo.build_v1()
-    keys_of_training = settings.training | {"max_steps": steps, "save_strategy": "no", "lr_scheduler_kwargs": None}
-    model = {key: keys_of_training.pop(key) for key in list(keys_of_training) if key.startswith("lora_")}
-    keys_of_training |= {"lr_scheduler_type": "constant", "output_dir": str(folder / "model")}
-    most = keys_of_training.pop("max_tokens")
+    constant = {
+        "max_steps": steps,
+        "save_strategy": "no",
+        "lr_scheduler_type": "constant",
+        "lr_scheduler_kwargs": None,
+    }
     methods.PARTS["sft"] = methods.PARTS["sft"]._replace(trainer=InTurn)
-    mixture = {name: demo.source(name) for name in V1_SOURCES}
-    train(
-        DataArguments(mixture=mixture, max_tokens=most),
-        TuningConfig(**keys_of_training),
-        TuningModel(model_name_or_path=str(base_folder()), **model),
-    )
+    training = settings.training | constant | {"output_dir": str(folder / "model")}
+    _tune(training, demo.base, {name: demo.source(name) for name in V1_SOURCES})  # in this process
     return {turn: 1e6 * InTurn.seconds[turn] / InTurn.tokens[turn] for turn in LOSSES}
 
 

@@ -224,13 +224,12 @@ class TuningTrainer(Tuner, SFTTrainer):
     """
 
     def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        labels = inputs["labels"]
-        scored = labels[:, 1:] != IGNORED
         needs_all = self.compute_loss_func or self.label_smoother or self.args.torch_compile or not model.training
-        if labels.device.type != "cpu" or needs_all or not scored.any():
+        if needs_all or inputs["labels"].device.type != "cpu":
             return super().compute_loss(model, inputs, *args, **kwargs)
-
-        inputs = {**inputs, "shift_labels": labels[:, 1:][scored][None]}
+        labels = inputs["labels"][:, 1:]
+        scored = labels != IGNORED  # somewhere: the collator refuses a batch without a label
+        inputs = {**inputs, "shift_labels": labels[scored][None]}
 
         def select(_: Any, __: Any, output: Any) -> Any:
             output.last_hidden_state = output.last_hidden_state[:, :-1][scored][None]
